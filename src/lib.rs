@@ -1,0 +1,15 @@
+//! LLaVA-1.5 (CLIP vision tower -> MLP projector -> LLaMA decoder) on hand-written WGSL kernels, natively and in the browser.
+
+pub mod bundle;
+pub mod config;
+pub mod error;
+pub mod image;
+pub mod prompt;
+pub mod quant;
+pub mod tokenizer;
+pub mod weights;
+
+#[cfg(not(target_family = "wasm"))]
+pub mod convert;
+
+pub use error::{Error, Result};
