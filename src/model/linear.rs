@@ -1,0 +1,60 @@
+//! A linear layer over any weight format; quantization lives here and nowhere above.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::loader::Loader;
+use crate::error::Result;
+use crate::kernels::{self, Activation, Weight};
+use crate::weights::WeightSource;
+
+/// `y = activation(x Wᵀ + bias) + residual`.
+pub struct Linear {
+    weight: Weight,
+    bias: Option<Tensor<1>>,
+}
+
+impl Linear {
+    /// Loads `{name}.weight` `[rows, cols]` and, where `bias`, `{name}.bias` `[rows]`.
+    pub async fn load<S: WeightSource>(
+        loader: &mut Loader<'_, S>,
+        name: &str,
+        rows: usize,
+        cols: usize,
+        bias: bool,
+    ) -> Result<Self> {
+        let weight = loader.weight(&format!("{name}.weight"), rows, cols).await?;
+        let bias = match bias {
+            true => Some(loader.vector(&format!("{name}.bias"), rows).await?),
+            false => None,
+        };
+        Ok(Self { weight, bias })
+    }
+
+    /// Loads several layers that read the same input as one: their rows stacked in order, so that one dispatch
+    /// computes them all. `parts` are `(name, rows)`.
+    pub async fn load_stacked<S: WeightSource>(
+        loader: &mut Loader<'_, S>,
+        parts: &[(String, usize)],
+        cols: usize,
+        bias: bool,
+    ) -> Result<Self> {
+        let rows = parts.iter().map(|(_, rows)| rows).sum();
+        let names: Vec<String> = parts.iter().map(|(name, _)| format!("{name}.weight")).collect();
+        let weight = loader.stacked(&names, rows, cols).await?;
+        let bias = if bias {
+            let mut values = Vec::with_capacity(rows);
+            for (name, rows) in parts {
+                values.extend(loader.values(&format!("{name}.bias"), &[*rows]).await?);
+            }
+            Some(Tensor::from_data(TensorData::new(values, [rows]), loader.device()))
+        } else {
+            None
+        };
+        Ok(Self { weight, bias })
+    }
+
+    /// `x` `[n, cols]` -> `[n, rows]`; `residual` `[n, rows]` is added after the activation.
+    pub fn forward(&self, x: Tensor<2>, activation: Activation, residual: Option<Tensor<2>>) -> Tensor<2> {
+        kernels::linear(x, &self.weight, self.bias.as_ref(), residual, activation)
+    }
+}

@@ -1,0 +1,154 @@
+//! The LLaMA decoder. Field names are the checkpoint's.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::linear::Linear;
+use super::loader::Loader;
+use crate::config::LlamaConfig;
+use crate::error::Result;
+use crate::kernels::{self, Activation, KvCache, Weight};
+use crate::weights::WeightSource;
+
+/// Token embedding, decoder layers, final norm and language-model head.
+pub struct Llama {
+    embed_tokens: Weight,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    /// `None` when the head is tied to the embedding.
+    lm_head: Option<Weight>,
+    /// Cosines then sines of every position, `[capacity, head_dim]`.
+    rope: Tensor<2>,
+}
+
+impl Llama {
+    /// Loads `language_model.*` with key-value caches for `capacity` positions.
+    pub async fn load<S: WeightSource>(
+        loader: &mut Loader<'_, S>,
+        config: &LlamaConfig,
+        capacity: usize,
+    ) -> Result<Self> {
+        let prefix = "language_model.model";
+        let embed_tokens =
+            loader.weight(&format!("{prefix}.embed_tokens.weight"), config.vocab_size, config.hidden_size).await?;
+        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        for index in 0..config.num_hidden_layers {
+            layers.push(Layer::load(loader, &format!("{prefix}.layers.{index}"), config, capacity).await?);
+        }
+        let norm = RmsNorm::load(loader, &format!("{prefix}.norm"), config).await?;
+        let lm_head = match config.tie_word_embeddings {
+            true => None,
+            false => {
+                Some(loader.weight("language_model.lm_head.weight", config.vocab_size, config.hidden_size).await?)
+            }
+        };
+        let rope = rope_table(config, capacity, loader.device());
+        Ok(Self { embed_tokens, layers, norm, lm_head, rope })
+    }
+
+    /// `ids` `[n]` -> embeddings `[n, hidden]`.
+    pub fn embed(&self, ids: Tensor<1, Int>) -> Tensor<2> {
+        kernels::embedding(ids, &self.embed_tokens)
+    }
+
+    /// Runs `x` `[n, hidden]` through all layers at positions `state[0]..state[0]+n`, filling the caches; `[n, hidden]`.
+    pub fn forward(&self, x: Tensor<2>, state: &Tensor<1, Int>) -> Tensor<2> {
+        self.layers.iter().fold(x, |x, layer| layer.forward(x, &self.rope, state))
+    }
+
+    /// Last hidden state `[1, hidden]` -> logits `[1, vocab]`.
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+        kernels::linear(self.norm.forward(hidden), head, None, None, Activation::None)
+    }
+}
+
+struct Layer {
+    input_layernorm: RmsNorm,
+    qkv_proj: Linear,
+    o_proj: Linear,
+    post_attention_layernorm: RmsNorm,
+    gate_up_proj: Linear,
+    down_proj: Linear,
+    kv_cache: KvCache,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+}
+
+impl Layer {
+    async fn load<S: WeightSource>(
+        loader: &mut Loader<'_, S>,
+        name: &str,
+        config: &LlamaConfig,
+        capacity: usize,
+    ) -> Result<Self> {
+        let (hidden, ffn, head_dim) = (config.hidden_size, config.intermediate_size, config.head_dim);
+        let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
+        let attn = |part: &str| format!("{name}.self_attn.{part}");
+        let mlp = |part: &str| format!("{name}.mlp.{part}");
+        let input_layernorm = RmsNorm::load(loader, &format!("{name}.input_layernorm"), config).await?;
+        let qkv = [
+            (attn("q_proj"), heads * head_dim),
+            (attn("k_proj"), kv_heads * head_dim),
+            (attn("v_proj"), kv_heads * head_dim),
+        ];
+        let qkv_proj = Linear::load_stacked(loader, &qkv, hidden, config.attention_bias).await?;
+        let o_proj = Linear::load(loader, &attn("o_proj"), hidden, heads * head_dim, config.attention_bias).await?;
+        let post_attention_layernorm =
+            RmsNorm::load(loader, &format!("{name}.post_attention_layernorm"), config).await?;
+        let gate_up = [(mlp("gate_proj"), ffn), (mlp("up_proj"), ffn)];
+        let gate_up_proj = Linear::load_stacked(loader, &gate_up, hidden, config.mlp_bias).await?;
+        let down_proj = Linear::load(loader, &mlp("down_proj"), hidden, ffn, config.mlp_bias).await?;
+        Ok(Self {
+            input_layernorm,
+            qkv_proj,
+            o_proj,
+            post_attention_layernorm,
+            gate_up_proj,
+            down_proj,
+            kv_cache: KvCache::new(capacity, kv_heads * head_dim, loader.device()),
+            heads,
+            kv_heads,
+            head_dim,
+        })
+    }
+
+    fn forward(&self, x: Tensor<2>, rope: &Tensor<2>, state: &Tensor<1, Int>) -> Tensor<2> {
+        let (heads, kv_heads, head_dim) = (self.heads, self.kv_heads, self.head_dim);
+        let qkv = self.qkv_proj.forward(self.input_layernorm.forward(x.clone()), Activation::None, None);
+        let q = kernels::rope_cache(qkv, rope, &self.kv_cache, state, heads, kv_heads, head_dim);
+        let attended = kernels::attention(q, &self.kv_cache, state, heads, kv_heads, head_dim);
+        let x = self.o_proj.forward(attended, Activation::None, Some(x));
+        let gate_up =
+            self.gate_up_proj.forward(self.post_attention_layernorm.forward(x.clone()), Activation::None, None);
+        self.down_proj.forward(kernels::silu_mul(gate_up), Activation::None, Some(x))
+    }
+}
+
+struct RmsNorm {
+    weight: Tensor<1>,
+    eps: f32,
+}
+
+impl RmsNorm {
+    async fn load<S: WeightSource>(loader: &mut Loader<'_, S>, name: &str, config: &LlamaConfig) -> Result<Self> {
+        let weight = loader.vector(&format!("{name}.weight"), config.hidden_size).await?;
+        Ok(Self { weight, eps: config.rms_norm_eps })
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        kernels::rms_norm(x, &self.weight, self.eps)
+    }
+}
+
+/// Cosines and sines are tabulated on the host: WGSL leaves the accuracy of `sin` and `cos` of large angles open.
+fn rope_table(config: &LlamaConfig, capacity: usize, device: &Device) -> Tensor<2> {
+    let inv_freq = config.inv_freq();
+    let mut table = Vec::with_capacity(capacity * config.head_dim);
+    for position in 0..capacity {
+        let angles = inv_freq.iter().map(|frequency| position as f32 * frequency);
+        table.extend(angles.clone().map(f32::cos));
+        table.extend(angles.map(f32::sin));
+    }
+    Tensor::from_data(TensorData::new(table, [capacity, config.head_dim]), device)
+}

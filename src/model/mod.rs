@@ -1,0 +1,53 @@
+//! LLaVA as a graph of Burn tensors over the kernels of [`crate::kernels`].
+
+mod clip;
+mod linear;
+mod llama;
+mod loader;
+mod projector;
+
+use burn::tensor::{Device, Tensor};
+
+use crate::config::LlavaConfig;
+use crate::error::Result;
+use crate::weights::WeightSource;
+
+pub use clip::VisionTower;
+pub use llama::Llama;
+pub use loader::Loader;
+pub use projector::MultiModalProjector;
+
+/// CLIP vision tower -> projector -> LLaMA decoder.
+pub struct Llava {
+    pub vision_tower: VisionTower,
+    pub multi_modal_projector: MultiModalProjector,
+    pub language_model: Llama,
+}
+
+impl Llava {
+    /// Pulls every tensor from `source`, in the order bundles store them, onto `device`.
+    pub async fn load<S: WeightSource>(
+        source: &S,
+        config: &LlavaConfig,
+        context_length: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut loader = Loader::new(source, device);
+        Ok(Self {
+            vision_tower: VisionTower::load(
+                &mut loader,
+                &config.vision,
+                config.vision_feature_layers.clone(),
+                config.vision_feature_select_strategy,
+            )
+            .await?,
+            multi_modal_projector: MultiModalProjector::load(&mut loader, config).await?,
+            language_model: Llama::load(&mut loader, &config.text, context_length).await?,
+        })
+    }
+
+    /// `patches` `[patches, channels*patch*patch]` of one picture -> its embeddings `[image tokens, text hidden]`.
+    pub fn image_features(&self, patches: Tensor<2>) -> Tensor<2> {
+        self.multi_modal_projector.forward(self.vision_tower.forward(patches))
+    }
+}

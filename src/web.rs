@@ -1,0 +1,142 @@
+//! The wasm-bindgen surface: conversions only, no logic.
+
+use std::cell::RefCell;
+
+use js_sys::{Function, Promise, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+use crate::bundle::Manifest;
+use crate::error::{Error, Result};
+use crate::image::Picture;
+use crate::kernels::launch;
+use crate::weights::WeightSource;
+use crate::{engine, image};
+
+unsafe extern "C" {
+    fn __wasm_call_ctors();
+}
+
+/// Runs the static constructors exactly once. Without this call the linker wraps every export so that each call from
+/// JS runs all of them again, which makes a kernel launch 80 times slower.
+#[wasm_bindgen(start)]
+pub fn start() {
+    unsafe { __wasm_call_ctors() }
+    std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&panic.to_string().into())));
+}
+
+/// The engine as JS sees it; one request at a time.
+#[wasm_bindgen]
+pub struct Engine {
+    engine: RefCell<engine::Engine>,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Loads a bundle. `read_chunk(index)` returns a promise of the chunk's bytes (`Uint8Array`), already verified.
+    pub async fn load(
+        manifest: String,
+        tokenizer: String,
+        read_chunk: Function,
+        options: String,
+    ) -> std::result::Result<Engine, JsValue> {
+        let load = async {
+            let options = serde_json::from_str(&options)
+                .map_err(|error| Error::input("options", format!("{error}; known: context_length")))?;
+            let manifest = Manifest::from_json(manifest.as_bytes())?;
+            let source = JsSource { manifest, read_chunk };
+            let gpu = launch::init().await?;
+            engine::Engine::load(gpu, &source, tokenizer.as_bytes(), options).await
+        };
+        let engine = load.await.map_err(to_js)?;
+        Ok(Engine { engine: RefCell::new(engine) })
+    }
+
+    /// Answers `input` (JSON) about `image`: encoded bytes, `{ width, height, data }` in RGBA, or `undefined`.
+    /// `on_piece(text, tokens)` is called after every read-back; returning `false` stops. Resolves to JSON.
+    // One request at a time is the contract of this class, enforced by `try_borrow_mut`.
+    #[allow(clippy::await_holding_refcell_ref)]
+    pub async fn generate(
+        &self,
+        image: JsValue,
+        input: String,
+        on_piece: Function,
+    ) -> std::result::Result<String, JsValue> {
+        let generate = async {
+            let mut engine = self
+                .engine
+                .try_borrow_mut()
+                .map_err(|_| Error::input("generate", "a request is already running; wait for it to settle"))?;
+            let input: engine::Input =
+                serde_json::from_str(&input).map_err(|error| Error::input("input", error.to_string()))?;
+            let picture = picture(&image)?;
+            let mut on_piece = |text: &str, tokens: usize| {
+                let answer = on_piece.call2(&JsValue::NULL, &text.into(), &(tokens as u32).into());
+                !matches!(answer.map(|go_on| go_on.as_bool()), Ok(Some(false)) | Err(_))
+            };
+            engine.generate(picture.as_ref(), &input, &mut on_piece).await
+        };
+        let output = generate.await.map_err(to_js)?;
+        serde_json::to_string(&output).map_err(|error| JsError::new(&error.to_string()).into())
+    }
+
+    /// Model, adapter and limits as JSON.
+    pub fn info(&self) -> std::result::Result<String, JsValue> {
+        match self.engine.try_borrow() {
+            Ok(engine) => Ok(engine.info().to_string()),
+            Err(_) => Err(to_js(Error::input("info", "a request is running; wait for it to settle"))),
+        }
+    }
+}
+
+/// Chunks from the page's store.
+struct JsSource {
+    manifest: Manifest,
+    read_chunk: Function,
+}
+
+impl WeightSource for JsSource {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    async fn read_chunk(&self, index: usize) -> Result<Vec<u8>> {
+        let failed = |error: JsValue| Error::Io { what: format!("chunk {index}"), problem: message(&error) };
+        let promise: Promise =
+            self.read_chunk.call1(&JsValue::NULL, &(index as u32).into()).map_err(failed)?.unchecked_into();
+        let bytes: Uint8Array = JsFuture::from(promise).await.map_err(failed)?.unchecked_into();
+        Ok(bytes.to_vec())
+    }
+}
+
+fn picture(image: &JsValue) -> Result<Option<Picture>> {
+    if image.is_undefined() || image.is_null() {
+        return Ok(None);
+    }
+    if let Some(bytes) = image.dyn_ref::<Uint8Array>() {
+        return Picture::decode(&bytes.to_vec(), image::MAX_PIXELS).map(Some);
+    }
+    let field = |name: &str| js_sys::Reflect::get(image, &name.into()).unwrap_or(JsValue::UNDEFINED);
+    let size = |name: &str| field(name).as_f64().map(|value| value as u32);
+    match (size("width"), size("height")) {
+        (Some(width), Some(height)) => {
+            Picture::from_rgba(width, height, &Uint8Array::new(&field("data")).to_vec()).map(Some)
+        }
+        _ => Err(Error::Image("expected encoded bytes or { width, height, data }".into())),
+    }
+}
+
+/// A JS `Error` with the stable `code` of ours.
+fn to_js(error: Error) -> JsValue {
+    let js: JsValue = js_sys::Error::new(&error.to_string()).into();
+    // Setting a property on a fresh object cannot fail.
+    let _ = js_sys::Reflect::set(&js, &"code".into(), &error.code().into());
+    js
+}
+
+fn message(error: &JsValue) -> String {
+    match error.dyn_ref::<js_sys::Error>() {
+        Some(error) => error.message().into(),
+        None => format!("{error:?}"),
+    }
+}
