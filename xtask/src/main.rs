@@ -1,1 +1,70 @@
-fn main() {}
+//! `cargo xtask`: everything a developer runs, each command doing its own set-up first.
+
+mod package;
+mod paths;
+mod setup;
+mod shell;
+mod test;
+mod wasm;
+
+use anyhow::{Result, bail};
+use paths::Paths;
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  setup                      install what the other commands need, and say what is missing
+  build                      build the engine (wasm) and the JS package into www/pkg and www/dist
+  demo [--port N]            build, then serve the demo page and print its address
+  caption <picture> [prompt] build, then describe a picture in headless Chromium (--json, --model, --input, --batch)
+  test [suite ...]           run the tests; suites: native, web, e2e (all by default)
+  package                    build the npm tarball and print its sizes
+
+Environment: CARGO_TARGET_DIR (build folder), LLAVA_CHROMIUM (browser to use), LLAVA_WASM_TOOLCHAIN=rustup|debian.";
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<ExitCode> {
+    let mut args = pico_args::Arguments::from_env();
+    let command = args.subcommand()?;
+    let rest = args.finish();
+    let paths = Paths::find()?;
+    match command.as_deref() {
+        Some("setup") => setup::everything(&paths)?,
+        Some("build") => wasm::build(&paths)?,
+        Some("demo") => {
+            wasm::build(&paths)?;
+            return node_script(&paths, "serve.mjs", &rest);
+        }
+        Some("caption") => {
+            wasm::build(&paths)?;
+            return node_script(&paths, "caption.mjs", &rest);
+        }
+        Some("test") => return test::run(&paths, &rest),
+        Some("package") => package::run(&paths)?,
+        Some("help") | None => println!("{USAGE}"),
+        Some(other) => bail!("no command `{other}`\n\n{USAGE}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Hands over to a script of the JS package, in the caller's folder so that relative paths mean what they say.
+fn node_script(paths: &Paths, script: &str, args: &[OsString]) -> Result<ExitCode> {
+    let mut node = Command::new("node");
+    node.arg(paths.www.join("scripts").join(script)).args(args);
+    if script == "caption.mjs" {
+        node.env("LLAVA_CHROMIUM", setup::browser()?);
+    }
+    let status = shell::start(&mut node)?.wait()?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}

@@ -1,0 +1,272 @@
+//! What a bare machine lacks: a wasm standard library, wasm-bindgen, npm packages, a browser, a Vulkan driver.
+//! Every function looks first, installs only what is missing, and ends in an error that names what to install by hand.
+
+use crate::paths::Paths;
+use crate::shell::{self, say};
+use anyhow::{Context, Result, bail};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Brings the machine to where every other command finds what it needs.
+pub fn everything(paths: &Paths) -> Result<()> {
+    let toolchain = wasm_toolchain(paths)?;
+    say(format!("wasm32 standard library: {}", toolchain.description()));
+    say(format!("wasm-bindgen {} in {}", wasm_bindgen(paths)?, paths.tools.display()));
+    npm_packages(paths)?;
+    say("npm packages: as in www/package-lock.json");
+    say(format!("browser: {}", browser()?.display()));
+    say(format!("WebDriver: {}", chromedriver()?.display()));
+    match software_vulkan() {
+        Some(driver) => say(format!("software Vulkan driver: {}", driver.display())),
+        None => say("no software Vulkan driver found: native tests need a GPU with a Vulkan, Metal or DX12 driver"),
+    }
+    say(format!("build folder: {}", paths.target.display()));
+    Ok(())
+}
+
+// ---- the wasm32 standard library ----
+
+const WASM: &str = "wasm32-unknown-unknown";
+/// Debian's Rust for the web; its LLVM's linker is a package of its own.
+const DEBIAN_RUST: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22"];
+const DEBIAN_LINKER: &str = "/usr/bin/wasm-ld-22";
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
+
+/// Who compiles for wasm32.
+pub enum WasmToolchain {
+    /// The toolchain that runs this program: it has a wasm32 standard library.
+    Own { target: PathBuf },
+    /// Debian's rustc and cargo, which build the standard library from its sources.
+    Debian { target: PathBuf },
+}
+
+impl WasmToolchain {
+    /// `cargo <subcommand>` for wasm32 with the profile `wasm`, as this toolchain needs it.
+    pub fn cargo(&self, paths: &Paths, subcommand: &str) -> Command {
+        let mut command = match self {
+            WasmToolchain::Own { .. } => Command::new(cargo()),
+            WasmToolchain::Debian { .. } => Command::new(DEBIAN_CARGO),
+        };
+        command.current_dir(&paths.root).arg(subcommand).args(["--target", WASM, "--profile", "wasm"]);
+        if let WasmToolchain::Debian { .. } = self {
+            command
+                .arg("-Zbuild-std=std,panic_abort")
+                .env("RUSTC_BOOTSTRAP", "1") // -Z on a release compiler
+                .env("RUSTC", DEBIAN_RUSTC)
+                .env("RUSTDOC", "/usr/bin/rustdoc")
+                .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", DEBIAN_LINKER)
+                // `cargo run` pointed these at the other toolchain.
+                .env_remove("RUSTUP_TOOLCHAIN")
+                .env_remove("LD_LIBRARY_PATH");
+        }
+        command.env("CARGO_TARGET_DIR", self.target());
+        command
+    }
+
+    /// The build folder: one for each compiler, so that neither throws away what the other has built.
+    pub fn target(&self) -> &Path {
+        match self {
+            WasmToolchain::Own { target } | WasmToolchain::Debian { target } => target,
+        }
+    }
+
+    fn description(&self) -> &'static str {
+        match self {
+            WasmToolchain::Own { .. } => "the toolchain's own",
+            WasmToolchain::Debian { .. } => "built from Debian's rust-web-src",
+        }
+    }
+}
+
+/// A toolchain that can build for wasm32: the one in use, with rustup's help if need be; else Debian's.
+/// `LLAVA_WASM_TOOLCHAIN` (`rustup` or `debian`) leaves only one of the two to choose.
+pub fn wasm_toolchain(paths: &Paths) -> Result<WasmToolchain> {
+    let wanted = env::var("LLAVA_WASM_TOOLCHAIN").ok();
+    let allowed = |name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+    let own = || WasmToolchain::Own { target: paths.target.clone() };
+    let debian = || WasmToolchain::Debian { target: paths.target.join("debian") };
+
+    if allowed("rustup") && own_wasm_std() {
+        return Ok(own());
+    }
+    if allowed("debian") && debian_rust_is_here() {
+        return Ok(debian());
+    }
+    if allowed("rustup") && shell::in_path(&["rustup"]).is_some() {
+        say("asking rustup for the wasm32 standard library");
+        let mut rustup = Command::new("rustup");
+        rustup.args(["target", "add", WASM]);
+        match shell::run_within(&mut rustup, Duration::from_secs(180)) {
+            Ok(()) if own_wasm_std() => return Ok(own()),
+            Ok(()) => say("rustup says it is done, but the toolchain in use still lacks it"),
+            Err(error) => say(format!("rustup cannot: {error:#}")),
+        }
+    }
+    if allowed("debian") && can_apt() {
+        say("installing Debian's Rust for the web");
+        apt_install(&DEBIAN_RUST)?;
+        if debian_rust_is_here() {
+            return Ok(debian());
+        }
+    }
+    bail!(
+        "no wasm32 standard library. Run `rustup target add {WASM}`, or on Debian as root `apt-get install {}`",
+        DEBIAN_RUST.join(" ")
+    )
+}
+
+/// The cargo that runs this program.
+pub fn cargo() -> PathBuf {
+    env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+fn own_wasm_std() -> bool {
+    shell::output(Command::new("rustc").args(["--print", "sysroot"]))
+        .is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib").join(WASM).join("lib").is_dir())
+}
+
+fn debian_rust_is_here() -> bool {
+    [DEBIAN_RUSTC, DEBIAN_CARGO, DEBIAN_SOURCES, DEBIAN_LINKER].iter().all(|file| Path::new(file).exists())
+}
+
+// ---- wasm-bindgen ----
+
+/// Installs the wasm-bindgen CLI (with its test runner) of exactly the locked version; returns that version.
+pub fn wasm_bindgen(paths: &Paths) -> Result<String> {
+    let lock = fs::read_to_string(paths.root.join("Cargo.lock")).context("Cargo.lock")?;
+    let version = locked_version(&lock, "wasm-bindgen").context("Cargo.lock does not name wasm-bindgen")?.to_string();
+    let installed = shell::output(Command::new(paths.tools.join("bin/wasm-bindgen")).arg("--version"));
+    if installed.as_deref() != Some(&format!("wasm-bindgen {version}")) {
+        say(format!("installing wasm-bindgen {version} (about two minutes)"));
+        // Not `--locked`: the lock file published with it has a dead entry.
+        let mut install = Command::new(cargo());
+        install.args(["install", "wasm-bindgen-cli", "--force", "--version", &version, "--root"]).arg(&paths.tools);
+        shell::run(install.env("CARGO_TARGET_DIR", paths.tools.join("build")))?;
+        fs::remove_dir_all(paths.tools.join("build"))?;
+    }
+    Ok(version)
+}
+
+/// The version of `package` in a Cargo.lock.
+fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
+    let after_name = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?.1;
+    after_name.split('"').next()
+}
+
+// ---- npm ----
+
+/// Installs the JS package's development packages exactly as locked; does nothing when they are there.
+pub fn npm_packages(paths: &Paths) -> Result<()> {
+    let node =
+        shell::output(Command::new("node").arg("--version")).context("Node.js is missing: install Node 20 or newer")?;
+    let major: u32 = node.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    if major < 20 {
+        bail!("Node.js {node} is too old: install Node 20 or newer");
+    }
+    let lock = fs::read(paths.www.join("package-lock.json")).context("www/package-lock.json")?;
+    let stamp = paths.www.join("node_modules/.installed-lock");
+    if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    say("installing npm packages");
+    // On Windows npm is a script, which only the shell finds.
+    let mut npm = npm();
+    shell::run(npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(&paths.www))?;
+    fs::write(&stamp, lock)?;
+    Ok(())
+}
+
+/// `npm`, by the name the system knows it by.
+pub fn npm() -> Command {
+    Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
+}
+
+// ---- browser and Vulkan ----
+
+/// A Chromium or Chrome: `LLAVA_CHROMIUM` or `CHROME`, else one in its usual place, else Debian's, installed.
+pub fn browser() -> Result<PathBuf> {
+    if let Some(file) = ["LLAVA_CHROMIUM", "CHROME"].iter().find_map(env::var_os) {
+        let file = PathBuf::from(file);
+        return if file.is_file() { Ok(file) } else { bail!("LLAVA_CHROMIUM or CHROME: no file {}", file.display()) };
+    }
+    installed_browser().or_else(|| install_browser().and_then(|()| installed_browser())).context(
+        "no Chromium or Chrome: install one (on Debian `apt-get install chromium chromium-driver`), or set LLAVA_CHROMIUM",
+    )
+}
+
+/// The WebDriver that belongs to the browser: `CHROMEDRIVER`, else the one in PATH, else Debian's, installed.
+pub fn chromedriver() -> Result<PathBuf> {
+    if let Some(file) = env::var_os("CHROMEDRIVER") {
+        return Ok(file.into());
+    }
+    let installed = || shell::in_path(&["chromedriver"]);
+    installed().or_else(|| install_browser().and_then(|()| installed())).context(
+        "no chromedriver: install the one of your Chrome's version (on Debian `apt-get install chromium-driver`), or set CHROMEDRIVER",
+    )
+}
+
+fn installed_browser() -> Option<PathBuf> {
+    let usual = [
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+        r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    ];
+    shell::in_path(&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"])
+        .or_else(|| usual.iter().map(PathBuf::from).find(|file| file.is_file()))
+}
+
+fn install_browser() -> Option<()> {
+    if !can_apt() {
+        return None;
+    }
+    say("installing Chromium and its WebDriver");
+    apt_install(&["chromium", "chromium-driver"]).map_err(|error| say(format!("{error:#}"))).ok()
+}
+
+/// Mesa's software Vulkan driver (lavapipe), installed where that is possible: the file the Vulkan loader reads.
+pub fn software_vulkan() -> Option<PathBuf> {
+    let installed = || {
+        let folder = fs::read_dir("/usr/share/vulkan/icd.d").ok()?;
+        let files = folder.filter_map(|entry| Some(entry.ok()?.path()));
+        files
+            .into_iter()
+            .find(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lvp_icd")))
+    };
+    if installed().is_none() && can_apt() {
+        say("installing a software Vulkan driver");
+        apt_install(&["mesa-vulkan-drivers", "libvulkan1"]).map_err(|error| say(format!("{error:#}"))).ok()?;
+    }
+    installed()
+}
+
+// ---- apt ----
+
+fn can_apt() -> bool {
+    Path::new("/usr/bin/apt-get").exists() && shell::output(Command::new("id").arg("-u")).as_deref() == Some("0")
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    let apt = |words: &[&str]| {
+        let mut apt = Command::new("/usr/bin/apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "DPkg::Lock::Timeout=600"]).args(words);
+        shell::run(&mut apt)
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "-y", "--no-install-recommends"], packages].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_locked_version_is_that_of_the_exact_name() {
+        let lock = "[[package]]\nname = \"wasm-bindgen-futures\"\nversion = \"0.4.80\"\n\n\
+                    [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.130\"\n";
+        assert_eq!(super::locked_version(lock, "wasm-bindgen"), Some("0.2.130"));
+        assert_eq!(super::locked_version(lock, "wasm"), None);
+    }
+}
