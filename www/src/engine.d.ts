@@ -1,0 +1,13 @@
+/** The engine as wasm-bindgen exports it from src/web.rs, for type checks before it is built. */
+declare module "*/pkg/llava_web.js" {
+  export default function init(): Promise<unknown>;
+
+  export class Engine {
+    /** `readChunk` resolves to verified bytes; `options` is JSON: `{ context_length? }`. */
+    static load(manifest: string, tokenizer: string, readChunk: (index: number) => Promise<Uint8Array>, options: string): Promise<Engine>;
+    /** `input` is an EngineInput and the answer an EngineOutput, both as JSON. `onPiece` returns false to stop. */
+    generate(image: unknown, input: string, onPiece: (text: string, tokens: number) => boolean): Promise<string>;
+    /** JSON: model, quantization, context_length, adapter, backend. */
+    info(): string;
+  }
+}

@@ -1,0 +1,23 @@
+import { LlavaError } from "./errors.js";
+
+const BROWSERS =
+  "Chrome and Edge have it from 113 (Android: 121), Safari from 26, Firefox from 141 on Windows and 145 on macOS. " +
+  "On Linux, Chrome may need --enable-unsafe-webgpu --enable-features=Vulkan; chrome://gpu tells what is switched off and why.";
+
+/**
+ * The GPU that would be used.
+ *
+ * @throws LlavaError `insecure_context` or `webgpu_unavailable`, with what the visitor can do.
+ */
+export async function findAdapter(): Promise<GPUAdapter> {
+  if (!globalThis.isSecureContext) {
+    throw new LlavaError("insecure_context", "WebGPU and hashing work only on pages served over https or from localhost; this one is not.");
+  }
+  const gpu = (navigator as { gpu?: GPU }).gpu;
+  if (!gpu) throw new LlavaError("webgpu_unavailable", `This browser has no WebGPU, or has it switched off. ${BROWSERS}`);
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new LlavaError("webgpu_unavailable", `WebGPU is there, but it has no GPU to use: the driver is missing, too old or blocked. ${BROWSERS}`);
+  }
+  return adapter;
+}

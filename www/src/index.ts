@@ -1,0 +1,47 @@
+// The public API. Everything else in this package may change without notice.
+import { Model, type CaptionOptions, type LoadOptions } from "./model.js";
+import { SharedModels, type SharedLoadOptions } from "./shared.js";
+import type { ImageInput } from "./image.js";
+import { DEFAULT_MODEL } from "./url.js";
+
+export { createAI, type AI } from "./ai.js";
+export { availability, type Availability } from "./availability.js";
+export { LlavaError, type ErrorCode } from "./errors.js";
+export type { ImageInput } from "./image.js";
+export type { GenerateOptions, Input, Message, MessagePart } from "./input.js";
+export { Model, type CaptionOptions, type LoadOptions, type Result, type RunOptions } from "./model.js";
+export type { LoadProgress, ModelInfo, Timings } from "./protocol.js";
+export { models, type StoredModel } from "./stored.js";
+export type { TextStream } from "./stream.js";
+export { DEFAULT_MODEL } from "./url.js";
+
+const shared = new SharedModels();
+
+/**
+ * Describes a picture, or answers a question about it. The model is loaded by the first call and kept for the next ones.
+ *
+ * @param options generation settings, `signal`, `onToken`, `onProgress`, and `model`: the URL of another bundle
+ * @throws LlavaError
+ */
+export async function caption(
+  image: ImageInput,
+  prompt?: string,
+  options: CaptionOptions & SharedLoadOptions & { model?: string | URL } = {},
+): Promise<string> {
+  const { model = DEFAULT_MODEL, onProgress, ...rest } = options;
+  const { signal } = rest;
+  const loaded = await shared.get(model, { ...(onProgress && { onProgress }), ...(signal && { signal }) });
+  return loaded.caption(image, prompt, rest);
+}
+
+/**
+ * Loads a model: the folder of a bundle made by llava-convert. What was fetched is kept in the browser, so that the next
+ * load needs no network, and one that broke off goes on where it was.
+ *
+ * @param url the folder that holds manifest.json; the model that ships with the package where absent
+ * @throws LlavaError `webgpu_unavailable`, `insecure_context`, `no_such_model`, `network`, `bad_bundle`, `bad_tokenizer`,
+ * `unsupported_model`, `gpu`, `engine_failed`, `invalid_input` or `aborted`.
+ */
+export function load(url: string | URL = DEFAULT_MODEL, options: LoadOptions = {}): Promise<Model> {
+  return Model.load(url, options);
+}

@@ -1,0 +1,160 @@
+import { EngineClient } from "./client.js";
+import { LlavaError, fromPlain } from "./errors.js";
+import { readImage, type ImageInput } from "./image.js";
+import { checkInput, type GenerateOptions, type Input } from "./input.js";
+import type { LoadProgress, ModelInfo, Timings } from "./protocol.js";
+import { TextStream } from "./stream.js";
+import { modelUrl } from "./url.js";
+
+/** How a model is loaded. */
+export interface LoadOptions {
+  onProgress?: (progress: LoadProgress) => void;
+  /** Told what went wrong without stopping the load (no room to store, a damaged file, ...); `console.warn` where absent. */
+  onWarning?: (error: LlavaError) => void;
+  /** Stops the download; what is stored by then stays. */
+  signal?: AbortSignal;
+  /** Most tokens of picture, prompt and answer together; the model's own where absent. More takes more GPU memory. */
+  context_length?: number;
+}
+
+/** What goes with one call beside the input. */
+export interface RunOptions {
+  /** Stops the model; the call rejects with code `aborted`. */
+  signal?: AbortSignal;
+  /** Told the answer piece by piece, with the number of tokens so far. */
+  onToken?: (piece: string, tokens: number) => void;
+}
+
+/** Input fields and call options together. */
+export type CaptionOptions = GenerateOptions & RunOptions;
+
+/** An answer. The hosted model's is `{ description }`. */
+export interface Result {
+  description: string;
+  usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number };
+  /** `stop`: the model ended its answer or a stop text came; `length`: max_tokens or the context was reached. */
+  finish_reason: "stop" | "length";
+  /** Every generated token. */
+  token_ids: number[];
+  timings: Timings;
+  /** The model's name. */
+  model: string;
+  /** The GPU that ran it. */
+  adapter: string;
+}
+
+/** A loaded model, in a worker of its own. */
+export class Model implements AsyncDisposable {
+  /** What the model and the GPU are. */
+  readonly info: Readonly<ModelInfo>;
+  #client: EngineClient;
+
+  private constructor(client: EngineClient, info: ModelInfo) {
+    this.#client = client;
+    this.info = Object.freeze(info);
+  }
+
+  /** @see load */
+  static async load(url: string | URL, options: LoadOptions = {}): Promise<Model> {
+    const { onProgress, onWarning = console.warn, signal, context_length, ...unknown } = options;
+    checkLoadOptions(context_length, unknown);
+    const request = { type: "load", url: modelUrl(url), context_length } as const;
+    const client = new EngineClient();
+    try {
+      const info = await client.request(
+        request,
+        (event) => {
+          if (event.type === "progress") onProgress?.(event.progress);
+          if (event.type === "warning") onWarning(fromPlain(event.error));
+        },
+        signal,
+      );
+      return new Model(client, info);
+    } catch (error) {
+      client.end(error as LlavaError);
+      throw error;
+    }
+  }
+
+  /** The description of a picture, or the answer to a question about it. */
+  async caption(image: ImageInput, prompt?: string, options: CaptionOptions = {}): Promise<string> {
+    const { signal, onToken, ...fields } = options;
+    const result = await this.run(asInput(image, prompt, fields), pickRunOptions(signal, onToken));
+    return result.description;
+  }
+
+  /** The same, piece by piece: `for await (const piece of model.stream(image, prompt))`. */
+  stream(image: ImageInput, prompt?: string, options: CaptionOptions = {}): TextStream {
+    const { signal, onToken, ...fields } = options;
+    return new TextStream((stop, push) => {
+      const either = signal ? AbortSignal.any([signal, stop]) : stop;
+      const tell = (piece: string, tokens: number) => {
+        push(piece);
+        onToken?.(piece, tokens);
+      };
+      return this.run(asInput(image, prompt, fields), { signal: either, onToken: tell });
+    });
+  }
+
+  /**
+   * Runs the hosted model's input.
+   *
+   * @throws LlavaError `missing_input`, `invalid_input`, `bad_image`, `too_large`, `aborted`, `disposed`, `gpu` or
+   * `engine_failed`.
+   */
+  async run(input: Input, { signal, onToken }: RunOptions = {}): Promise<Result> {
+    if (this.#client.ended) throw this.#client.ended;
+    const checked = checkInput(input);
+    const image = input.image === undefined ? undefined : await readImage(input.image, signal);
+    const output = await this.#client.request(
+      { type: "generate", image, input: checked },
+      (event) => {
+        if (event.type === "piece" && event.text !== "") onToken?.(event.text, event.tokens);
+      },
+      signal,
+    );
+    const { prompt_tokens, completion_tokens } = output;
+    return {
+      description: output.description,
+      usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
+      finish_reason: output.finish_reason as Result["finish_reason"],
+      token_ids: output.token_ids,
+      timings: { load: this.info.load_ms, ...output.timings },
+      model: this.info.model,
+      adapter: this.info.adapter,
+    };
+  }
+
+  /** Frees the GPU memory and the worker. Calls under way reject with code `disposed`. */
+  dispose(): void {
+    this.#client.end(new LlavaError("disposed", "The model was disposed of. Load it again to use it."));
+  }
+
+  /** `await using model = await load(url)` disposes of the model at the end of the block. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+
+  /** Whether the model can no longer answer: disposed of, or its engine crashed. */
+  get ended(): boolean {
+    return this.#client.ended !== undefined;
+  }
+}
+
+function checkLoadOptions(context_length: unknown, unknown: object): void {
+  const [stray] = Object.keys(unknown);
+  if (stray !== undefined) {
+    throw new LlavaError("invalid_input", `\`${stray}\` is not an option of load. Known: onProgress, onWarning, signal, context_length.`);
+  }
+  if (context_length !== undefined && (!Number.isSafeInteger(context_length) || (context_length as number) < 1)) {
+    throw new LlavaError("invalid_input", "`context_length` must be a whole number, 1 or more.");
+  }
+}
+
+function asInput(image: ImageInput, prompt: string | undefined, fields: GenerateOptions): Input {
+  return { image, ...(prompt !== undefined && { prompt }), ...fields };
+}
+
+function pickRunOptions(signal: AbortSignal | undefined, onToken: RunOptions["onToken"]): RunOptions {
+  return { ...(signal && { signal }), ...(onToken && { onToken }) };
+}

@@ -1,0 +1,86 @@
+import type { PlainError } from "./errors.js";
+import type { EngineImage } from "./image.js";
+import type { EngineInput } from "./input.js";
+
+/** What is told while a model loads. All sizes are in bytes. */
+export interface LoadProgress {
+  /** `start`: worker and manifest; `download`: something is still to be fetched; `load`: the rest goes to the GPU. */
+  phase: "start" | "download" | "load";
+  /** In `download`: bytes that are here, fetched or stored before. In `load`: bytes handed to the engine. */
+  loaded: number;
+  /** Size of the whole model; 0 until the manifest is read. */
+  total: number;
+  /** How much of the model was stored by an earlier visit. */
+  from_cache: number;
+}
+
+/** What the engine says about itself and the model it holds. */
+export interface ModelInfo {
+  model: string;
+  quantization: string;
+  context_length: number;
+  /** The GPU, as WebGPU names it. */
+  adapter: string;
+  backend: string;
+  /** The bundle's address. */
+  url: string;
+  /** Milliseconds from the call of `load` in the worker until the model could answer. */
+  load_ms: number;
+  [more: string]: unknown;
+}
+
+/** Milliseconds spent on one answer. */
+export interface Timings {
+  /** Loading the model: spent once, before the first answer. */
+  load: number;
+  /** Decoding and encoding the picture; about 0 for a picture that was just asked about. */
+  image: number;
+  prefill: number;
+  decode: number;
+  /** Generated tokens per second of `decode`. */
+  tokens_per_second: number;
+}
+
+/** The engine's answer, as src/engine.rs writes it. */
+export interface EngineOutput {
+  description: string;
+  token_ids: number[];
+  prompt_tokens: number;
+  completion_tokens: number;
+  finish_reason: "stop" | "length" | "aborted";
+  timings: Omit<Timings, "load">;
+}
+
+export interface LoadRequest {
+  type: "load";
+  url: string;
+  context_length: number | undefined;
+}
+
+export interface GenerateRequest {
+  type: "generate";
+  image: EngineImage | undefined;
+  input: EngineInput;
+}
+
+/** What each request resolves to. */
+export interface Answers {
+  load: ModelInfo;
+  generate: EngineOutput;
+}
+
+/** Page to worker. `id` ties replies to requests; an abort names the request it stops. */
+export type Request = ((LoadRequest | GenerateRequest) & { id: number }) | { type: "abort"; id: number };
+
+/** Told on the way to an answer. */
+export type Event =
+  | { type: "progress"; progress: LoadProgress }
+  | { type: "warning"; error: PlainError }
+  | { type: "piece"; text: string; tokens: number };
+
+/** Worker to page. Every request gets exactly one `done` or `failed`; after `crashed` nothing follows. */
+export type Reply =
+  | (Event & { id: number })
+  | { type: "done"; id: number; value: Answers[keyof Answers] }
+  | { type: "failed"; id: number; error: PlainError }
+  | { type: "crashed"; error: PlainError };
