@@ -151,7 +151,12 @@ impl Format {
         let split = self.quants_len(rows, cols).filter(|_| self.byte_len(rows, cols) == Some(bytes.len()));
         let split = split.ok_or_else(|| bad_shape(self, name, rows, cols, bytes.len(), "bytes"))?;
         let (quants, scales) = bytes.split_at(split);
-        Ok(match self {
+        Ok(self.decode_part(quants, scales))
+    }
+
+    /// The values of whole blocks stored by [`Format::encode_part`].
+    pub fn decode_part(self, quants: &[u8], scales: &[u8]) -> Vec<f32> {
+        match self {
             Format::F32 => quants.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
             Format::F16 => f16s(quants).map(f16::to_f32).collect(),
             Format::Q8 => {
@@ -160,26 +165,17 @@ impl Format {
                 blocks.flat_map(|(block, scale)| block.iter().map(move |&q| f32::from(q as i8) * scale)).collect()
             }
             Format::Q4 => {
-                let mut values = Vec::with_capacity(rows * cols);
-                for (block, scale) in quants.chunks_exact(BLOCK / 2).zip(scales.chunks_exact(4)) {
-                    let mut pair = f16s(scale).map(f16::to_f32);
-                    let (scale, minimum) = (pair.next().unwrap_or(0.0), pair.next().unwrap_or(0.0));
+                let mut values = Vec::with_capacity(quants.len() * 2);
+                for (block, &[s0, s1, m0, m1]) in quants.chunks_exact(BLOCK / 2).zip(scales.as_chunks().0) {
+                    let scale = f16::from_le_bytes([s0, s1]).to_f32();
+                    let minimum = f16::from_le_bytes([m0, m1]).to_f32();
                     let value = |q: u8| f32::from(q) * scale + minimum;
                     values.extend(block.iter().map(|byte| value(byte & 15)));
                     values.extend(block.iter().map(|byte| value(byte >> 4)));
                 }
                 values
             }
-        })
-    }
-}
-
-/// `shape` as a matrix: a vector is one row, further dimensions are folded into the columns. `None` on overflow.
-pub fn as_matrix(shape: &[usize]) -> Option<(usize, usize)> {
-    match shape {
-        [] => Some((1, 1)),
-        [len] => Some((1, *len)),
-        [rows, rest @ ..] => Some((*rows, rest.iter().try_fold(1usize, |product, dim| product.checked_mul(*dim))?)),
+        }
     }
 }
 
@@ -393,8 +389,6 @@ mod tests {
         assert!(Format::Q8.encode("w", 2, BLOCK, &[0.0; BLOCK]).is_err());
         assert!(Format::F32.decode("w", 1, 2, &[0; 4]).is_err());
         assert_eq!(Format::F32.byte_len(usize::MAX, 2), None);
-        assert_eq!(as_matrix(&[2, usize::MAX, 2]), None);
-        assert_eq!(as_matrix(&[4, 3, 2, 2]), Some((4, 12)));
     }
 
     #[test]
