@@ -146,8 +146,8 @@ impl Manifest {
     ///
     /// # Errors
     /// [`Error::Bundle`]: not JSON, not a bundle, made by a newer version, or inconsistent.
-    pub fn from_json(json: &str) -> Result<Self> {
-        let manifest: Self = serde_json::from_str(json).map_err(|error| broken(error.to_string()))?;
+    pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self> {
+        let manifest: Self = serde_json::from_slice(json.as_ref()).map_err(|error| broken(error.to_string()))?;
         manifest.validate()?;
         Ok(manifest)
     }
@@ -451,7 +451,7 @@ mod native {
         pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
             let folder = folder.into();
             let path = folder.join(MANIFEST_FILE);
-            let manifest = Manifest::from_json(&fs::read_to_string(&path).map_err(io(&path))?)?;
+            let manifest = Manifest::from_json(fs::read(&path).map_err(io(&path))?)?;
             Ok(Self { folder, manifest })
         }
 

@@ -45,6 +45,8 @@ pub struct ClipConfig {
     pub intermediate_size: usize,
     pub num_hidden_layers: usize,
     pub num_attention_heads: usize,
+    /// Always 3.
+    pub num_channels: usize,
     /// Pixels along each side of the square input.
     pub image_size: usize,
     /// Pixels along each side of a patch.
@@ -59,19 +61,19 @@ impl ClipConfig {
         self.hidden_size / self.num_attention_heads
     }
 
-    /// Patches along one side; pixels beyond the last whole patch are not seen.
-    pub fn grid(&self) -> usize {
-        self.image_size / self.patch_size
+    /// Number of patches; pixels beyond the last whole patch are not seen.
+    pub fn patches(&self) -> usize {
+        (self.image_size / self.patch_size).pow(2)
     }
 
     /// Length of the tower's sequence: the class token and all patches.
     pub fn positions(&self) -> usize {
-        self.grid() * self.grid() + 1
+        self.patches() + 1
     }
 
-    /// Columns of the patch embedding: 3 channels of one patch.
+    /// Columns of the patch embedding: all channels of one patch.
     pub fn patch_values(&self) -> usize {
-        3 * self.patch_size * self.patch_size
+        self.num_channels * self.patch_size * self.patch_size
     }
 }
 
@@ -103,6 +105,8 @@ pub struct LlamaConfig {
     pub attention_bias: bool,
     /// Biases on the gate, up and down projections.
     pub mlp_bias: bool,
+    /// The head is `embed_tokens`; set here or at the top level of the file.
+    pub tie_word_embeddings: bool,
 }
 
 impl LlamaConfig {
@@ -153,8 +157,6 @@ pub struct LlavaConfig {
     /// `n` the output of layer `n`, always before `post_layernorm`. Negative values of the file are resolved.
     pub vision_feature_layers: Vec<usize>,
     pub vision_feature_select_strategy: SelectStrategy,
-    /// The head is `embed_tokens`, unless the checkpoint holds a head of its own.
-    pub tie_word_embeddings: bool,
     /// Tokens that end the answer.
     pub eos_token_ids: Vec<u32>,
 }
@@ -174,7 +176,8 @@ impl LlavaConfig {
         root.model_type(None, "llava")?;
         let text_fields = root.section("text_config")?;
         let vision_fields = root.section("vision_config")?;
-        let text = llama(&text_fields)?;
+        let mut text = llama(&text_fields)?;
+        text.tie_word_embeddings |= root.bool("tie_word_embeddings", false)?;
         let vision = clip(&vision_fields)?;
 
         let layer_key = "vision_feature_layer";
@@ -206,8 +209,6 @@ impl LlavaConfig {
             image_token_id: root.count(image_token, 32000, 0, u32::MAX as usize)? as u32,
             vision_feature_layers,
             vision_feature_select_strategy,
-            tie_word_embeddings: root.bool("tie_word_embeddings", false)?
-                || text_fields.bool("tie_word_embeddings", false)?,
             eos_token_ids,
             vision,
             text,
@@ -217,7 +218,7 @@ impl LlavaConfig {
     /// Number of prompt positions that one image takes.
     pub fn image_tokens(&self) -> usize {
         match self.vision_feature_select_strategy {
-            SelectStrategy::Default => self.vision.positions() - 1,
+            SelectStrategy::Default => self.vision.patches(),
             SelectStrategy::Full => self.vision.positions(),
         }
     }
@@ -242,12 +243,13 @@ fn clip(fields: &Fields) -> Result<ClipConfig> {
         intermediate_size: fields.size("intermediate_size", default(3072, 4096))?,
         num_hidden_layers: fields.count("num_hidden_layers", default(12, 24), 1, MOST_LAYERS)?,
         num_attention_heads: fields.size("num_attention_heads", default(12, 16))?,
+        num_channels: fields.size("num_channels", 3)?,
         image_size: fields.count("image_size", default(224, 336), 1, LARGEST_IMAGE)?,
         patch_size: fields.count("patch_size", default(32, 14), 1, LARGEST_IMAGE)?,
         hidden_act: fields.activation("hidden_act", Activation::QuickGelu)?,
         layer_norm_eps: fields.float("layer_norm_eps", 1e-5)?,
     };
-    if fields.size("num_channels", 3)? != 3 {
+    if config.num_channels != 3 {
         return Err(fields.error("num_channels", "only colour pictures (3 channels) can be seen"));
     }
     if config.hidden_size % config.num_attention_heads != 0 {
@@ -291,6 +293,7 @@ fn llama(fields: &Fields) -> Result<LlamaConfig> {
         rope_scaling,
         attention_bias: fields.bool("attention_bias", false)?,
         mlp_bias: fields.bool("mlp_bias", false)?,
+        tie_word_embeddings: fields.bool("tie_word_embeddings", false)?,
     })
 }
 
@@ -474,7 +477,7 @@ mod tests {
         assert_eq!((config.text.rms_norm_eps, config.text.rope_theta), (1e-5, 10000.0));
         assert_eq!(config.vision.layer_norm_eps, 1e-5);
         assert_eq!(config.eos_token_ids, [2]);
-        assert!(!config.tie_word_embeddings);
+        assert!(!config.text.tie_word_embeddings);
         // Without a vision_config the same tower is LLaVA's default; with an empty one it is CLIP's own.
         assert_eq!(parse(json!({"model_type": "llava"})).unwrap().vision, config.vision);
         assert_eq!(parse(json!({"model_type": "llava", "vision_config": {}})).unwrap().vision.patch_size, 32);

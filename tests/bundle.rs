@@ -158,7 +158,7 @@ fn damaged_files_are_noticed() {
 fn inconsistent_manifests_are_refused() {
     let (_temp, _folder, manifest) = bundle();
     let good = serde_json::to_value(&manifest).unwrap();
-    Manifest::from_json(&good.to_string()).unwrap();
+    Manifest::from_json(good.to_string()).unwrap();
     let cases: &[(&str, Value, &str)] = &[
         ("/format", json!("gguf"), "no bundle"),
         ("/version", json!(2), "update it"),
@@ -201,7 +201,7 @@ fn inconsistent_manifests_are_refused() {
     for (pointer, value, sign) in cases {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).unwrap() = value.clone();
-        let error = Manifest::from_json(&bad.to_string()).unwrap_err();
+        let error = Manifest::from_json(bad.to_string()).unwrap_err();
         assert_eq!(error.code(), "bad_bundle", "{pointer} {value}");
         assert!(error.to_string().contains(sign), "{pointer} {value}: {error}");
     }
