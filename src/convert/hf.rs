@@ -1,0 +1,309 @@
+//! Hugging Face LLaVA folders: config.json, tokenizer.json and safetensors, in one file or many shards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
+use serde_json::{Value, json};
+
+use super::{Checkpoint, Options, Summary};
+use crate::bundle::{BundleHead, ModelInfo};
+use crate::config::LlavaConfig;
+use crate::{Error, Result};
+
+const EMBEDDING: &str = "language_model.model.embed_tokens.weight";
+const HEAD: &str = "language_model.lm_head.weight";
+
+/// Converts the checkpoint in `folder` into a bundle in `out`.
+///
+/// # Errors
+/// A file is missing or damaged, the configuration is not supported, or as [`super::write`].
+pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> {
+    let mut notes = Vec::new();
+    let mut config_json = read_json(&folder.join("config.json"))?.ok_or_else(|| {
+        let cure = "is missing: give a Hugging Face folder with config.json, tokenizer.json and *.safetensors";
+        io(&folder.join("config.json"), cure)
+    })?;
+    if config_json.get("quantization_config").is_some_and(|value| !value.is_null()) {
+        let cure = "the checkpoint is already quantized; convert the original f16, bf16 or f32 one";
+        return Err(Error::unsupported("quantization_config", cure));
+    }
+    let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or_else(|| json!({}));
+    let mut config = LlavaConfig::from_json(&config_json, &generation)?;
+    let tokenizer = read_tokenizer(folder)?;
+    let preprocessor = read_preprocessor(folder, &config, &mut notes)?;
+
+    let mut checkpoint = HfCheckpoint::open(folder)?;
+    if config.text.tie_word_embeddings && !checkpoint.tie()? {
+        notes.push("config.json ties the head to embed_tokens, but the two differ: both are kept".into());
+        config.text.tie_word_embeddings = false;
+        for section in ["", "/text_config"] {
+            if let Some(Value::Object(fields)) = config_json.pointer_mut(section) {
+                fields.insert("tie_word_embeddings".into(), false.into());
+            }
+        }
+    }
+    notes.extend(checkpoint.unused(&config));
+
+    let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let folder_name = absolute.file_name().map_or_else(|| "llava".into(), |name| name.to_string_lossy().into_owned());
+    let model = ModelInfo {
+        name: options.name.clone().unwrap_or(folder_name),
+        license: options.license.clone().unwrap_or_default(),
+        source: config_json.get("_name_or_path").and_then(Value::as_str).unwrap_or_default().into(),
+    };
+    let quantization = options.format.name().into();
+    let head = BundleHead { model, config: config_json, generation, preprocessor, quantization };
+    super::write(&checkpoint, &config, head, &tokenizer, out, options, notes)
+}
+
+/// The canonical name of a checkpoint's key. Keys come as `language_model.model.*` with `language_model.lm_head`, or as
+/// `model.language_model.*` with `lm_head`; the tower with or without `vision_model`; and mixed.
+pub fn sanitize(key: &str) -> String {
+    let parts = ["language_model.", "vision_tower.", "multi_modal_projector."];
+    let inner = key.strip_prefix("model.").filter(|inner| parts.iter().any(|part| inner.starts_with(part)));
+    let key = inner.unwrap_or(key);
+    if let Some(rest) = key.strip_prefix("vision_tower.") {
+        let rest = rest.strip_prefix("vision_model.").unwrap_or(rest);
+        return format!("vision_tower.vision_model.{rest}");
+    }
+    if key.starts_with("lm_head.") {
+        return format!("language_model.{key}");
+    }
+    match key.strip_prefix("language_model.") {
+        Some(rest) if !rest.starts_with("model.") && !rest.starts_with("lm_head.") => {
+            format!("language_model.model.{rest}")
+        }
+        _ => key.to_owned(),
+    }
+}
+
+/// Whether a canonical name is something that older checkpoints store but that follows from config.json.
+fn is_buffer(name: &str) -> bool {
+    name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".embeddings.position_ids")
+}
+
+/// The tensors of one folder, mapped into memory.
+#[derive(Debug)]
+pub struct HfCheckpoint {
+    shards: Vec<Shard>,
+    /// Canonical name -> shard and its own key.
+    tensors: BTreeMap<String, (usize, String)>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    map: Mmap,
+    /// Where the tensors' bytes begin.
+    data: usize,
+    metadata: Metadata,
+}
+
+impl HfCheckpoint {
+    /// Opens all shards in `folder` and reads their headers.
+    ///
+    /// # Errors
+    /// A shard is missing or damaged, or two keys mean the same tensor.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
+        for path in shard_paths(folder)? {
+            let shard = Shard::open(&path)?;
+            let index = checkpoint.shards.len();
+            for key in shard.metadata.tensors().into_keys() {
+                let name = sanitize(&key);
+                if let Some((_, other)) = checkpoint.tensors.insert(name.clone(), (index, key.clone())) {
+                    let problem = format!("`{other}` and `{key}` both mean this one");
+                    return Err(Error::bundle(super::tensor(&name), problem));
+                }
+            }
+            checkpoint.shards.push(shard);
+        }
+        Ok(checkpoint)
+    }
+
+    /// Applies transformers' rule for a tied head: `true` if one tensor serves both (whichever of the two is there),
+    /// `false` if the checkpoint holds two different ones.
+    fn tie(&mut self) -> Result<bool> {
+        match (self.tensors.get(EMBEDDING).cloned(), self.tensors.get(HEAD).cloned()) {
+            (None, Some(head)) => {
+                self.tensors.insert(EMBEDDING.into(), head);
+            }
+            (Some(_), Some(_)) if !self.same(EMBEDDING, HEAD)? => return Ok(false),
+            _ => {}
+        }
+        self.tensors.remove(HEAD);
+        Ok(true)
+    }
+
+    fn same(&self, a: &str, b: &str) -> Result<bool> {
+        let (a, b) = (self.get(a)?, self.get(b)?);
+        Ok((a.0.dtype, &a.0.shape, a.1) == (b.0.dtype, &b.0.shape, b.1))
+    }
+
+    /// Lines about tensors that the bundle does not take over.
+    fn unused(&self, config: &LlavaConfig) -> Vec<String> {
+        let needed: BTreeSet<String> = super::plan(config).into_iter().map(|needed| needed.name).collect();
+        let left = self.tensors.keys().filter(|name| !needed.contains(*name) && !is_buffer(name));
+        let tower = "vision_tower.vision_model.";
+        let (above, unknown): (Vec<_>, Vec<_>) = left.partition(|name| {
+            name.strip_prefix(tower).is_some_and(|rest| {
+                let layer = rest.strip_prefix("encoder.layers.").and_then(|rest| rest.split('.').next()?.parse().ok());
+                let range = config.vision_layers_needed()..config.vision.num_hidden_layers;
+                rest.starts_with("post_layernorm.") || layer.is_some_and(|layer: usize| range.contains(&layer))
+            })
+        });
+        let mut lines = Vec::new();
+        if !above.is_empty() {
+            lines.push(format!("{} tensors above vision_feature_layer are never used and left out", above.len()));
+        }
+        lines.extend(unknown.iter().map(|name| format!("unknown tensor left out: {name}")));
+        lines
+    }
+
+    /// Header entry and bytes of a tensor.
+    fn get(&self, name: &str) -> Result<(&TensorInfo, &[u8])> {
+        let missing = || Error::bundle(super::tensor(name), "is missing from the checkpoint");
+        let (shard, key) = self.tensors.get(name).ok_or_else(missing)?;
+        let shard = &self.shards[*shard];
+        let info = shard.metadata.info(key).ok_or_else(missing)?;
+        let (start, end) = info.data_offsets;
+        let bytes = shard.map.get(shard.data + start..shard.data + end).ok_or_else(missing)?;
+        Ok((info, bytes))
+    }
+}
+
+impl Checkpoint for HfCheckpoint {
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.get(name).ok().map(|(info, _)| info.shape.as_slice())
+    }
+
+    fn values(&self, name: &str, start: usize, end: usize) -> Result<Vec<f32>> {
+        let (info, bytes) = self.get(name)?;
+        let part = |size: usize| {
+            let part = bytes.get(start * size..end * size);
+            part.ok_or_else(|| Error::bundle(super::tensor(name), "has fewer bytes than its shape takes"))
+        };
+        let pairs = |bytes: &[u8], read: fn([u8; 2]) -> f32| bytes.as_chunks().0.iter().map(|&b| read(b)).collect();
+        match info.dtype {
+            Dtype::F32 => Ok(part(4)?.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
+            Dtype::F16 => Ok(pairs(part(2)?, |b| f16::from_le_bytes(b).to_f32())),
+            Dtype::BF16 => Ok(pairs(part(2)?, |b| bf16::from_le_bytes(b).to_f32())),
+            other => {
+                Err(Error::unsupported(name, format!("is stored as {other:?}; only F32, F16 and BF16 are converted")))
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| io(path, error))?;
+        // SAFETY: the map is only read. Were another process to cut the file short meanwhile, reading would end the
+        // converter with SIGBUS; no bundle is finished then.
+        let map = unsafe { Mmap::map(&file) }.map_err(|error| io(path, error))?;
+        let (header, metadata) = SafeTensors::read_metadata(&map)
+            .map_err(|error| io(path, format!("is no complete safetensors file ({error}); download it again")))?;
+        Ok(Self { map, data: header + 8, metadata })
+    }
+}
+
+/// The safetensors files of a folder: those the index names, else the single one.
+fn shard_paths(folder: &Path) -> Result<Vec<PathBuf>> {
+    let path = folder.join("model.safetensors.index.json");
+    let Some(index) = read_json(&path)? else {
+        let single = folder.join("model.safetensors");
+        if !single.exists() {
+            let cure = "is missing, and there is no model.safetensors.index.json; load the checkpoint in transformers \
+                        and write it with save_pretrained";
+            return Err(io(&single, cure));
+        }
+        return Ok(vec![single]);
+    };
+    let names = index.get("weight_map").and_then(Value::as_object).map(|map| map.values().map(Value::as_str).collect());
+    let names: Option<BTreeSet<&str>> = names.ok_or_else(|| io(&path, "has no `weight_map`"))?;
+    let names = names.filter(|names| !names.is_empty() && names.iter().all(|name| !name.contains(['/', '\\'])));
+    let names = names.ok_or_else(|| io(&path, "`weight_map` does not name files of this folder"))?;
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+/// tokenizer.json as it stands.
+fn read_tokenizer(folder: &Path) -> Result<Vec<u8>> {
+    let path = folder.join("tokenizer.json");
+    let json = read_json(&path)?.ok_or_else(|| {
+        let folder = folder.display();
+        let cure = format!(
+            "is missing; write one with: python -c \"from transformers import AutoTokenizer as T; \
+             T.from_pretrained('{folder}', use_fast=True).save_pretrained('{folder}')\""
+        );
+        io(&path, cure)
+    })?;
+    if json.get("model").is_none() {
+        return Err(io(&path, "has no `model`: it is not a tokenizer of the tokenizers library"));
+    }
+    fs::read(&path).map_err(|error| io(&path, error))
+}
+
+/// Image settings as transformers finds them: processor_config.json's `image_processor`, then
+/// preprocessor_config.json; without either CLIP's own at the tower's size.
+fn read_preprocessor(folder: &Path, config: &LlavaConfig, notes: &mut Vec<String>) -> Result<Value> {
+    let nested = read_json(&folder.join("processor_config.json"))?;
+    if let Some(settings @ Value::Object(_)) = nested.and_then(|mut json| Some(json.get_mut("image_processor")?.take()))
+    {
+        return Ok(settings);
+    }
+    if let Some(settings) = read_json(&folder.join("preprocessor_config.json"))? {
+        return Ok(settings);
+    }
+    let size = config.vision.image_size;
+    notes.push(format!("no preprocessor_config.json: pictures are prepared as CLIP does, at {size} pixels"));
+    Ok(json!({
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": true,
+        "do_resize": true, "size": {"shortest_edge": size}, "resample": 3,
+        "do_center_crop": true, "crop_size": {"height": size, "width": size},
+        "do_rescale": true, "rescale_factor": 1.0 / 255.0,
+        "do_normalize": true,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }))
+}
+
+/// A JSON file; `None` if there is none.
+fn read_json(path: &Path) -> Result<Option<Value>> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| io(path, format!("is no JSON: {error}"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io(path, error)),
+    }
+}
+
+fn io(path: &Path, problem: impl ToString) -> Error {
+    Error::Io { what: path.display().to_string(), problem: problem.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sanitize;
+
+    #[test]
+    fn all_layouts_come_to_the_same_names() {
+        let cases = [
+            ("language_model.model.layers.0.mlp.up_proj.weight", "model.language_model.layers.0.mlp.up_proj.weight"),
+            ("language_model.model.embed_tokens.weight", "model.language_model.embed_tokens.weight"),
+            ("language_model.model.norm.weight", "language_model.norm.weight"),
+            ("language_model.lm_head.weight", "lm_head.weight"),
+            ("vision_tower.vision_model.pre_layrnorm.bias", "model.vision_tower.pre_layrnorm.bias"),
+            ("vision_tower.vision_model.pre_layrnorm.bias", "model.vision_tower.vision_model.pre_layrnorm.bias"),
+            ("vision_tower.vision_model.pre_layrnorm.bias", "vision_tower.pre_layrnorm.bias"),
+            ("multi_modal_projector.linear_1.weight", "model.multi_modal_projector.linear_1.weight"),
+        ];
+        for (canonical, key) in cases {
+            assert_eq!(sanitize(key), canonical);
+            assert_eq!(sanitize(canonical), canonical);
+        }
+        assert_eq!(sanitize("model.layers.0.weight"), "model.layers.0.weight");
+    }
+}

@@ -1,0 +1,398 @@
+//! The converter on tiny Hugging Face folders that the tests write themselves.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use futures_lite::future::block_on;
+use half::{bf16, f16};
+use llava_web::bundle::{FolderSource, Manifest};
+use llava_web::config::LlavaConfig;
+use llava_web::convert::{Options, Role, Summary, hf, plan};
+use llava_web::quant::Format;
+use llava_web::weights::{TensorReader, WeightSource};
+use llava_web::{Error, Result};
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+use serde_json::{Value, json};
+
+const HEAD: &str = "language_model.lm_head.weight";
+const EMBEDDING: &str = "language_model.model.embed_tokens.weight";
+
+/// A checkpoint in memory: canonical name -> shape and values.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+fn tiny_config() -> Value {
+    json!({
+        "model_type": "llava", "image_token_index": 49, "vision_feature_layer": -2,
+        "vision_config": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
+                          "num_attention_heads": 2, "image_size": 8, "patch_size": 4},
+        "text_config": {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 50,
+                        "num_attention_heads": 4, "num_key_value_heads": 2, "attention_bias": true}
+    })
+}
+
+/// Values that f16 and bf16 hold exactly, so that every number type must give the same bundle.
+fn tensors(config: &Value) -> Tensors {
+    let config = LlavaConfig::from_json(config, &Value::Null).unwrap();
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+        f32::from((state >> 24) as u8 as i8) / 64.0
+    };
+    let needed = plan(&config).into_iter();
+    needed
+        .map(|needed| {
+            let values = (0..needed.shape.iter().product()).map(|_| next()).collect();
+            (needed.name, (needed.shape, values))
+        })
+        .collect()
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Layout {
+    /// Before transformers 4.52.
+    Old,
+    /// As `save_pretrained` of transformers 5 writes it.
+    Hybrid,
+    /// As modules are named now.
+    New,
+    NewFlatTower,
+}
+
+fn key(layout: Layout, name: &str) -> String {
+    let flat = |name: &str| name.replace("vision_tower.vision_model.", "vision_tower.");
+    let new = |name: &str| match name {
+        HEAD => "lm_head.weight".to_owned(),
+        name => format!("model.{}", name.replace("language_model.model.", "language_model.")),
+    };
+    match layout {
+        Layout::Old => name.to_owned(),
+        Layout::Hybrid => flat(name),
+        Layout::New => new(name),
+        Layout::NewFlatTower => flat(&new(name)),
+    }
+}
+
+fn write_shard<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a String, &'a (Vec<usize>, Vec<f32>))>,
+    dtype: Dtype,
+) {
+    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(key, (shape, values))| {
+            let bytes = match dtype {
+                Dtype::F16 => values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
+                Dtype::BF16 => values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect(),
+                Dtype::I32 => values.iter().flat_map(|&value| (value as i32).to_le_bytes()).collect(),
+                _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            };
+            (key, shape, bytes)
+        })
+        .collect();
+    let views = bytes.iter().map(|(key, shape, bytes)| (key, TensorView::new(dtype, shape.to_vec(), bytes).unwrap()));
+    serialize_to_file(views, None, path).unwrap();
+}
+
+/// Writes a whole Hugging Face folder, in `shards` files.
+fn write_folder(folder: &Path, config: &Value, tensors: &Tensors, layout: Layout, dtype: Dtype, shards: usize) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    fs::write(folder.join("tokenizer.json"), r#"{"model": {}}"#).unwrap();
+    let keyed: Tensors = tensors.iter().map(|(name, tensor)| (key(layout, name), tensor.clone())).collect();
+    if shards == 1 {
+        return write_shard(&folder.join("model.safetensors"), &keyed, dtype);
+    }
+    let file = |shard: usize| format!("model-{shard}.safetensors");
+    for shard in 0..shards {
+        let part = keyed.iter().enumerate().filter(|(index, _)| index % shards == shard).map(|(_, tensor)| tensor);
+        write_shard(&folder.join(file(shard)), part, dtype);
+    }
+    let map: BTreeMap<_, _> = keyed.keys().enumerate().map(|(index, key)| (key, file(index % shards))).collect();
+    let index = json!({"metadata": {}, "weight_map": map});
+    fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+}
+
+/// A folder with `config` and `tensors` in the plainest form, and a place for the bundle.
+struct Case {
+    temp: tempfile::TempDir,
+    config: Value,
+    tensors: Tensors,
+}
+
+impl Case {
+    fn new(config: Value) -> Self {
+        let tensors = tensors(&config);
+        Self { temp: tempfile::tempdir().unwrap(), config, tensors }
+    }
+
+    fn folder(&self) -> std::path::PathBuf {
+        self.temp.path().join("llava-tiny")
+    }
+
+    fn out(&self) -> std::path::PathBuf {
+        self.temp.path().join("bundle")
+    }
+
+    fn write(&self) -> &Self {
+        write_folder(&self.folder(), &self.config, &self.tensors, Layout::Old, Dtype::F32, 1);
+        self
+    }
+
+    fn convert(&self, format: Format) -> Result<Summary> {
+        hf::convert(&self.folder(), &self.out(), &Options { chunk_bytes: 4096, force: true, ..Options::new(format) })
+    }
+
+    fn values(&self) -> BTreeMap<String, Vec<f32>> {
+        values(&self.out())
+    }
+}
+
+/// Every tensor of a bundle, decoded.
+fn values(bundle: &Path) -> BTreeMap<String, Vec<f32>> {
+    let source = FolderSource::open(bundle).unwrap();
+    let mut reader = TensorReader::new(&source);
+    let names = source.manifest().tensors.iter().map(|tensor| &tensor.name);
+    names.map(|name| (name.clone(), block_on(reader.tensor(name)).unwrap().decode().unwrap())).collect()
+}
+
+fn message(result: Result<Summary>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn every_layout_number_type_and_sharding_gives_the_same_bundle() {
+    let config = tiny_config();
+    let tensors = tensors(&config);
+    let mut first: Option<Manifest> = None;
+    for layout in [Layout::Old, Layout::Hybrid, Layout::New, Layout::NewFlatTower] {
+        for (dtype, shards) in [(Dtype::F32, 1), (Dtype::F16, 3), (Dtype::BF16, 2)] {
+            let temp = tempfile::tempdir().unwrap();
+            let (folder, out) = (temp.path().join("llava-tiny"), temp.path().join("bundle"));
+            write_folder(&folder, &config, &tensors, layout, dtype, shards);
+            let summary = hf::convert(&folder, &out, &Options::new(Format::F32)).unwrap();
+            assert_eq!(first.get_or_insert(summary.manifest.clone()), &summary.manifest, "{layout:?} {dtype:?}");
+            let converted = values(&out);
+            assert_eq!(converted.len(), tensors.len());
+            for (name, (_, original)) in &tensors {
+                assert_eq!(&converted[name], original, "{name} {layout:?} {dtype:?}");
+            }
+        }
+    }
+    let manifest = first.unwrap();
+    assert_eq!((manifest.model.name.as_str(), &manifest.config), ("llava-tiny", &config));
+    let order: Vec<_> = manifest.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let expected = plan(&LlavaConfig::from_json(&config, &Value::Null).unwrap());
+    assert_eq!(order, expected.into_iter().map(|needed| needed.name).collect::<Vec<_>>());
+}
+
+#[test]
+fn formats_follow_the_roles() {
+    let case = Case::new(tiny_config());
+    case.write();
+    for format in [Format::Q4, Format::Q8, Format::F16, Format::F32] {
+        let summary = case.convert(format).unwrap();
+        let dtype = |name: &str| summary.manifest.tensors.iter().find(|tensor| tensor.name == name).unwrap().dtype;
+        let vision = if format == Format::Q4 { Format::Q8 } else { format };
+        let plain = if format == Format::F32 { Format::F32 } else { Format::F16 };
+        let tower = "vision_tower.vision_model";
+        assert_eq!(dtype("language_model.model.layers.1.mlp.down_proj.weight"), format);
+        assert_eq!((dtype(EMBEDDING), dtype(HEAD)), (format, format));
+        assert_eq!(dtype(&format!("{tower}.encoder.layers.0.mlp.fc1.weight")), vision);
+        assert_eq!(dtype("multi_modal_projector.linear_1.weight"), vision);
+        assert_eq!(dtype(&format!("{tower}.embeddings.patch_embedding.weight")), plain);
+        for name in ["embeddings.class_embedding", "embeddings.position_embedding.weight", "pre_layrnorm.bias"] {
+            assert_eq!(dtype(&format!("{tower}.{name}")), Format::F32);
+        }
+        assert_eq!(dtype("language_model.model.layers.0.self_attn.q_proj.bias"), Format::F32);
+        assert_eq!(summary.manifest.quantization, format.name());
+
+        let worst = [(Format::Q4, 0.15), (Format::Q8, 0.009), (Format::F16, 1e-9), (Format::F32, 1e-9)];
+        let worst = worst.into_iter().find(|(known, _)| *known == format).unwrap().1;
+        let total = &summary.roles[&(Role::Decoder, format.name())];
+        assert!((total.squared_error / total.squared_values).sqrt() < worst, "{summary}");
+        for (name, decoded) in case.values() {
+            for (got, want) in decoded.iter().zip(&case.tensors[&name].1) {
+                assert!((got - want).abs() <= 4.0 * worst as f32, "{name} {got} {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn columns_that_are_no_whole_blocks_are_stored_as_f16() {
+    let mut config = tiny_config();
+    config["text_config"]["intermediate_size"] = json!(90);
+    let case = Case::new(config);
+    let summary = case.write().convert(Format::Q4).unwrap();
+    let down = "language_model.model.layers.0.mlp.down_proj.weight";
+    assert!(summary.notes.iter().any(|note| note.contains(down) && note.contains("f16")), "{summary}");
+    assert_eq!(case.values()[down], case.tensors[down].1);
+}
+
+#[test]
+fn tied_heads_follow_transformers() {
+    let mut config = tiny_config();
+    config["text_config"]["tie_word_embeddings"] = json!(true);
+    let mut case = Case::new(config);
+    assert!(!case.tensors.contains_key(HEAD));
+    let has_head = |case: &Case| case.values().contains_key(HEAD);
+
+    case.write().convert(Format::F32).unwrap();
+    assert!(!has_head(&case));
+    // Both there and equal: one is kept.
+    let embedding = case.tensors[EMBEDDING].clone();
+    case.tensors.insert(HEAD.into(), embedding.clone());
+    assert!(case.write().convert(Format::F32).unwrap().notes.iter().all(|note| !note.contains("tie")));
+    assert!(!has_head(&case));
+    // Only the head there: it serves as embedding.
+    case.tensors.remove(EMBEDDING);
+    case.write().convert(Format::F32).unwrap();
+    assert_eq!(case.values()[EMBEDDING], embedding.1);
+    // Both there and different: not tied after all.
+    let negative = (embedding.0.clone(), embedding.1.iter().map(|value| -value).collect());
+    case.tensors.extend([(EMBEDDING.to_owned(), embedding), (HEAD.to_owned(), negative)]);
+    let summary = case.write().convert(Format::F32).unwrap();
+    assert!(summary.notes.iter().any(|note| note.contains("both are kept")), "{summary}");
+    let config = LlavaConfig::from_json(&summary.manifest.config, &Value::Null).unwrap();
+    assert!(has_head(&case) && !config.text.tie_word_embeddings);
+    // Not tied and no head at all.
+    let mut case = Case::new(tiny_config());
+    case.tensors.remove(HEAD);
+    assert!(message(case.write().convert(Format::F32)).contains(HEAD));
+}
+
+#[test]
+fn what_the_model_never_uses_is_left_out() {
+    let mut case = Case::new(tiny_config());
+    let layer = |index: usize| format!("vision_tower.vision_model.encoder.layers.{index}.mlp.fc1.bias");
+    assert!(case.tensors.contains_key(&layer(1)) && !case.tensors.contains_key(&layer(2)));
+    let extra = |len: usize| (vec![len], vec![f32::NAN; len]);
+    case.tensors.insert(layer(2), extra(64));
+    case.tensors.insert("vision_tower.vision_model.post_layernorm.weight".into(), extra(32));
+    case.tensors.insert("vision_tower.vision_model.embeddings.position_ids".into(), extra(5));
+    case.tensors.insert("language_model.model.layers.0.self_attn.rotary_emb.inv_freq".into(), extra(8));
+    case.tensors.insert("image_newline".into(), extra(64));
+    let summary = case.write().convert(Format::Q8).unwrap();
+    let notes: Vec<_> = summary.notes.iter().filter(|note| !note.contains("preprocessor")).collect();
+    assert_eq!(notes.len(), 2, "{summary}");
+    assert!(notes[0].starts_with("2 tensors above"), "{summary}");
+    assert_eq!(notes[1], "unknown tensor left out: image_newline");
+}
+
+#[test]
+fn what_is_wrong_with_a_checkpoint_is_named() {
+    let fc1 = "vision_tower.vision_model.encoder.layers.1.mlp.fc1.weight";
+    let mut case = Case::new(tiny_config());
+    let (shape, values) = case.tensors[fc1].clone();
+    let mut failing = |tensor: Option<(Vec<usize>, Vec<f32>)>, signs: &[&str]| {
+        match tensor {
+            Some(tensor) => case.tensors.insert(fc1.into(), tensor),
+            None => case.tensors.remove(fc1),
+        };
+        let message = message(case.write().convert(Format::Q4));
+        assert!(message.contains(fc1) && signs.iter().all(|sign| message.contains(sign)), "{message}");
+        assert!(!case.out().join("manifest.json").exists());
+    };
+    failing(None, &["is missing"]);
+    failing(Some((vec![32, 64], values.clone())), &["[32, 64]", "[64, 32]"]);
+    let mut nan = values.clone();
+    nan[100] = f32::NAN;
+    failing(Some((shape.clone(), nan)), &["NaN"]);
+    failing(Some((shape.clone(), vec![1e9; values.len()])), &["65504"]);
+
+    let case = Case::new(tiny_config());
+    write_folder(&case.folder(), &case.config, &case.tensors, Layout::Old, Dtype::I32, 1);
+    assert!(message(case.convert(Format::Q4)).contains("I32"));
+    // One tensor under two of its names.
+    let mut twice = Case::new(tiny_config());
+    let head = twice.tensors[HEAD].clone();
+    twice.tensors.insert("lm_head.weight".into(), head);
+    assert!(message(twice.write().convert(Format::Q4)).contains("both mean"));
+}
+
+#[test]
+fn what_is_wrong_with_a_folder_is_named() {
+    let case = Case::new(tiny_config());
+    write_folder(&case.folder(), &case.config, &case.tensors, Layout::Hybrid, Dtype::BF16, 2);
+    let path = |name: &str| case.folder().join(name);
+    let failing = |signs: &[&str]| {
+        let message = message(case.convert(Format::Q4));
+        assert!(signs.iter().all(|sign| message.contains(sign)), "{message}");
+    };
+    let without = |name: &str, signs: &[&str]| {
+        let bytes = fs::read(path(name)).unwrap();
+        fs::remove_file(path(name)).unwrap();
+        failing(signs);
+        fs::write(path(name), bytes).unwrap();
+    };
+    without("tokenizer.json", &["tokenizer.json", "save_pretrained"]);
+    without("config.json", &["config.json"]);
+    without("model-1.safetensors", &["model-1.safetensors"]);
+    without("model.safetensors.index.json", &["model.safetensors", "index.json"]);
+    let with = |name: &str, bytes: &[u8], signs: &[&str]| {
+        let original = fs::read(path(name)).unwrap();
+        fs::write(path(name), bytes).unwrap();
+        failing(signs);
+        fs::write(path(name), original).unwrap();
+    };
+    let shard = fs::read(path("model-0.safetensors")).unwrap();
+    with("model-0.safetensors", &shard[..shard.len() - 1], &["model-0.safetensors", "download it again"]);
+    with("model-0.safetensors", &[0xff; 16], &["model-0.safetensors"]);
+    with("tokenizer.json", b"{}", &["tokenizer.json", "`model`"]);
+    with("tokenizer.json", b"{", &["tokenizer.json", "no JSON"]);
+    with("model.safetensors.index.json", br#"{"weight_map": {"a": "../x"}}"#, &["weight_map"]);
+    with("model.safetensors.index.json", b"{}", &["weight_map"]);
+    let mut quantized = case.config.clone();
+    quantized["quantization_config"] = json!({"quant_method": "awq"});
+    with("config.json", quantized.to_string().as_bytes(), &["quantization_config", "original"]);
+    case.convert(Format::Q4).unwrap();
+    // A checkpoint's own folder is no place for a bundle.
+    let error = hf::convert(&case.folder(), &case.folder(), &Options::new(Format::Q4)).unwrap_err();
+    assert!(matches!(error, Error::Input { field: "out", .. }), "{error}");
+}
+
+#[test]
+fn generation_and_image_settings_come_along() {
+    let case = Case::new(tiny_config());
+    let put = |name: &str, json: Value| fs::write(case.write().folder().join(name), json.to_string()).unwrap();
+    let preprocessor = |case: &Case| case.convert(Format::Q4).unwrap().manifest.preprocessor;
+    case.write();
+    assert_eq!(preprocessor(&case)["crop_size"], json!({"height": 8, "width": 8}));
+    put("preprocessor_config.json", json!({"size": 1}));
+    put("processor_config.json", json!({"patch_size": 4}));
+    assert_eq!(preprocessor(&case), json!({"size": 1}));
+    put("processor_config.json", json!({"image_processor": {"size": 2}}));
+    assert_eq!(preprocessor(&case), json!({"size": 2}));
+    put("generation_config.json", json!({"eos_token_id": [5, 6]}));
+    let summary = case.convert(Format::Q4).unwrap();
+    assert_eq!(summary.manifest.generation, json!({"eos_token_id": [5, 6]}));
+}
+
+#[test]
+fn the_command_line_does_it_too() {
+    let case = Case::new(tiny_config());
+    case.write();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llava-convert"));
+        let output = command.arg(case.folder()).arg(case.out()).args(args).output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (ok, text) = run(&["--quant", "q4", "--chunk-bytes", "1024", "--name", "tiny", "--license", "MIT"]);
+    assert!(ok && text.contains("tiny:") && text.contains("decoder"), "{text}");
+    let source = FolderSource::open(case.out()).unwrap();
+    let manifest = source.manifest();
+    assert_eq!((manifest.model.license.as_str(), manifest.chunks[0].bytes), ("MIT", 1024));
+    for (args, sign) in [
+        (&["--quant", "q4"][..], "--force"),
+        (&["--quant", "q5"], "q4, q8, f16, f32"),
+        (&[], "--quant"),
+        (&["--quant", "q4", "--what"], "--what"),
+        (&["--quant", "q4", "--chunk-bytes", "33554432", "--force"], "chunk-bytes"),
+    ] {
+        let (ok, text) = run(args);
+        assert!(!ok && text.contains(sign), "{args:?}: {text}");
+    }
+    assert!(run(&["--quant", "q8", "--force"]).0);
+}
