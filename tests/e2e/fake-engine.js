@@ -1,0 +1,67 @@
+// Stands in for the built engine (www/pkg/llava_web.js) where a test is about loading, messages or pictures, not about answers.
+// What it does is told by words of the prompt: `words=30 pause=20` writes 30 words, 20 ms apart; `panic` dies as Rust does.
+
+const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export default async function init() {}
+
+export class Engine {
+  #name;
+
+  static async load(manifestText, tokenizer, readChunk, options) {
+    const manifest = JSON.parse(manifestText);
+    JSON.parse(tokenizer);
+    const engine = new Engine();
+    engine.#name = manifest.model.name;
+    engine.context_length = JSON.parse(options).context_length ?? 2048;
+    for (let index = 0; index < manifest.chunks.length; index++) {
+      const bytes = await readChunk(index).catch((error) => {
+        throw Object.assign(new Error(`chunk ${index}: ${error.message}`), { code: "io" });
+      });
+      const hash = hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
+      if (hash !== manifest.chunks[index].sha256) throw new Error(`the loader handed over a damaged chunk ${index}`);
+    }
+    return engine;
+  }
+
+  async generate(image, inputJson, onPiece) {
+    const input = JSON.parse(inputJson);
+    const prompt = input.prompt ?? "";
+    if (prompt.includes("panic")) {
+      queueMicrotask(() => {
+        throw new WebAssembly.RuntimeError("unreachable");
+      });
+      await new Promise(() => undefined);
+    }
+    if (prompt.includes("fail")) throw Object.assign(new Error("image: not a picture"), { code: "bad_image" });
+    const count = Number(/words=(\d+)/.exec(prompt)?.[1] ?? 1);
+    const pause = Number(/pause=(\d+)/.exec(prompt)?.[1] ?? 0);
+    const words = [];
+    let goesOn = onPiece("", 0);
+    while (goesOn && words.length < count) {
+      words.push(`word${words.length} `);
+      if (pause > 0) await sleep(pause);
+      goesOn = onPiece(words.at(-1), words.length);
+    }
+    return JSON.stringify({
+      description: prompt.includes("echo") ? JSON.stringify({ image: await describe(image), input }) : words.join(""),
+      token_ids: words.map((_, index) => index),
+      prompt_tokens: 7,
+      completion_tokens: words.length,
+      finish_reason: goesOn ? "stop" : "aborted",
+      timings: { image: 1, prefill: 2, decode: 3, tokens_per_second: 4 },
+    });
+  }
+
+  info() {
+    return JSON.stringify({ model: this.#name, quantization: "q8", context_length: this.context_length, adapter: "fake", backend: "fake" });
+  }
+}
+
+/** What a picture came as: `bytes:<sha256>` or `pixels:<width>x<height>:<first pixel>`. */
+async function describe(image) {
+  if (image === undefined) return "none";
+  if (image instanceof Uint8Array) return `bytes:${hex(new Uint8Array(await crypto.subtle.digest("SHA-256", image)))}`;
+  return `pixels:${image.width}x${image.height}:${Array.from(image.data.subarray(0, 4))}:${image.data.length}`;
+}

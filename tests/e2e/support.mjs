@@ -1,0 +1,158 @@
+// What the tests of the package in Chromium share: servers with faults, bundles made on the spot, pages.
+import { createHash } from "node:crypto";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { launchProfile } from "../../www/scripts/browser.mjs";
+import { MOUNTS, serveFiles, start } from "../../www/scripts/serve.mjs";
+
+export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Small chunks, so that a bundle of several of them is quick to make and to send. */
+const CHUNK_BYTES = 64 * 1024;
+
+export function sha256(bytes) {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** A chunk's contents: the same for the same seed, so that two bundles can share it. */
+function chunk(seed, bytes = CHUNK_BYTES) {
+  return Buffer.alloc(bytes, createHash("sha256").update(`chunk ${seed}`).digest());
+}
+
+/** A bundle with one chunk per seed, for the fake engine: its files by path. */
+export function makeBundle({ name = "fake", seeds = [1, 2, 3, 4, 5, 6] } = {}) {
+  const files = new Map();
+  const put = (file, bytes) => {
+    files.set(file, bytes);
+    return { file, bytes: bytes.length, sha256: sha256(bytes) };
+  };
+  const chunks = seeds.map((seed, index) => {
+    const bytes = chunk(seed, index === seeds.length - 1 ? CHUNK_BYTES / 2 : CHUNK_BYTES);
+    return put(`chunks/${sha256(bytes)}.bin`, bytes);
+  });
+  const tokenizer = put("tokenizer.json", Buffer.from(JSON.stringify({ of: name })));
+  const total_bytes = [tokenizer, ...chunks].reduce((sum, { bytes }) => sum + bytes, 0);
+  const manifest = { format: "llava-web", version: 1, model: { name }, quantization: "q8", tokenizer, tensors: [], chunks, total_bytes };
+  files.set("manifest.json", Buffer.from(JSON.stringify(manifest)));
+  return { files, manifest, chunkPaths: chunks.map(({ file }) => file), total_bytes };
+}
+
+/**
+ * A server of bundles that logs what was asked for. `fault(path, request, response)` may answer in its place by returning
+ * true; `bundles` is by folder name.
+ */
+export async function serveBundles(bundles, fault = () => false) {
+  const server = { requests: [], fault, bundles };
+  const handler = async (request, response) => {
+    const path = decodeURIComponent(request.url.slice(1));
+    server.requests.push(path);
+    response.setHeader("access-control-allow-origin", "*");
+    if (await server.fault(path, request, response)) return;
+    const [folder, ...rest] = path.split("/");
+    const bytes = server.bundles[folder]?.files.get(rest.join("/"));
+    if (bytes) response.writeHead(200, { "content-length": bytes.length }).end(bytes);
+    else response.writeHead(404).end("no such file");
+  };
+  const { origin, close } = await start({ handler });
+  return Object.assign(server, {
+    origin,
+    close,
+    /** Requests for chunks since the last call. */
+    takeChunks() {
+      const chunks = server.requests.filter((path) => path.includes("/chunks/"));
+      server.requests = [];
+      return chunks;
+    },
+  });
+}
+
+/**
+ * Serves the package. With `fake` the engine is tests/e2e/fake-engine.js instead of the built one; `prelude` is a script that
+ * runs in the worker before the package's own code (to take something away from it).
+ */
+export async function servePackage({ fake = false, prelude = "" } = {}) {
+  const files = serveFiles(MOUNTS);
+  const fakeEngine = await readFile(new URL("fake-engine.js", import.meta.url));
+  const site = { prelude };
+  const script = (response, source) => response.writeHead(200, { "content-type": "text/javascript" }).end(source);
+  const handler = async (request, response) => {
+    if (request.url === "/blank") return response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>test</title>");
+    if (fake && request.url === "/pkg/llava_web.js") return script(response, fakeEngine);
+    if (site.prelude && request.url === "/dist/worker.js") {
+      return script(response, `import "data:text/javascript,${encodeURIComponent(site.prelude)}";\n${await readFile(join(MOUNTS["/dist/"], "worker.js"))}`);
+    }
+    return files(request, response);
+  };
+  return Object.assign(site, await start({ handler }));
+}
+
+/** A browser on a profile of its own; `open(site)` gives an empty page of that site with the package in `globalThis.llava`. */
+export async function openBrowser(options) {
+  const profile = await mkdtemp(join(tmpdir(), "llava-web-test-"));
+  let context = await launchProfile(profile, options);
+  return {
+    get context() {
+      return context;
+    },
+    async open(site, path = "/blank") {
+      const page = await context.newPage();
+      await page.goto(site.origin + path);
+      if (path === "/blank") {
+        await page.evaluate(async () => {
+          globalThis.llava = await import("/dist/index.js");
+          /** Runs `work` and gives back its value, or its error in a form that crosses to the test. */
+          globalThis.attempt = async (work) => {
+            try {
+              return { value: await work() };
+            } catch (error) {
+              const { name, code, hosted_code, message } = error;
+              return { error: { name, code, hosted_code, message, llava: error instanceof globalThis.llava.LlavaError } };
+            }
+          };
+        });
+      }
+      return page;
+    },
+    /** Empties the site's storage. */
+    async forget(site) {
+      const page = await this.open(site);
+      await page.evaluate(() => new Promise((done, fail) => {
+        const request = indexedDB.deleteDatabase("llava-web");
+        request.onsuccess = done;
+        request.onerror = fail;
+      }));
+      await page.close();
+    },
+    /** Ends the browser as a crash would and starts it anew on the same profile. */
+    async restart() {
+      await context.close();
+      context = await launchProfile(profile, options);
+    },
+    async close() {
+      await context.close();
+      await rm(profile, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Loads `url` in `page` and gives back `{ value | error, progress, warnings }`; the model stays in `globalThis.model`. */
+export function load(page, url, options = {}) {
+  return page.evaluate(
+    async ({ url, options }) => {
+      const progress = [];
+      const warnings = [];
+      const outcome = await globalThis.attempt(async () => {
+        globalThis.model = await globalThis.llava.load(url, {
+          ...options,
+          onProgress: (event) => progress.push(event),
+          onWarning: ({ code, message }) => warnings.push({ code, message }),
+        });
+        return globalThis.model.info;
+      });
+      return { ...outcome, progress, warnings };
+    },
+    { url, options },
+  );
+}
