@@ -1,0 +1,336 @@
+"""Train the default model from nothing: first the vision tower on where each thing lies, then everything on questions.
+
+Fixed seed, resumable: run the same command again and it goes on from the last checkpoint.
+"""
+
+import argparse
+import json
+import time
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+from transformers.models.llama.modeling_llama import rotate_half
+
+import data
+from model import GRID, PROMPT, build, export
+from preprocess import MEAN, STD
+from questions import ask
+from scenes import COLOURS, LABEL_SIZE, SHAPES, Thing, in_order
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum with orthogonalized updates for weight matrices (Jordan 2024, Newton-Schulz coefficients from there).
+
+    Each worker orthogonalizes its share of the matrices and hands the result to the others.
+    """
+
+    def __init__(self, params, lr, momentum=0.95, weight_decay=0.01, rank=0, workers=1):
+        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+        self.rank, self.workers = rank, workers
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            learning = [p for p in group["params"] if p.grad is not None]
+            updates = []
+            for i, p in enumerate(learning):
+                buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                buffer.lerp_(p.grad, 1 - group["momentum"])
+                mine = i % self.workers == self.rank
+                updates.append(orthogonal(p.grad.lerp(buffer, group["momentum"])) if mine else torch.zeros_like(p))
+            share(updates, self.workers)
+            for p, update in zip(learning, updates):
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(update, alpha=-group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+
+
+def orthogonal(x):
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.T if tall else x
+
+
+def share(tensors, workers):
+    """Sum each tensor over the workers, in place."""
+    if workers > 1:
+        flat = torch.cat([t.flatten() for t in tensors])
+        dist.all_reduce(flat)
+        for t, total in zip(tensors, flat.split([t.numel() for t in tensors])):
+            t.copy_(total.view_as(t))
+
+
+class Dense(nn.Module):
+    """Auxiliary head, thrown away after training: what covers each patch, where that thing lies, which in order it is."""
+
+    PARTS = [1 + len(COLOURS), 1 + len(SHAPES), 3, 3]
+
+    def __init__(self, width):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, sum(self.PARTS))
+
+    def forward(self, features):
+        return self.out(self.norm(features)).split(self.PARTS, -1)
+
+
+def dense_targets(labels, things):
+    """Per patch colour and shape (0 none, -100 undecided: an edge), then of the thing that covers it the place in the
+    caption's order, and centre and size relative to the patch."""
+    n, cell = len(labels), LABEL_SIZE // GRID
+    cells = labels.reshape(n, GRID, cell, GRID, cell).transpose(0, 1, 3, 2, 4).reshape(n, GRID * GRID, cell * cell)
+    cover = np.stack([(cells == i).mean(-1) for i in (1, 2, 3)], -1)
+    most, share = cover.argmax(-1), cover.max(-1)
+    rows = np.arange(n)[:, None]
+    edge = (share > 0.05) & (share < 0.2)
+    place = np.full((n, 3), -100)
+    for i, row in enumerate(things):
+        found = [t for t in things_of(row)]
+        place[i, : len(found)] = [next(k for k, o in enumerate(in_order(found)) if o is t) for t in found]
+    targets = [np.where(share < 0.2, -100, place[rows, most])]
+    for column in (1, 0):
+        t = np.where(share < 0.2, 0, things[rows, most, column] + 1).astype(np.int64)
+        targets.append(np.where(edge, -100, t))
+    centre = (np.arange(GRID) + 0.5) / GRID
+    py, px = (v.reshape(-1) for v in np.meshgrid(centre, centre, indexing="ij"))
+    box = things[rows, most][..., 2:] - np.stack([px, py, np.zeros_like(px)], -1)
+    return [torch.from_numpy(t) for t in (*targets, box.astype(np.float32), share >= 0.2)]
+
+
+class Scenes:
+    """Batches of scenes, shard after shard, each shard in a new order and half of the pictures mirrored."""
+
+    def __init__(self, folder, shards, batch, seed):
+        self.folder, self.shards, self.batch, self.seed, self.loaded = folder, shards, batch, seed, None
+
+    def __call__(self, step):
+        """The batch of this step: pixels (B, S, S, 3) u8, labels, things and the step's random generator."""
+        per_shard = data.SHARD // self.batch
+        visit, part = divmod(step, per_shard)
+        if self.loaded != visit:
+            self.arrays, self.loaded = data.read_shard(self.folder, visit % self.shards), visit
+            self.order = np.random.default_rng([self.seed, 1, visit]).permutation(data.SHARD)
+        rng = np.random.default_rng([self.seed, 2, step])
+        rows = self.order[part * self.batch : (part + 1) * self.batch]
+        pixels, labels, things = (self.arrays[k][rows] for k in ("pixels", "labels", "things"))
+        mirror = rng.random(len(rows)) < 0.5
+        pixels[mirror] = pixels[mirror, :, ::-1]
+        labels[mirror] = labels[mirror, :, ::-1]
+        things[mirror, :, 2] = 1 - things[mirror, :, 2]
+        return pixels, labels, things, rng
+
+
+def normalize(pixels, device):
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255
+    x = (x - torch.tensor(MEAN, device=device)) / torch.tensor(STD, device=device)
+    return x.permute(0, 3, 1, 2).contiguous()
+
+
+class Packer:
+    """Puts several independent questions behind one picture: each sees the picture and itself only.
+
+    The tokens are exactly those of `PROMPT` with the answer and `</s>` behind it, once per question.
+    """
+
+    def __init__(self, tokenizer):
+        self.head, self.tail = PROMPT.split("<image>")
+        self.tokenizer = tokenizer
+        self.prefix = tokenizer.encode(self.head).ids
+        self.end = tokenizer.token_to_id("</s>")
+        self.encode = lru_cache(1 << 16)(lambda text: tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def __call__(self, scenes):
+        """ids, answers (-100 where there is nothing to learn), positions and segments, all (B, T), without the prefix."""
+        start = len(self.prefix) + GRID * GRID
+        rows = []
+        for pairs in scenes:
+            row = []
+            for segment, (question, answer) in enumerate(pairs):
+                asked = self.encode(self.tail.format(question))
+                said = self.encode(answer) + [self.end]
+                ids = asked + said[:-1]
+                wanted = [-100] * (len(asked) - 1) + said
+                row += zip(ids, wanted, range(start, start + len(ids)), [segment + 1] * len(ids))
+            rows.append(row)
+        longest = max(map(len, rows))
+        rows = [row + [(0, -100, 0, -1)] * (longest - len(row)) for row in rows]
+        return torch.tensor(rows).unbind(-1)
+
+    def mask(self, segments):
+        """(B, 1, T, T) additive: causal, and only the own segment or the prefix (segment 0)."""
+        n = segments.shape[1]
+        seen = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
+        seen &= torch.ones(n, n, dtype=torch.bool, device=segments.device).tril()
+        return torch.zeros(seen.shape, device=segments.device).masked_fill(~seen, -1e9)[:, None]
+
+
+def decode(decoder, x, positions, mask, keep):
+    """LlamaModel's forward, only that the last layer computes no more than the rows `keep` (B, K) -> (B, K, width)."""
+    cos, sin = decoder.rotary_emb(x, positions)
+    heads = lambda t: t.unflatten(-1, (-1, decoder.layers[0].self_attn.head_dim)).transpose(1, 2)
+    for layer in decoder.layers:
+        attention, h = layer.self_attn, layer.input_layernorm(x)
+        key, value = heads(attention.k_proj(h)), heads(attention.v_proj(h))
+        key = key * cos[:, None] + rotate_half(key) * sin[:, None]
+        if layer is decoder.layers[-1]:
+            pick = lambda t: t.gather(1, keep[..., None].expand(-1, -1, t.shape[-1]))
+            x, h, cos, sin, mask = pick(x), pick(h), pick(cos), pick(sin), pick(mask[:, 0])[:, None]
+        query = heads(attention.q_proj(h))
+        query = query * cos[:, None] + rotate_half(query) * sin[:, None]
+        mixed = F.scaled_dot_product_attention(query, key, value, mask)
+        x = x + attention.o_proj(mixed.transpose(1, 2).flatten(2))
+        x = x + layer.mlp(layer.post_attention_layernorm(x))
+    return decoder.norm(x)
+
+
+def answer_loss(model, packer, features, packed, device):
+    ids, wanted, positions, segments = (t.to(device) for t in packed)
+    n = len(ids)
+    embed = model.get_input_embeddings()
+    prefix = embed(torch.tensor(packer.prefix, device=device)).expand(n, -1, -1)
+    first = prefix.shape[1] + features.shape[1]
+    x = torch.cat([prefix, model.model.multi_modal_projector(features), embed(ids)], 1)
+    positions = torch.cat([torch.arange(first, device=device).expand(n, -1), positions], 1)
+    segments = torch.cat([torch.zeros(n, first, dtype=torch.long, device=device), segments], 1)
+    learn = wanted != -100
+    keep = learn.long().topk(int(learn.sum(1).max()), 1).indices  # the rows that predict something, padded with others
+    out = decode(model.model.language_model, x, positions, packer.mask(segments), keep + first)
+    return F.cross_entropy(model.lm_head(out).flatten(0, 1), wanted.gather(1, keep).flatten())
+
+
+def dense_loss(head, features, targets):
+    place, colour, shape, box, covered = targets
+    by_colour, by_shape, by_place, by_box = head(features)
+    pairs = {"colour": (by_colour, colour), "shape": (by_shape, shape), "place": (by_place, place)}
+    losses = {name: F.cross_entropy(p.flatten(0, 1), t.flatten()) for name, (p, t) in pairs.items()}
+    loss = losses["colour"] + losses["shape"] + 0.5 * losses["place"]
+    loss = loss + 4 * F.smooth_l1_loss(by_box[covered], box[covered], beta=0.05)
+    right = {name: (p[covered].argmax(-1) == t[covered]).float().mean().item() for name, (p, t) in pairs.items()}
+    return loss, right
+
+
+def things_of(table):
+    return [Thing(int(s), int(c), float(x), float(y), float(d)) for s, c, x, y, d in table if s >= 0]
+
+
+def rate(step, steps, decay):
+    """Warm-up over 100 steps, level, then linearly down over the last `decay` of the steps."""
+    return min(1.0, (step + 1) / 100, max(0.02, (steps - step) / (decay * steps)))
+
+
+def parameters(model, head):
+    """Matrices for Muon; embeddings, the output layer, norms, biases and the auxiliary head for AdamW."""
+    matrices, others = [], []
+    for name, p in list(model.named_parameters()) + list(head.named_parameters()):
+        hidden = p.ndim == 2 and ".layers." in name or "multi_modal_projector" in name and p.ndim == 2
+        (matrices if hidden else others).append(p)
+    return matrices, others
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="where checkpoints, the log and the Hugging Face folder go")
+    parser.add_argument("--data", required=True, help="folder of data.py's shards")
+    parser.add_argument("--shards", type=int, default=24)
+    parser.add_argument("--dense-steps", type=int, default=1500, help="first the vision tower alone, on the dense loss")
+    parser.add_argument("--fixed-steps", type=int, default=1000, help="then the rest on questions, the tower kept fixed")
+    parser.add_argument("--steps", type=int, default=4000, help="steps in all; the last ones train everything together")
+    parser.add_argument("--decay", type=float, default=0.3, help="share of the steps over which the rate falls to nothing")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--questions", type=int, default=5, help="a picture and step")
+    parser.add_argument("--vision", type=int, nargs=2, default=[128, 5], metavar=("WIDTH", "LAYERS"))
+    parser.add_argument("--text", type=int, nargs=2, default=[128, 2], metavar=("WIDTH", "LAYERS"))
+    parser.add_argument("--muon", type=float, default=0.02, help="learning rate of the weight matrices")
+    parser.add_argument("--adam", type=float, default=2e-3, help="learning rate of everything else")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=4, help="between checkpoints")
+    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each that share every batch")
+    parser.add_argument("--rank", type=int, default=0, help="which of the workers this process is, from 0")
+    parser.add_argument("--port", type=int, default=29517, help="where the workers meet")
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    rank, workers = args.rank, args.workers
+    args.folder.mkdir(parents=True, exist_ok=True)
+    if workers > 1:
+        torch.set_num_threads(1)
+        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=workers)
+    torch.manual_seed(args.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, tokenizer = build(*args.vision, *args.text)
+    head = Dense(args.vision[0])
+    model.to(device), head.to(device)
+    matrices, others = parameters(model, head)
+    optimizers = [
+        Muon(matrices, lr=args.muon, rank=rank, workers=workers),
+        torch.optim.AdamW(others, lr=args.adam, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+    saved = args.folder / "checkpoint.pt"
+    step = 0
+    if saved.exists():
+        state = torch.load(saved, map_location=device)
+        model.load_state_dict(state["model"]), head.load_state_dict(state["head"])
+        for optimizer, s in zip(optimizers, state["optimizers"]):
+            optimizer.load_state_dict(s)
+        step = state["step"]
+    scenes, packer = Scenes(args.data, args.shards, args.batch, args.seed), Packer(tokenizer)
+    average, last_saved, last_log = {}, time.time(), time.time()
+
+    def save():
+        part = saved.with_suffix(".part")
+        optimizer_states = [o.state_dict() for o in optimizers]
+        torch.save({"model": model.state_dict(), "head": head.state_dict(), "optimizers": optimizer_states, "step": step}, part)
+        part.rename(saved)
+        export(model, tokenizer, args.folder / "hf")
+
+    while step < args.steps:
+        pixels, labels, table, rng = scenes(step)
+        pixels, labels, table = (a[rank::workers] for a in (pixels, labels, table))
+        dense_only = step < args.dense_steps
+        fixed = not dense_only and step < args.dense_steps + args.fixed_steps
+        with torch.set_grad_enabled(not fixed):
+            features = model.model.vision_tower(normalize(pixels, device)).last_hidden_state[:, 1:]
+            dense, values = dense_loss(head, features, [t.to(device) for t in dense_targets(labels, table)])
+        values["dense"] = dense.item()
+        loss = dense
+        if not dense_only:
+            packed = packer([ask(things_of(t), rng, args.questions) for t in table])
+            loss = answer_loss(model, packer, features, packed, device)
+            values["answers"] = loss.item()
+            if not fixed:
+                loss = loss + 0.2 * dense
+        (loss / workers).backward()
+        share([p.grad for p in matrices + others if p.grad is not None], workers)
+        norm = nn.utils.clip_grad_norm_(others, 1.0)
+        assert torch.isfinite(norm), f"the gradient is not finite at step {step}"
+        now = rate(step, args.steps, args.decay)
+        for optimizer, lr in zip(optimizers, (args.muon, args.adam)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * now
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        step += 1
+        for k, v in values.items():
+            average[k] = 0.95 * average.get(k, v) + 0.05 * v
+        if rank == 0 and step % 25 == 0:
+            line = {"step": step, "seconds": round((time.time() - last_log) / 25, 3), "rate": round(now, 3)}
+            with open(args.folder / "log.jsonl", "a") as log:
+                print(json.dumps(line | {k: round(v, 4) for k, v in average.items()}), file=log)
+            last_log = time.time()
+        if rank == 0 and (time.time() - last_saved > 60 * args.minutes or step == args.steps):
+            save()
+            last_saved = time.time()
+
+
+if __name__ == "__main__":
+    main()

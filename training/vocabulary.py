@@ -1,0 +1,59 @@
+"""The model's tokenizer.json in LLaMA's form: BPE with byte fallback, a leading space on every word, `<s>` in front."""
+
+import json
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from questions import CAPTION_PROMPTS, ask
+from scenes import Thing
+
+SPACE = "\u2581"
+TRAINED = 420  # pieces learned from the questions and answers, letters included
+
+
+def _corpus(seed=0, scenes=4000):
+    rng = np.random.default_rng(seed)
+    yield from ["USER: ASSISTANT:"] * 100
+    yield from CAPTION_PROMPTS * 20
+    for _ in range(scenes):
+        count = int(rng.integers(1, 4))
+        things = [Thing(int(rng.integers(5)), int(rng.integers(8)), *rng.random(3)) for _ in range(count)]
+        for question, answer in ask(things, rng, 6):
+            yield f"{question} {answer}"
+
+
+def build():
+    learner = Tokenizer(models.BPE())
+    learner.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(SPACE, "merged_with_next"), pre_tokenizers.Punctuation()]
+    )
+    letters = [SPACE] + [chr(c) for c in range(33, 127)]
+    learner.train_from_iterator(
+        _corpus(), trainers.BpeTrainer(vocab_size=TRAINED, initial_alphabet=letters, limit_alphabet=len(letters), show_progress=False)
+    )
+    learned = json.loads(learner.to_str())["model"]
+    pieces = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
+    pieces += sorted(learned["vocab"], key=learned["vocab"].get)
+    model = models.BPE(
+        vocab={piece: i for i, piece in enumerate(pieces)},
+        merges=[tuple(m) for m in learned["merges"]],
+        unk_token="<unk>", fuse_unk=True, byte_fallback=True,
+    )  # fmt: skip
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = learner.normalizer
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    special = [AddedToken(t, special=True, normalized=False) for t in ("<unk>", "<s>", "</s>", "<image>", "<pad>")]
+    tokenizer.add_special_tokens(special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    return tokenizer
+
+
+if __name__ == "__main__":
+    t = build()
+    print(t.get_vocab_size(), t.encode("USER: <image>\nWhat is in this picture? ASSISTANT: a red circle and an orange star").tokens)
