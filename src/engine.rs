@@ -93,7 +93,7 @@ pub struct Engine {
     quantization: String,
     gpu: launch::Gpu,
     buffers: DecodeBuffers,
-    decode_step: launch::Recorded,
+    decode_step: launch::Recorded<()>,
     /// Embeddings of the last picture, by the hash of its pixel values.
     last_image: Option<([u8; 32], Tensor<2>)>,
 }
@@ -112,8 +112,8 @@ struct DecodeBuffers {
 
 impl DecodeBuffers {
     fn new(vocab: usize, capacity: usize, device: &Device) -> Self {
-        let zeros = |len: usize| Tensor::<1, Int>::from_data(TensorData::new(vec![0i32; len], [len]), device);
-        Self { state: zeros(4), params: zeros(Sampling::WORDS), seen: zeros(vocab), tokens: zeros(capacity) }
+        let words = |len| launch::persistent_words(len, device);
+        Self { state: words(4), params: words(Sampling::WORDS), seen: words(vocab), tokens: words(capacity) }
     }
 
     /// Draws from `logits` `[1, vocab]` and moves the state on.
@@ -147,16 +147,15 @@ impl Engine {
                 ),
             ));
         }
-        let device = gpu.device();
+        let device = &gpu.device;
         let model = Llava::load(source, &config, context_length, device).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         // Greedy while recording: which shaders run does not depend on the values in the buffers.
-        launch::write(&buffers.params, &Sampling::default().to_words(0));
-        let decode_step = launch::record(&gpu, || {
-            let token = buffers.state.clone().slice([2..3]);
-            let hidden = model.language_model.forward(model.language_model.embed(token), &buffers.state);
-            buffers.sample(model.language_model.logits(hidden));
-            buffers.state.clone()
+        launch::write_words(&buffers.params, &Sampling::default().to_words(0));
+        let decode_step = launch::record(device, || {
+            let llama = &model.language_model;
+            let hidden = llama.forward(llama.embed_drawn(&buffers.state), &buffers.state);
+            buffers.sample(llama.logits(hidden));
         })
         .await?;
         Ok(Self {
@@ -220,7 +219,7 @@ impl Engine {
         let mut decode_started = Instant::now();
         let finish_reason = loop {
             let read_started = Instant::now();
-            let drawn = launch::read(&self.buffers.tokens).await?;
+            let drawn = launch::read_words(&self.buffers.tokens).await?;
             if tokens.is_empty() {
                 timings.prefill = since(prefill_started);
                 decode_started = Instant::now();
@@ -281,8 +280,8 @@ impl Engine {
             "quantization": self.quantization,
             "context_length": self.context_length,
             "image_tokens": self.config.image_tokens(),
-            "adapter": self.gpu.adapter(),
-            "backend": self.gpu.backend(),
+            "adapter": self.gpu.adapter.name,
+            "backend": self.gpu.adapter.backend,
         })
     }
 
@@ -296,8 +295,8 @@ impl Engine {
             return Ok(features.clone());
         }
         let data = TensorData::new(patches.values, [patches.rows, patches.cols]);
-        let features = self.model.image_features(Tensor::from_data(data, self.gpu.device()));
-        launch::sync(&self.gpu).await?;
+        let features = self.model.image_features(Tensor::from_data(data, &self.gpu.device));
+        launch::sync(&self.gpu.device).await?;
         self.last_image = Some((hash, features.clone()));
         Ok(features)
     }
@@ -314,7 +313,7 @@ impl Engine {
         let embed = |ids: &[u32]| {
             let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
             let len = ids.len();
-            llama.embed(Tensor::from_data(TensorData::new(ids, [len]), self.gpu.device()))
+            llama.embed(Tensor::from_data(TensorData::new(ids, [len]), &self.gpu.device))
         };
         let x = match (image, features) {
             (Some(span), Some(features)) => {
@@ -336,14 +335,14 @@ impl Engine {
                 *flag = 1;
             }
         }
-        launch::write(&self.buffers.seen, &seen);
-        launch::write(&self.buffers.params, &sampling.to_words(entropy()));
-        launch::write(&self.buffers.state, &[0, 0, 0, 0]);
+        launch::write_words(&self.buffers.seen, &seen);
+        launch::write_words(&self.buffers.params, &sampling.to_words(entropy()));
+        launch::write_words(&self.buffers.state, &[0, 0, 0, 0]);
         let hidden = llama.forward(x, &self.buffers.state);
         let [positions, width] = hidden.dims();
         let logits = llama.logits(hidden.slice([positions - 1..positions, 0..width]));
-        // `sample` moves the position on by one: from the last prompt position to the first free one.
-        launch::write(&self.buffers.state, &[positions as u32 - 1, 0, 0, 0]);
+        // `sample` moves the position on by one more, to the first free row of the caches.
+        kernels::advance(&self.buffers.state, positions - 1);
         self.buffers.sample(logits);
     }
 }

@@ -43,9 +43,9 @@ impl Engine {
         let load = async {
             let options = serde_json::from_str(&options)
                 .map_err(|error| Error::input("options", format!("{error}; known: context_length")))?;
-            let manifest = Manifest::from_json(manifest.as_bytes())?;
+            let manifest = Manifest::from_json(&manifest)?;
             let source = JsSource { manifest, read_chunk };
-            let gpu = launch::init().await?;
+            let gpu = launch::init_device().await?;
             engine::Engine::load(gpu, &source, tokenizer.as_bytes(), options).await
         };
         let engine = load.await.map_err(to_js)?;
@@ -117,7 +117,7 @@ fn picture(image: &JsValue) -> Result<Option<Picture>> {
         return Picture::decode(&bytes.to_vec(), image::MAX_PIXELS).map(Some);
     }
     let field = |name: &str| js_sys::Reflect::get(image, &name.into()).unwrap_or(JsValue::UNDEFINED);
-    let size = |name: &str| field(name).as_f64().map(|value| value as u32);
+    let size = |name: &str| field(name).as_f64().map(|value| value as usize);
     match (size("width"), size("height")) {
         (Some(width), Some(height)) => {
             Picture::from_rgba(width, height, &Uint8Array::new(&field("data")).to_vec()).map(Some)

@@ -6,7 +6,7 @@ use super::linear::Linear;
 use super::loader::Loader;
 use crate::config::{ClipConfig, SelectStrategy};
 use crate::error::Result;
-use crate::kernels::{self, Activation};
+use crate::kernels::{self, Activation, Heads};
 use crate::weights::WeightSource;
 
 /// CLIP's vision transformer up to the deepest layer LLaVA reads from.
@@ -33,13 +33,13 @@ impl VisionTower {
     ) -> Result<Self> {
         let prefix = "vision_tower.vision_model";
         let hidden = config.hidden_size;
-        let patches = config.patches();
+        let patches = config.positions() - 1;
         let class = loader.values(&format!("{prefix}.embeddings.class_embedding"), &[hidden]).await?;
         let patch_embedding = Linear::load(
             loader,
             &format!("{prefix}.embeddings.patch_embedding"),
             hidden,
-            config.num_channels * config.patch_size * config.patch_size,
+            config.patch_values(),
             false,
         )
         .await?;
@@ -102,15 +102,13 @@ struct Layer {
     layer_norm2: LayerNorm,
     fc1: Linear,
     fc2: Linear,
-    heads: usize,
-    head_dim: usize,
+    heads: Heads,
     activation: Activation,
 }
 
 impl Layer {
     async fn load<S: WeightSource>(loader: &mut Loader<'_, S>, name: &str, config: &ClipConfig) -> Result<Self> {
         let hidden = config.hidden_size;
-        let heads = config.num_attention_heads;
         let layer_norm1 =
             LayerNorm::load(loader, &format!("{name}.layer_norm1"), hidden, config.layer_norm_eps).await?;
         let qkv = ["q_proj", "k_proj", "v_proj"].map(|p| (format!("{name}.self_attn.{p}"), hidden));
@@ -121,8 +119,11 @@ impl Layer {
             layer_norm2: LayerNorm::load(loader, &format!("{name}.layer_norm2"), hidden, config.layer_norm_eps).await?,
             fc1: Linear::load(loader, &format!("{name}.mlp.fc1"), config.intermediate_size, hidden, true).await?,
             fc2: Linear::load(loader, &format!("{name}.mlp.fc2"), hidden, config.intermediate_size, true).await?,
-            heads,
-            head_dim: hidden / heads,
+            heads: Heads {
+                heads: config.num_attention_heads,
+                kv_heads: config.num_attention_heads,
+                head_dim: config.head_dim(),
+            },
             activation: config.hidden_act,
         })
     }
@@ -130,7 +131,7 @@ impl Layer {
     /// `[tokens, hidden]` -> `[tokens, hidden]`.
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let qkv = self.qkv_proj.forward(self.layer_norm1.forward(x.clone()), Activation::None, None);
-        let attended = kernels::attention_full(qkv, self.heads, self.head_dim);
+        let attended = kernels::attention_full(qkv, self.heads);
         let x = self.out_proj.forward(attended, Activation::None, Some(x));
         let mlp = self.fc1.forward(self.layer_norm2.forward(x.clone()), self.activation, None);
         self.fc2.forward(mlp, Activation::None, Some(x))
@@ -146,8 +147,8 @@ struct LayerNorm {
 impl LayerNorm {
     async fn load<S: WeightSource>(loader: &mut Loader<'_, S>, name: &str, len: usize, eps: f32) -> Result<Self> {
         Ok(Self {
-            weight: loader.vector(&format!("{name}.weight"), len).await?,
-            bias: loader.vector(&format!("{name}.bias"), len).await?,
+            weight: loader.vector(&[(format!("{name}.weight"), len)]).await?,
+            bias: loader.vector(&[(format!("{name}.bias"), len)]).await?,
             eps,
         })
     }

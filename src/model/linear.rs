@@ -1,6 +1,6 @@
 //! A linear layer over any weight format; quantization lives here and nowhere above.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::loader::Loader;
 use crate::error::Result;
@@ -22,33 +22,24 @@ impl Linear {
         cols: usize,
         bias: bool,
     ) -> Result<Self> {
-        let weight = loader.weight(&format!("{name}.weight"), rows, cols).await?;
-        let bias = match bias {
-            true => Some(loader.vector(&format!("{name}.bias"), rows).await?),
-            false => None,
-        };
-        Ok(Self { weight, bias })
+        Self::load_stacked(loader, &[(name.to_string(), rows)], cols, bias).await
     }
 
-    /// Loads several layers that read the same input as one: their rows stacked in order, so that one dispatch
-    /// computes them all. `parts` are `(name, rows)`.
+    /// Loads several layers that read the same input as one, their rows below each other, so that one dispatch computes
+    /// them all. `parts` are `(name, rows)`.
     pub async fn load_stacked<S: WeightSource>(
         loader: &mut Loader<'_, S>,
         parts: &[(String, usize)],
         cols: usize,
         bias: bool,
     ) -> Result<Self> {
-        let rows = parts.iter().map(|(_, rows)| rows).sum();
-        let names: Vec<String> = parts.iter().map(|(name, _)| format!("{name}.weight")).collect();
-        let weight = loader.stacked(&names, rows, cols).await?;
-        let bias = if bias {
-            let mut values = Vec::with_capacity(rows);
-            for (name, rows) in parts {
-                values.extend(loader.values(&format!("{name}.bias"), &[*rows]).await?);
-            }
-            Some(Tensor::from_data(TensorData::new(values, [rows]), loader.device()))
-        } else {
-            None
+        let named = |suffix: &str| -> Vec<_> {
+            parts.iter().map(|(name, rows)| (format!("{name}.{suffix}"), *rows)).collect()
+        };
+        let weight = loader.weight(&named("weight"), cols).await?;
+        let bias = match bias {
+            true => Some(loader.vector(&named("bias")).await?),
+            false => None,
         };
         Ok(Self { weight, bias })
     }

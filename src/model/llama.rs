@@ -1,12 +1,12 @@
 //! The LLaMA decoder. Field names are the checkpoint's.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
 
 use super::linear::Linear;
 use super::loader::Loader;
-use crate::config::LlamaConfig;
+use crate::config::{LlamaConfig, LlavaConfig};
 use crate::error::Result;
-use crate::kernels::{self, Activation, KvCache, Weight};
+use crate::kernels::{self, Activation, Heads, KvCache, Weight};
 use crate::weights::WeightSource;
 
 /// Token embedding, decoder layers, final norm and language-model head.
@@ -24,30 +24,35 @@ impl Llama {
     /// Loads `language_model.*` with key-value caches for `capacity` positions.
     pub async fn load<S: WeightSource>(
         loader: &mut Loader<'_, S>,
-        config: &LlamaConfig,
+        config: &LlavaConfig,
         capacity: usize,
     ) -> Result<Self> {
+        let text = &config.text;
         let prefix = "language_model.model";
-        let embed_tokens =
-            loader.weight(&format!("{prefix}.embed_tokens.weight"), config.vocab_size, config.hidden_size).await?;
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
-        for index in 0..config.num_hidden_layers {
-            layers.push(Layer::load(loader, &format!("{prefix}.layers.{index}"), config, capacity).await?);
+        let table = |name: String| [(name, text.vocab_size)];
+        let embed_tokens = loader.weight(&table(format!("{prefix}.embed_tokens.weight")), text.hidden_size).await?;
+        let mut layers = Vec::with_capacity(text.num_hidden_layers);
+        for index in 0..text.num_hidden_layers {
+            layers.push(Layer::load(loader, &format!("{prefix}.layers.{index}"), text, capacity).await?);
         }
-        let norm = RmsNorm::load(loader, &format!("{prefix}.norm"), config).await?;
-        let lm_head = match config.tie_word_embeddings {
+        let norm = RmsNorm::load(loader, &format!("{prefix}.norm"), text).await?;
+        let head = "language_model.lm_head.weight";
+        let lm_head = match config.tie_word_embeddings && !loader.contains(head) {
             true => None,
-            false => {
-                Some(loader.weight("language_model.lm_head.weight", config.vocab_size, config.hidden_size).await?)
-            }
+            false => Some(loader.weight(&table(head.into()), text.hidden_size).await?),
         };
-        let rope = rope_table(config, capacity, loader.device());
+        let rope = kernels::rope_table(&text.inv_freq(), capacity, loader.device());
         Ok(Self { embed_tokens, layers, norm, lm_head, rope })
     }
 
     /// `ids` `[n]` -> embeddings `[n, hidden]`.
     pub fn embed(&self, ids: Tensor<1, Int>) -> Tensor<2> {
         kernels::embedding(ids, &self.embed_tokens)
+    }
+
+    /// The embedding of the token drawn last, `[1, hidden]`.
+    pub fn embed_drawn(&self, state: &Tensor<1, Int>) -> Tensor<2> {
+        kernels::embed_drawn(state, &self.embed_tokens)
     }
 
     /// Runs `x` `[n, hidden]` through all layers at positions `state[0]..state[0]+n`, filling the caches; `[n, hidden]`.
@@ -70,9 +75,7 @@ struct Layer {
     gate_up_proj: Linear,
     down_proj: Linear,
     kv_cache: KvCache,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
+    heads: Heads,
 }
 
 impl Layer {
@@ -82,18 +85,14 @@ impl Layer {
         config: &LlamaConfig,
         capacity: usize,
     ) -> Result<Self> {
-        let (hidden, ffn, head_dim) = (config.hidden_size, config.intermediate_size, config.head_dim);
-        let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
+        let (hidden, ffn) = (config.hidden_size, config.intermediate_size);
+        let (query, key_value) = (config.query_size(), config.key_value_size());
         let attn = |part: &str| format!("{name}.self_attn.{part}");
         let mlp = |part: &str| format!("{name}.mlp.{part}");
         let input_layernorm = RmsNorm::load(loader, &format!("{name}.input_layernorm"), config).await?;
-        let qkv = [
-            (attn("q_proj"), heads * head_dim),
-            (attn("k_proj"), kv_heads * head_dim),
-            (attn("v_proj"), kv_heads * head_dim),
-        ];
+        let qkv = [(attn("q_proj"), query), (attn("k_proj"), key_value), (attn("v_proj"), key_value)];
         let qkv_proj = Linear::load_stacked(loader, &qkv, hidden, config.attention_bias).await?;
-        let o_proj = Linear::load(loader, &attn("o_proj"), hidden, heads * head_dim, config.attention_bias).await?;
+        let o_proj = Linear::load(loader, &attn("o_proj"), hidden, query, config.attention_bias).await?;
         let post_attention_layernorm =
             RmsNorm::load(loader, &format!("{name}.post_attention_layernorm"), config).await?;
         let gate_up = [(mlp("gate_proj"), ffn), (mlp("up_proj"), ffn)];
@@ -106,18 +105,19 @@ impl Layer {
             post_attention_layernorm,
             gate_up_proj,
             down_proj,
-            kv_cache: KvCache::new(capacity, kv_heads * head_dim, loader.device()),
-            heads,
-            kv_heads,
-            head_dim,
+            kv_cache: KvCache::new(capacity, key_value, loader.device()),
+            heads: Heads {
+                heads: config.num_attention_heads,
+                kv_heads: config.num_key_value_heads,
+                head_dim: config.head_dim,
+            },
         })
     }
 
     fn forward(&self, x: Tensor<2>, rope: &Tensor<2>, state: &Tensor<1, Int>) -> Tensor<2> {
-        let (heads, kv_heads, head_dim) = (self.heads, self.kv_heads, self.head_dim);
         let qkv = self.qkv_proj.forward(self.input_layernorm.forward(x.clone()), Activation::None, None);
-        let q = kernels::rope_cache(qkv, rope, &self.kv_cache, state, heads, kv_heads, head_dim);
-        let attended = kernels::attention(q, &self.kv_cache, state, heads, kv_heads, head_dim);
+        let q = kernels::rope_cache(qkv, rope, &self.kv_cache, state, self.heads);
+        let attended = kernels::attention(q, &self.kv_cache, state, self.heads);
         let x = self.o_proj.forward(attended, Activation::None, Some(x));
         let gate_up =
             self.gate_up_proj.forward(self.post_attention_layernorm.forward(x.clone()), Activation::None, None);
@@ -132,23 +132,11 @@ struct RmsNorm {
 
 impl RmsNorm {
     async fn load<S: WeightSource>(loader: &mut Loader<'_, S>, name: &str, config: &LlamaConfig) -> Result<Self> {
-        let weight = loader.vector(&format!("{name}.weight"), config.hidden_size).await?;
+        let weight = loader.vector(&[(format!("{name}.weight"), config.hidden_size)]).await?;
         Ok(Self { weight, eps: config.rms_norm_eps })
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         kernels::rms_norm(x, &self.weight, self.eps)
     }
-}
-
-/// Cosines and sines are tabulated on the host: WGSL leaves the accuracy of `sin` and `cos` of large angles open.
-fn rope_table(config: &LlamaConfig, capacity: usize, device: &Device) -> Tensor<2> {
-    let inv_freq = config.inv_freq();
-    let mut table = Vec::with_capacity(capacity * config.head_dim);
-    for position in 0..capacity {
-        let angles = inv_freq.iter().map(|frequency| position as f32 * frequency);
-        table.extend(angles.clone().map(f32::cos));
-        table.extend(angles.map(f32::sin));
-    }
-    Tensor::from_data(TensorData::new(table, [capacity, config.head_dim]), device)
 }

@@ -42,7 +42,7 @@ impl Llava {
             )
             .await?,
             multi_modal_projector: MultiModalProjector::load(&mut loader, config).await?,
-            language_model: Llama::load(&mut loader, &config.text, context_length).await?,
+            language_model: Llama::load(&mut loader, config, context_length).await?,
         })
     }
 

@@ -19,9 +19,9 @@ pub struct MultiModalProjector {
 impl MultiModalProjector {
     /// Loads `multi_modal_projector.*`.
     pub async fn load<S: WeightSource>(loader: &mut Loader<'_, S>, config: &LlavaConfig) -> Result<Self> {
-        let width = config.vision.hidden_size * config.vision_feature_layers.len();
+        let width = config.projector_input_size();
         let hidden = config.text.hidden_size;
-        let bias = config.projector_bias;
+        let bias = config.multimodal_projector_bias;
         Ok(Self {
             linear_1: Linear::load(loader, "multi_modal_projector.linear_1", hidden, width, bias).await?,
             linear_2: Linear::load(loader, "multi_modal_projector.linear_2", hidden, hidden, bias).await?,
