@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything a developer runs, each command doing its own set-up first.
 
+mod files;
 mod package;
 mod paths;
 mod setup;

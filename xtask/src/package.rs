@@ -1,5 +1,6 @@
 //! The npm tarball, put together in a folder of its own: the package's code, the engine, the default model, the papers.
 
+use crate::files::{copy, folder_bytes};
 use crate::paths::Paths;
 use crate::shell::{self, say};
 use crate::{setup, wasm};
@@ -23,7 +24,7 @@ pub fn run(paths: &Paths) -> Result<()> {
         copy(&paths.root.join(file), &stage.join(file))?;
     }
     copy(&paths.www.join("package.json"), &stage.join("package.json"))?;
-    for folder in ["dist", "pkg"] {
+    for folder in ["dist", "pkg", "src"] {
         copy(&paths.www.join(folder), &stage.join(folder))?;
     }
     copy(&paths.root.join("models/llava-shapes"), &stage.join("models/llava-shapes"))?;
@@ -56,28 +57,4 @@ fn sizes(file: &Path) -> Result<[u64; 3]> {
         shell::output(Command::new("node").args(["-e", script]).arg(file)).context("node cannot measure the wasm")?;
     let numbers = printed.split(' ').map(str::parse).collect::<Result<Vec<u64>, _>>()?;
     numbers.try_into().ok().context("node printed something else than three sizes")
-}
-
-fn folder_bytes(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { folder_bytes(&entry.path())? } else { metadata.len() };
-    }
-    Ok(bytes)
-}
-
-/// Copies a file, or a folder with everything in it.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    if from.is_dir() {
-        fs::create_dir_all(to)?;
-        for entry in fs::read_dir(from)? {
-            let entry = entry?;
-            copy(&entry.path(), &to.join(entry.file_name()))?;
-        }
-    } else {
-        fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
-    }
-    Ok(())
 }

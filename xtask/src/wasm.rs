@@ -1,5 +1,6 @@
 //! The engine and the JS package: cargo -> wasm-bindgen -> wasm-opt -> www/pkg, then tsc -> www/dist.
 
+use crate::files::copy;
 use crate::paths::Paths;
 use crate::setup;
 use crate::shell::{self, say};
@@ -44,13 +45,7 @@ fn engine(paths: &Paths) -> Result<()> {
     if !folder.is_dir() {
         optimise(paths, &wasm, &folder)?;
     }
-    let pkg = paths.www.join("pkg");
-    fs::create_dir_all(&pkg)?;
-    for entry in fs::read_dir(&folder)? {
-        let entry = entry?;
-        fs::copy(entry.path(), pkg.join(entry.file_name()))?;
-    }
-    Ok(())
+    copy(&folder, &paths.www.join("pkg"))
 }
 
 /// Makes the JS glue and the small wasm file, kept in `folder` for the next build that compiles to the same bytes.
