@@ -170,7 +170,8 @@ impl Manifest {
         let objects =
             [("config", &self.config), ("generation", &self.generation), ("preprocessor", &self.preprocessor)];
         for (field, value) in objects {
-            if !value.is_object() && !(value.is_null() && field != "config") {
+            let absent = value.is_null() && field != "config";
+            if !value.is_object() && !absent {
                 return Err(broken(format!("`{field}` is not an object")));
             }
         }
