@@ -105,16 +105,25 @@ impl<'a, S: WeightSource> TensorReader<'a, S> {
         Ok(TensorBytes { name: name.into(), format: entry.dtype, shape: entry.shape.clone(), bytes })
     }
 
-    /// One tensor that must have this shape.
+    /// Compares a tensor's shape with the one config.json asks for, without reading it.
     ///
     /// # Errors
-    /// As [`TensorReader::tensor`], or the shape differs from what config.json asks for.
-    pub async fn shaped(&mut self, name: &str, shape: &[usize]) -> Result<TensorBytes> {
+    /// There is no such tensor, or its shape differs.
+    pub fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
         let found = &self.entry(name)?.shape;
         if found != shape {
             let problem = format!("has shape {found:?}, config.json asks for {shape:?}");
             return Err(Error::bundle(format!("tensor `{name}`"), problem));
         }
+        Ok(())
+    }
+
+    /// One tensor that must have this shape.
+    ///
+    /// # Errors
+    /// As [`TensorReader::check`] and [`TensorReader::tensor`].
+    pub async fn shaped(&mut self, name: &str, shape: &[usize]) -> Result<TensorBytes> {
+        self.check(name, shape)?;
         self.tensor(name).await
     }
 
@@ -124,6 +133,9 @@ impl<'a, S: WeightSource> TensorReader<'a, S> {
     /// # Errors
     /// As [`TensorReader::tensor`], or the tensors differ in format or columns.
     pub async fn fused(&mut self, names: &[&str]) -> Result<TensorBytes> {
+        if let [name] = names {
+            return self.tensor(name).await;
+        }
         let first = self.entry(names.first().copied().unwrap_or_default())?;
         let mut fused = TensorBytes {
             name: first.name.clone(),
