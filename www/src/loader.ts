@@ -100,7 +100,7 @@ export class Loader {
     return (await this.#fromStore(file)) ?? (await this.#fromNetwork(index, file));
   }
 
-  /** The hash is checked on every read: it runs beside the GPU upload, at above 1 GB/s where the CPU has SHA instructions. */
+  /** The hash is checked on every read, several chunks at once and off this thread: damage would else only show as wrong answers. */
   async #fromStore(file: BundleFile): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (!this.#store || !this.#stored.has(file.sha256)) return undefined;
     // A read may fail for a single file, as when the browser lost the one on disk.
