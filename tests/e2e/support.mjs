@@ -39,6 +39,13 @@ export function makeBundle({ name = "fake", seeds = [1, 2, 3, 4, 5, 6] } = {}) {
   return { files, manifest, chunkPaths: chunks.map(({ file }) => file), total_bytes };
 }
 
+/** A bundle from its folder. */
+export async function readBundle(folder) {
+  const manifest = JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"));
+  const names = ["manifest.json", manifest.tokenizer.file, ...manifest.chunks.map(({ file }) => file)];
+  return { manifest, files: new Map(await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))]))) };
+}
+
 /**
  * A server of bundles that logs what was asked for. `fault(path, request, response)` may answer in its place by returning
  * true; `bundles` is by folder name.
@@ -137,14 +144,14 @@ export async function openBrowser(options) {
   };
 }
 
-/** Loads `url` in `page` and gives back `{ value | error, progress, warnings }`; the model stays in `globalThis.model`. */
+/** Loads `url` (or the default model) in `page` and gives back `{ value | error, progress, warnings }`; the model stays in `globalThis.model`. */
 export function load(page, url, options = {}) {
   return page.evaluate(
     async ({ url, options }) => {
       const progress = [];
       const warnings = [];
       const outcome = await globalThis.attempt(async () => {
-        globalThis.model = await globalThis.llava.load(url, {
+        globalThis.model = await globalThis.llava.load(url ?? globalThis.llava.DEFAULT_MODEL, {
           ...options,
           onProgress: (event) => progress.push(event),
           onWarning: ({ code, message }) => warnings.push({ code, message }),

@@ -28,7 +28,7 @@ const say = (message) => process.stderr.write(`${message}\n`);
 async function main() {
   const { values, positionals } = readArguments();
   if (values.help) return console.log(USAGE);
-  const jobs = values.batch ? await readBatch(values, positionals) : [single(values, positionals)];
+  const jobs = values.batch ? await readBatch(values) : [await withPicture(single(values, positionals))];
   say("starting the browser");
   const folder = values.model !== undefined && !isUrl(values.model) ? resolve(values.model) : undefined;
   if (folder !== undefined && !(await stat(folder).catch(() => undefined))?.isDirectory()) {
@@ -57,7 +57,7 @@ function readArguments() {
   }
 }
 
-/** A job: the input object, or why there is none; and the folders that picture paths may start from. */
+/** A job: the input object and the folders that its picture's path may start from, or why there is none. */
 function single({ input }, [image, prompt]) {
   const fields = { ...parseObject(input ?? "{}", "--input") };
   if (image !== undefined) fields.image = image;
@@ -150,9 +150,10 @@ async function report(page, job, { batch, json }) {
 }
 
 /** The input with the picture's file read, if it is given by a path. */
-async function withPicture({ input, folders }) {
+async function withPicture(job) {
+  const { input, folders } = job;
   const { image } = input;
-  if (typeof image !== "string" || isUrl(image)) return { input };
+  if (typeof image !== "string" || isUrl(image)) return job;
   for (const folder of folders) {
     const bytes = await readFile(resolve(folder, image)).catch((error) => {
       if (error.code === "ENOENT") return undefined;
@@ -172,7 +173,7 @@ async function run(page, job) {
       } catch ({ code, message }) {
         return { error: { code, message } };
       }
-    }, job),
+    }, { input: job.input, base64: job.base64 }),
   );
   return { description, token_ids, prompt_tokens: usage.prompt_tokens, finish_reason, timings, model, adapter };
 }

@@ -1,0 +1,216 @@
+// The whole way, every part real: a picture goes in through the built package and a true description comes out.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { load, openBrowser, readBundle, ROOT, serveBundles, servePackage } from "./support.mjs";
+
+const QUESTION = "What is in this picture?";
+
+let browser, site, page, folder, picture;
+before(async () => {
+  browser = await openBrowser();
+  site = await servePackage();
+  page = await browser.open(site);
+  assert.equal((await load(page)).error, undefined);
+  folder = await mkdtemp(join(tmpdir(), "llava-web-test-"));
+  picture = join(folder, "red circle.png");
+  await writeFile(picture, Buffer.from(await page.evaluate(drawRedCircle)));
+});
+after(async () => {
+  await browser.close();
+  await site.close();
+  await rm(folder, { recursive: true });
+});
+
+/** A red circle on light grey, as the bytes of a PNG file. Runs in the page. */
+async function drawRedCircle() {
+  const canvas = (globalThis.drawing = new OffscreenCanvas(160, 120));
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#ddd";
+  context.fillRect(0, 0, 160, 120);
+  context.fillStyle = "#e02020";
+  context.arc(80, 60, 35, 0, 2 * Math.PI);
+  context.fill();
+  globalThis.bytes = new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer());
+  return [...globalThis.bytes];
+}
+
+/** Runs `work({ llava, model, attempt, bytes, drawing, question })` in the page. */
+function inPage(work) {
+  return page.evaluate(`(${work})({ llava, model: globalThis.model, attempt, bytes, drawing, question: ${JSON.stringify(QUESTION)} })`);
+}
+
+describe("in the page", () => {
+  test("a file is described truly, and questions about it are answered", async () => {
+    const answers = await inPage(async ({ llava, bytes, question }) => {
+      const file = new File([bytes], "circle.png");
+      return [await llava.caption(file, question), await llava.caption(file, "What colour is the circle?"), await llava.caption(file)];
+    });
+    assert.match(answers[0], /red circle/);
+    assert.match(answers[1], /red/);
+    assert.equal(answers[2], answers[0], "the default question");
+  });
+
+  test("the answer has usage, tokens and timings", async () => {
+    const result = await inPage(({ model, bytes, question }) => model.run({ image: bytes, prompt: question }));
+    assert.ok(result.usage.prompt_tokens > 10);
+    assert.equal(result.usage.completion_tokens, result.token_ids.length);
+    assert.equal(result.finish_reason, "stop");
+    for (const field of ["load", "image", "prefill", "decode", "tokens_per_second"]) assert.ok(result.timings[field] >= 0, field);
+    assert.ok(result.adapter && result.model);
+  });
+
+  test("a stream's pieces make up the answer", async () => {
+    const { pieces, whole } = await inPage(async ({ model, bytes, question }) => {
+      const pieces = [];
+      for await (const piece of model.stream(bytes, question)) pieces.push(piece);
+      return { pieces, whole: await model.caption(bytes, question) };
+    });
+    assert.ok(pieces.length > 1);
+    assert.equal(pieces.join(""), whole);
+  });
+
+  test("a file, its pixels and a canvas give the same tokens", async () => {
+    const [file, pixels, canvas] = await inPage(async ({ model, bytes, drawing, question }) => {
+      const { width, height } = drawing;
+      const pixels = drawing.getContext("2d").getImageData(0, 0, width, height);
+      const answers = [];
+      for (const image of [bytes, pixels, drawing]) answers.push((await model.run({ image, prompt: question })).token_ids);
+      return answers;
+    });
+    assert.deepEqual(pixels, file);
+    assert.deepEqual(canvas, file);
+  });
+
+  test("a raw prompt takes LLaVA's form as it stands", async () => {
+    const [plain, raw, wrong] = await inPage(async ({ model, attempt, bytes, question }) => [
+      await model.caption(bytes, question),
+      await model.caption(bytes, `USER: <image>\n${question} ASSISTANT:`, { raw: true }),
+      await attempt(() => model.caption(bytes, question, { raw: true })),
+    ]);
+    assert.equal(raw, plain);
+    assert.equal(wrong.error.code, "invalid_input");
+    assert.match(wrong.error.message, /<image>/);
+  });
+
+  test("max_tokens and stop end the answer", async () => {
+    const [short, stopped] = await inPage(async ({ model, bytes, question }) => [
+      await model.run({ image: bytes, prompt: question, max_tokens: 2 }),
+      await model.run({ image: bytes, prompt: question, stop: "circle" }),
+    ]);
+    assert.equal(short.token_ids.length, 2);
+    assert.equal(short.finish_reason, "length");
+    assert.match(stopped.description, /red/);
+    assert.doesNotMatch(stopped.description, /circle/);
+    assert.equal(stopped.finish_reason, "stop");
+  });
+
+  test("the same seed gives the same text", async () => {
+    const [first, second] = await inPage(async ({ model, bytes, question }) => {
+      const input = { image: bytes, prompt: question, temperature: 2, top_p: 0.95, top_k: 40, seed: 7, repetition_penalty: 1.1, max_tokens: 12 };
+      return [await model.run(input), await model.run(input)];
+    });
+    assert.deepEqual(first.token_ids, second.token_ids);
+  });
+
+  test("abort before and in the answer rejects with code aborted, and the next call works", async () => {
+    const [before, early, late, next] = await inPage(async ({ model, attempt, bytes, question }) => {
+      const stop = new AbortController();
+      const early = attempt(() => model.caption(bytes, question, { signal: stop.signal }));
+      setTimeout(() => stop.abort(), 5);
+      const inAnswer = new AbortController();
+      return [
+        await attempt(() => model.caption(bytes, question, { signal: AbortSignal.abort() })),
+        await early,
+        await attempt(() => model.caption(bytes, question, { signal: inAnswer.signal, onToken: () => inAnswer.abort() })),
+        await model.caption(bytes, question),
+      ];
+    });
+    for (const { error } of [before, early, late]) assert.deepEqual([error?.code, error?.hosted_code], ["aborted", 3008]);
+    assert.match(next, /red circle/);
+  });
+
+  test("what is no picture is a typed error", async () => {
+    const { error } = await inPage(({ model, attempt }) => attempt(() => model.caption(new Uint8Array([1, 2, 3, 4]))));
+    assert.deepEqual([error.code, error.hosted_code], ["bad_image", 5004]);
+  });
+
+  test("a text without a picture runs with raw", async () => {
+    const { completion_tokens } = (await inPage(({ model }) => model.run({ raw: true, prompt: "USER: hello ASSISTANT:", max_tokens: 3 }))).usage;
+    assert.ok(completion_tokens >= 1);
+  });
+
+  test("a second load with the server stopped answers the same", async () => {
+    const server = await serveBundles({ shapes: await readBundle(join(ROOT, "models/llava-shapes")) });
+    const url = `${server.origin}/shapes/`;
+    assert.equal((await load(page, url)).error, undefined);
+    await server.close();
+    const { error, progress } = await load(page, url);
+    assert.equal(error, undefined);
+    assert.equal(progress.at(-1).from_cache, progress.at(-1).total);
+    assert.match(await inPage(({ model, bytes, question }) => model.caption(bytes, question)), /red circle/);
+  });
+});
+
+describe("from the command line", () => {
+  const caption = (...args) =>
+    new Promise((resolve) => {
+      execFile(process.execPath, [join(ROOT, "www/scripts/caption.mjs"), ...args], { cwd: folder }, (error, stdout, stderr) =>
+        resolve({ code: error?.code ?? 0, stdout, stderr }),
+      );
+    });
+
+  test("prints the description", async () => {
+    const { code, stdout, stderr } = await caption(picture, QUESTION);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /red circle/);
+  });
+
+  test("--json prints one object; --input sets any field; --model takes a folder", async () => {
+    const model = join(ROOT, "models/llava-shapes");
+    const { code, stdout, stderr } = await caption(picture, QUESTION, "--json", "--input", '{"max_tokens":2}', "--model", model);
+    assert.equal(code, 0, stderr);
+    const answer = JSON.parse(stdout);
+    assert.deepEqual(Object.keys(answer), ["description", "token_ids", "prompt_tokens", "finish_reason", "timings", "model", "adapter"]);
+    assert.equal(answer.token_ids.length, 2);
+    assert.deepEqual(Object.keys(answer.timings).sort(), ["decode", "image", "load", "prefill", "tokens_per_second"]);
+  });
+
+  test("--batch prints one object per line, in order, and goes on after an error", async () => {
+    const lines = [
+      { image: basename(picture), prompt: QUESTION },
+      { image: "missing.png" },
+      { image: basename(picture), tempreature: 1 },
+      { image: picture, prompt: "What colour is the circle?" },
+    ];
+    const batch = join(folder, "batch.jsonl");
+    await writeFile(batch, `${lines.map((line) => JSON.stringify(line)).join("\n")}\n\nnot json\n`);
+    const { code, stdout } = await caption("--batch", batch);
+    assert.equal(code, 1);
+    const answers = stdout.trim().split("\n").map((line) => JSON.parse(line));
+    assert.equal(answers.length, 5);
+    assert.match(answers[0].description, /red circle/);
+    assert.match(answers[1].error.message, /missing.png/);
+    assert.equal(answers[2].error.code, "invalid_input");
+    assert.match(answers[3].description, /red/);
+    assert.match(answers[4].error.message, /not valid JSON/);
+  });
+
+  test("errors go to stderr, with exit code 1", async () => {
+    for (const [args, message] of [
+      [[], /which picture/],
+      [["missing.png"], /no picture missing.png/],
+      [[picture, QUESTION, "--input", "{"], /--input is not valid JSON/],
+      [[picture, "--model", "nowhere"], /no folder nowhere/],
+      [[picture, "--what"], /--what/],
+    ]) {
+      const { code, stdout, stderr } = await caption(...args);
+      assert.equal(code, 1);
+      assert.equal(stdout, "");
+      assert.match(stderr, message);
+    }
+  });
+});
