@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod config;
 pub mod error;
 pub mod image;
+pub mod kernels;
 pub mod prompt;
 pub mod quant;
 pub mod tokenizer;

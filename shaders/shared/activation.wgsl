@@ -1,0 +1,32 @@
+// activate(x): the activation of number ACTIVATION, in the order of `kernels::Activation`.
+
+// Abramowitz and Stegun 7.1.26: within 1.5e-7 of the error function.
+fn erf(x: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.3275911 * abs(x));
+    let poly = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+    return sign(x) * (1.0 - poly * exp(-x * x));
+}
+
+fn activate(x: f32) -> f32 {
+    switch ACTIVATION {
+        case 1u: {
+            return 0.5 * x * (1.0 + erf(x * 0.7071067811865476));
+        }
+        case 2u: {
+            // tanh is clamped: some drivers overflow in exp and return NaN.
+            return 0.5 * x * (1.0 + tanh(clamp(0.7978845608028654 * (x + 0.044715 * x * x * x), -10.0, 10.0)));
+        }
+        case 3u: {
+            return x / (1.0 + exp(-1.702 * x));
+        }
+        case 4u: {
+            return x / (1.0 + exp(-x));
+        }
+        case 5u: {
+            return max(x, 0.0);
+        }
+        default: {
+            return x;
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Root-mean-square normalization, as in LLaMA: `x / sqrt(mean(x²) + eps) * weight`.
+
+use super::launch::{self, GpuTensor, Shader};
+use super::*;
+
+pub(super) fn shader() -> Shader {
+    Shader {
+        name: "rms_norm",
+        text: include_str!("../../shaders/rms_norm.wgsl"),
+        constants: vec![],
+        dims: &["n", "cols", "eps: f32"],
+    }
+}
+
+/// # Shapes
+/// - `x`: `[n, cols]`, `weight`: `[cols]`
+/// - output: `[n, cols]`
+pub fn rms_norm(x: Tensor<2>, weight: &Tensor<1>, eps: f32) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::rms_norm(x.into_dispatch(), weight.clone().into_dispatch(), eps))
+}
+
+/// [`rms_norm`] on plain slices.
+pub fn naive(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
+    let row = |row: &[f32]| {
+        let mean = row.iter().map(|x| (*x as f64).powi(2)).sum::<f64>() / row.len() as f64;
+        let scale = 1.0 / (mean + eps as f64).sqrt();
+        row.iter().zip(weight).map(|(x, w)| (*x as f64 * scale) as f32 * w).collect::<Vec<_>>()
+    };
+    x.chunks_exact(weight.len()).flat_map(row).collect()
+}
+
+pub(super) fn launch(x: GpuTensor, weight: GpuTensor, eps: f32) -> GpuTensor {
+    let x = launch::contiguous(x);
+    let [n, cols] = x.meta.shape().dims();
+    assert_eq!(weight.meta.num_elements(), cols, "rms_norm: weight of rows of {cols}");
+    let out = launch::output(&x, [n, cols]);
+    launch::launch(shader(), &[&x, &weight, &out], &[n as u32, cols as u32, eps.to_bits()], n);
+    out
+}

@@ -1,0 +1,77 @@
+//! Kernels on this machine's GPU (or Vulkan's software one) against their naive versions; every shader parsed by naga.
+
+#[path = "kernels/cases.rs"]
+mod cases;
+
+use std::sync::OnceLock;
+
+use cases::Scale;
+use futures_lite::future::block_on;
+use llava_web::kernels::{self, launch};
+
+/// The GPU. There is no skipping: a suite that passes without one proves nothing.
+fn gpu() -> &'static launch::Gpu {
+    static GPU: OnceLock<launch::Gpu> = OnceLock::new();
+    GPU.get_or_init(|| {
+        let opened = block_on(launch::init_device());
+        opened.unwrap_or_else(|error| {
+            panic!("{error}\nThese tests need a Vulkan adapter; a software one is enough (Debian: mesa-vulkan-drivers)")
+        })
+    })
+}
+
+macro_rules! on_the_gpu {
+    ($($case:ident),*) => {
+        $(#[test]
+        fn $case() {
+            block_on(cases::$case(&gpu().device, Scale::Full));
+        })*
+    };
+}
+
+on_the_gpu!(
+    activations,
+    attention_full,
+    embedding,
+    linear,
+    norms,
+    recorded,
+    rope_and_attention,
+    sample,
+    silu_mul,
+    tiny_scales
+);
+
+#[test]
+fn launch_cost() {
+    let (launched, replayed) = block_on(cases::launch_cost(&gpu().device, 200));
+    println!("{:?}: {launched:.1} us a launch, {replayed:.1} us replayed", gpu().adapter);
+}
+
+#[test]
+fn every_shader_is_valid_wgsl() {
+    let shaders = kernels::shaders();
+    for shader in &shaders {
+        let source = shader.source();
+        let module = naga::front::wgsl::parse_str(&source);
+        let module = module.unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
+        // Nothing beyond the WebGPU standard, of which `unpack2x16float` is a part.
+        let capabilities = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
+        validator.validate(&module).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
+        let bindings = module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()).count();
+        assert!(bindings <= 9, "{}: more than 8 storage buffers beside the uniform", shader.name);
+        let shared: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
+            .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+            .sum();
+        assert!(shared <= 16384, "{}: {shared} bytes of workgroup memory", shader.name);
+    }
+    println!("{} variants of {} shaders", shaders.len(), {
+        let mut names: Vec<_> = shaders.iter().map(|shader| shader.name).collect();
+        names.dedup();
+        names.len()
+    });
+}

@@ -1,0 +1,46 @@
+//! The same kernel tests in a browser, where another compiler (Tint) reads the shaders.
+#![cfg(target_family = "wasm")]
+
+#[path = "kernels/cases.rs"]
+mod cases;
+
+use cases::Scale;
+use llava_web::kernels::launch;
+use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
+
+wasm_bindgen_test_configure!(run_in_browser);
+
+async fn gpu() -> launch::Gpu {
+    launch::init_device().await.expect("these tests need a browser with WebGPU")
+}
+
+macro_rules! in_the_browser {
+    ($($case:ident),*) => {
+        $(#[wasm_bindgen_test]
+        async fn $case() {
+            cases::$case(&gpu().await.device, Scale::Browser).await;
+        })*
+    };
+}
+
+in_the_browser!(
+    activations,
+    attention_full,
+    embedding,
+    linear,
+    norms,
+    recorded,
+    rope_and_attention,
+    sample,
+    silu_mul,
+    tiny_scales
+);
+
+/// Without the call of the static constructors in `web::start` a launch takes some 3,400 us here, with it some 40.
+#[wasm_bindgen_test]
+async fn launch_cost() {
+    let gpu = gpu().await;
+    let (launched, replayed) = cases::launch_cost(&gpu.device, 200).await;
+    console_log!("{:?}: {launched:.1} us a launch, {replayed:.1} us replayed", gpu.adapter);
+    assert!(launched < 1500.0, "a launch takes {launched} us: do exports run the static constructors?");
+}
