@@ -187,6 +187,20 @@ test("caption keeps the model for the next call; a call's abort does not end ano
   assert.deepEqual(outcomes.map(({ value, error }) => value ?? error.code), ["aborted", "word0 word1 ", "word0 word1 word2 "]);
 });
 
+test("a mistake in the input is found before anything is downloaded", async () => {
+  server.requests = [];
+  const codes = await inPage(
+    async ({ llava, attempt, url, image }) => {
+      const ai = llava.createAI({ m: url });
+      const outcomes = [attempt(() => llava.caption(image, "hi", { model: url, top_p: 3 })), attempt(() => ai.run("m", { prompt: "hi" }))];
+      return (await Promise.all(outcomes)).map(({ error }) => error.code);
+    },
+    { loaded: false },
+  );
+  assert.deepEqual(codes, ["invalid_input", "missing_input"]);
+  assert.deepEqual(server.requests, []);
+});
+
 test("options of load are checked", async () => {
   const messages = await inPage(
     async ({ llava, attempt, url }) => {

@@ -1,5 +1,5 @@
 import { LlavaError } from "./errors.js";
-import type { Input } from "./input.js";
+import { checkInput, type Input } from "./input.js";
 import type { LoadOptions, Result, RunOptions } from "./model.js";
 import { SharedModels, type SharedLoadOptions } from "./shared.js";
 
@@ -26,8 +26,9 @@ export function createAI(urls: Record<string, string | URL>, options?: Omit<Load
         const known = Object.keys(urls).join(", ") || "none";
         throw new LlavaError("no_such_model", `There is no model called ${JSON.stringify(name)}. Given to createAI: ${known}.`);
       }
-      const model = await models.get(url, { ...(onProgress && { onProgress }), ...(signal && { signal }) });
       const fields = typeof input === "string" ? { image: input } : input;
+      checkInput(fields); // a typing error must not cost a download
+      const model = await models.get(url, { ...(onProgress && { onProgress }), ...(signal && { signal }) });
       return model.run(fields, { ...(onToken && { onToken }), ...(signal && { signal }) });
     },
     dispose: () => models.dispose(),

@@ -1,5 +1,6 @@
 // The public API. Everything else in this package may change without notice.
-import { Model, type CaptionOptions, type LoadOptions } from "./model.js";
+import { checkInput } from "./input.js";
+import { asInput, Model, type CaptionOptions, type LoadOptions } from "./model.js";
 import { SharedModels, type SharedLoadOptions } from "./shared.js";
 import type { ImageInput } from "./image.js";
 import { DEFAULT_MODEL } from "./url.js";
@@ -29,7 +30,8 @@ export async function caption(
   options: CaptionOptions & SharedLoadOptions & { model?: string | URL } = {},
 ): Promise<string> {
   const { model = DEFAULT_MODEL, onProgress, ...rest } = options;
-  const { signal } = rest;
+  const { signal, onToken: _, ...fields } = rest;
+  checkInput(asInput(image, prompt, fields)); // a typing error must not cost a download
   const loaded = await shared.get(model, { ...(onProgress && { onProgress }), ...(signal && { signal }) });
   return loaded.caption(image, prompt, rest);
 }

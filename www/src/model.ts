@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { EngineClient } from "./client.js";
 import { LlavaError, fromPlain } from "./errors.js";
 import { readImage, type ImageInput } from "./image.js";
@@ -151,7 +152,8 @@ function checkLoadOptions(context_length: unknown, unknown: object): void {
   }
 }
 
-function asInput(image: ImageInput, prompt: string | undefined, fields: GenerateOptions): Input {
+/** Arguments of a call as the hosted model's input. */
+export function asInput(image: ImageInput, prompt: string | undefined, fields: GenerateOptions): Input {
   return { image, ...(prompt !== undefined && { prompt }), ...fields };
 }
 
