@@ -1,1 +1,166 @@
-//! (being written)
+//! From the caller's words to the one text the tokenizer sees: LLaVA-1.5's prompt forms.
+//!
+//! | input | text |
+//! |---|---|
+//! | `prompt` | `USER: <image>\n{prompt} ASSISTANT:` |
+//! | `prompt`, `raw` | the prompt as it stands, `<image>` included |
+//! | `messages` | llava-1.5-hf's chat template: images first in a turn, nothing but a space between turns |
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// Marks the place of the picture in the text; the tokenizer knows it as one special token.
+pub const IMAGE_MARK: &str = "<image>";
+
+/// What is asked when the caller asks nothing.
+pub const DEFAULT_PROMPT: &str = "What is in this picture?";
+
+/// A built prompt: text that holds [`IMAGE_MARK`] once if there is a picture, else not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt(String);
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Message {
+    pub role: Role,
+    pub content: Content,
+}
+
+/// Who speaks in a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+}
+
+/// A turn's content: plain text, or parts as in OpenAI's and transformers' chat formats.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+/// A piece of a turn. An image part marks the turn the picture belongs to; its bytes travel beside the prompt.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Part {
+    Text {
+        text: String,
+    },
+    #[serde(alias = "image_url", alias = "input_image")]
+    Image,
+}
+
+impl Prompt {
+    /// Builds the prompt. `prompt` and `messages` exclude each other; without both, [`DEFAULT_PROMPT`] is asked.
+    /// `raw` takes `prompt` as it stands: no template around it, `<image>` where the caller put it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the fields exclude each other, if image marks or parts do not match `picture`, or if a text
+    /// that is not `raw` spells out the mark itself.
+    pub fn new(prompt: Option<&str>, messages: Option<&[Message]>, raw: bool, picture: bool) -> Result<Self> {
+        let text = match (messages, prompt) {
+            (Some(_), Some(_)) => return Err(Error::input("messages", "give either `prompt` or `messages`, not both")),
+            (Some(_), None) if raw => return Err(Error::input("raw", "goes with `prompt`, not with `messages`")),
+            (None, None) if raw => return Err(Error::input("prompt", "missing: `raw` takes the prompt as it stands")),
+            (Some(messages), None) => chat_prompt(messages, picture)?,
+            (None, Some(prompt)) if raw => raw_prompt(prompt, picture)?,
+            (None, prompt) => {
+                let prompt = prompt.unwrap_or(DEFAULT_PROMPT);
+                reject_typed_mark("prompt", prompt)?;
+                let content = Content::Text(prompt.to_owned());
+                chat_prompt(&[Message { role: Role::User, content }], picture)?
+            }
+        };
+        Ok(Self(text))
+    }
+
+    /// The text to be tokenized.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+fn raw_prompt(prompt: &str, picture: bool) -> Result<String> {
+    match (prompt.matches(IMAGE_MARK).count(), picture) {
+        (0, false) | (1, true) => Ok(prompt.to_owned()),
+        (marks, true) => {
+            let problem = format!("a raw prompt must hold `{IMAGE_MARK}` once, where the picture goes; it has {marks}");
+            Err(Error::input("prompt", problem))
+        }
+        (marks, false) => {
+            Err(Error::input("prompt", format!("holds `{IMAGE_MARK}` {marks} time(s), but no picture was given")))
+        }
+    }
+}
+
+/// llava-1.5-hf's chat template with the generation prompt at its end.
+fn chat_prompt(messages: &[Message], picture: bool) -> Result<String> {
+    if messages.is_empty() {
+        return Err(Error::input("messages", "must hold at least one message"));
+    }
+    let marked = messages.iter().map(Message::images).sum::<usize>();
+    if marked > usize::from(picture) {
+        let given = if picture { "one picture was" } else { "no picture was" };
+        return Err(Error::input("messages", format!("{marked} image part(s), but {given} given")));
+    }
+    // A picture no part lays claim to belongs to the first thing the user says.
+    let unclaimed = if picture && marked == 0 {
+        let first = messages.iter().position(|message| message.role == Role::User);
+        Some(first.ok_or_else(|| Error::input("messages", "a picture needs a message with role `user`"))?)
+    } else {
+        None
+    };
+
+    let mut text = String::new();
+    for (index, message) in messages.iter().enumerate() {
+        text.push_str(match message.role {
+            Role::System => "",
+            Role::User => "USER: ",
+            Role::Assistant => "ASSISTANT: ",
+        });
+        for _ in 0..message.images() + usize::from(unclaimed == Some(index)) {
+            text.push_str(IMAGE_MARK);
+            text.push('\n');
+        }
+        for part in message.texts() {
+            reject_typed_mark("messages", part)?;
+            text.push_str(part);
+            text.push(' ');
+        }
+    }
+    text.push_str("ASSISTANT:");
+    Ok(text)
+}
+
+fn reject_typed_mark(field: &'static str, text: &str) -> Result<()> {
+    if text.contains(IMAGE_MARK) {
+        let problem = format!("holds `{IMAGE_MARK}`, which is put in for you; remove it, or use `raw` with `prompt`");
+        return Err(Error::input(field, problem));
+    }
+    Ok(())
+}
+
+impl Message {
+    fn images(&self) -> usize {
+        match &self.content {
+            Content::Text(_) => 0,
+            Content::Parts(parts) => parts.iter().filter(|part| matches!(part, Part::Image)).count(),
+        }
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let (whole, parts) = match &self.content {
+            Content::Text(text) => (Some(text.as_str()), &[][..]),
+            Content::Parts(parts) => (None, parts.as_slice()),
+        };
+        whole.into_iter().chain(parts.iter().filter_map(|part| match part {
+            Part::Text { text } => Some(text.as_str()),
+            Part::Image => None,
+        }))
+    }
+}

@@ -1,1 +1,193 @@
-//! (being written)
+//! Text to token ids and back, exactly as the model's own tokenizer.json says.
+
+use std::ops::Range;
+
+use crate::{
+    error::{Error, Result},
+    prompt::{IMAGE_MARK, Prompt},
+};
+
+/// What an undecodable or unfinished byte sequence decodes to.
+const REPLACEMENT: char = '\u{FFFD}';
+
+/// A tokenizer.json in use.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+}
+
+/// A tokenized prompt: `ids`, and the positions the picture's features take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptTokens {
+    pub ids: Vec<u32>,
+    /// Where `ids` holds the image token; `None` in a prompt without a picture.
+    pub image: Option<Range<usize>>,
+}
+
+impl Tokenizer {
+    /// Reads a tokenizer.json.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the bytes are not a tokenizer this library can run.
+    pub fn from_bytes(json: &[u8]) -> Result<Self> {
+        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(Error::tokenizer)?;
+        // Settings of the training run that some files still carry; a prompt is never cut nor filled up.
+        inner.with_truncation(None).map_err(Error::tokenizer)?.with_padding(None);
+        Ok(Self { inner })
+    }
+
+    /// The ids of `text`, with the special tokens the post-processor adds (LLaMA: `<s>` in front).
+    pub fn encode_text(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.inner.encode(text, true).map_err(Error::tokenizer)?.get_ids().to_vec())
+    }
+
+    /// The ids of a prompt, its image token (if any) repeated for the `image_tokens` positions the picture takes.
+    ///
+    /// `image_token_id` is the checkpoint's: the model splices the picture in where it finds this id.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if `<image>` in the prompt does not become exactly one `image_token_id`.
+    pub fn encode(&self, prompt: &Prompt, image_token_id: u32, image_tokens: usize) -> Result<PromptTokens> {
+        let ids = self.encode_text(prompt.text())?;
+        let marks = prompt.text().matches(IMAGE_MARK).count();
+        let mut found = ids.iter().enumerate().filter(|(_, id)| **id == image_token_id).map(|(position, _)| position);
+        let (first, second) = (found.next(), found.next());
+        match (marks, first, second) {
+            (0, None, _) => Ok(PromptTokens { ids, image: None }),
+            (1, Some(at), None) => {
+                let mut expanded = ids[..at].to_vec();
+                expanded.resize(at + image_tokens, image_token_id);
+                expanded.extend_from_slice(&ids[at + 1..]);
+                Ok(PromptTokens { ids: expanded, image: Some(at..at + image_tokens) })
+            }
+            _ => Err(Error::Tokenizer(format!(
+                "`{IMAGE_MARK}` must be one token with the id {image_token_id} that config.json names, but tokenizer.json \
+                 gives {:?}",
+                self.inner.token_to_id(IMAGE_MARK)
+            ))),
+        }
+    }
+
+    /// The text of `ids`, special tokens left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, true).map_err(Error::tokenizer)
+    }
+
+    /// The id of a token by its exact spelling in the vocabulary.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Whether the text of a sequence ending in `id` may still change with the next token: `id` stands for a byte
+    /// (`<0x0A>`), and only a whole run of bytes can be decoded. `None` for tokens that leave no text.
+    fn leaves_run_open(&self, id: u32) -> Option<bool> {
+        let token = self.inner.id_to_token(id)?;
+        if self.inner.get_added_vocabulary().is_special_token(&token) {
+            return None;
+        }
+        let digits = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+        Some(digits.is_some_and(|digits| digits.len() == 2 && u8::from_str_radix(digits, 16).is_ok()))
+    }
+}
+
+/// Text appearing token by token. The pieces, put together, are the decoded whole up to the first stop string; no piece
+/// ends inside a UTF-8 character or inside what may become a stop string.
+pub struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    stop: Vec<String>,
+    /// The ids of the last decoded piece: decoders treat the start of a text in a special way (LLaMA's drops a space),
+    /// so a later piece is decoded behind these and their own text cut off again.
+    context: Vec<u32>,
+    /// Ids whose text is not settled yet.
+    fresh: Vec<u32>,
+    /// Settled text that may be the beginning of a stop string.
+    held: String,
+    /// All text returned so far.
+    shown: String,
+    stopped: bool,
+}
+
+impl<'a> TextStream<'a> {
+    /// Starts decoding ids as they are generated, up to the first of the `stop` strings.
+    pub fn new(tokenizer: &'a Tokenizer, stop: &[String]) -> Self {
+        Self {
+            tokenizer,
+            stop: stop.iter().filter(|stop| !stop.is_empty()).cloned().collect(),
+            context: Vec::new(),
+            fresh: Vec::new(),
+            held: String::new(),
+            shown: String::new(),
+            stopped: false,
+        }
+    }
+
+    /// Takes the next generated id and returns the text that is now certain (often empty).
+    pub fn push(&mut self, id: u32) -> Result<String> {
+        if self.stopped {
+            return Ok(String::new());
+        }
+        let Some(open) = self.tokenizer.leaves_run_open(id) else { return Ok(String::new()) };
+        self.fresh.push(id);
+        if open {
+            return Ok(String::new());
+        }
+        let text = self.fresh_text()?;
+        if text.ends_with(REPLACEMENT) {
+            return Ok(String::new());
+        }
+        self.settle(&text);
+        Ok(self.release(false))
+    }
+
+    /// Ends the stream: what was held back is returned as it is. A no-op once a stop string was found.
+    pub fn finish(&mut self) -> Result<String> {
+        if self.stopped {
+            return Ok(String::new());
+        }
+        let text = self.fresh_text()?;
+        self.settle(&text);
+        Ok(self.release(true))
+    }
+
+    /// Whether a stop string was reached: nothing more will come, and generation can end.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// All text returned so far.
+    pub fn into_text(self) -> String {
+        self.shown
+    }
+
+    fn fresh_text(&self) -> Result<String> {
+        let before = self.tokenizer.decode(&self.context)?;
+        let both = self.tokenizer.decode(&[self.context.as_slice(), &self.fresh].concat())?;
+        both.strip_prefix(before.as_str())
+            .map(str::to_owned)
+            .ok_or_else(|| Error::Tokenizer("the decoder of tokenizer.json rewrites text already shown".to_owned()))
+    }
+
+    fn settle(&mut self, text: &str) {
+        self.held.push_str(text);
+        if !self.fresh.is_empty() {
+            self.context = std::mem::take(&mut self.fresh);
+        }
+    }
+
+    /// Cuts off the held text that can be shown: all before a stop string, or all that cannot be the start of one.
+    fn release(&mut self, at_end: bool) -> String {
+        let stop_at = self.stop.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        self.stopped = stop_at.is_some();
+        let may_start_stop = |at: &usize| self.stop.iter().any(|stop| stop.starts_with(&self.held[*at..]));
+        let kept_at = || self.held.char_indices().map(|(at, _)| at).find(may_start_stop).filter(|_| !at_end);
+        let rest = self.held.split_off(stop_at.or_else(kept_at).unwrap_or(self.held.len()));
+        let piece = std::mem::replace(&mut self.held, rest);
+        self.shown.push_str(&piece);
+        piece
+    }
+}
+
+impl Error {
+    fn tokenizer(error: tokenizers::Error) -> Self {
+        Error::Tokenizer(error.to_string())
+    }
+}

@@ -1,0 +1,203 @@
+//! Prompts, tokens and streamed text, against the tokenizers library (tests/golden/text.py) and the published template.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use llava_web::{
+    Error,
+    prompt::{Message, Prompt},
+    tokenizer::{TextStream, Tokenizer},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Golden {
+    encodes: Vec<Case>,
+    decodes: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    ids: Vec<u32>,
+}
+
+const NAMES: [&str; 2] = ["llama", "byte_level"];
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn tokenizer(name: &str) -> Tokenizer {
+    Tokenizer::from_bytes(&fs::read(folder().join(format!("tokenizers/{name}.json"))).unwrap()).unwrap()
+}
+
+fn goldens(name: &str) -> Golden {
+    let mut all: BTreeMap<String, Golden> =
+        serde_json::from_slice(&fs::read(folder().join("text.json")).unwrap()).unwrap();
+    all.remove(name).unwrap()
+}
+
+/// Pieces of a streamed decode.
+fn stream(tokenizer: &Tokenizer, ids: &[u32], stop: &[&str]) -> (Vec<String>, bool) {
+    let stop: Vec<String> = stop.iter().map(|stop| stop.to_string()).collect();
+    let mut stream = TextStream::new(tokenizer, &stop);
+    let mut pieces: Vec<String> = ids.iter().map(|id| stream.push(*id).unwrap()).collect();
+    pieces.push(stream.finish().unwrap());
+    let stopped = stream.stopped();
+    assert_eq!(pieces.concat(), stream.into_text());
+    (pieces, stopped)
+}
+
+#[test]
+fn encodes_and_decodes_match_the_tokenizers_library() {
+    for name in NAMES {
+        let (tokenizer, golden) = (tokenizer(name), goldens(name));
+        for case in &golden.encodes {
+            assert_eq!(tokenizer.encode_text(&case.text).unwrap(), case.ids, "{name} {:?}", case.text);
+        }
+        for case in &golden.decodes {
+            assert_eq!(tokenizer.decode(&case.ids).unwrap(), case.text, "{name} {:?}", case.ids);
+        }
+    }
+}
+
+#[test]
+fn streamed_pieces_add_up_to_the_whole() {
+    for name in NAMES {
+        let (tokenizer, golden) = (tokenizer(name), goldens(name));
+        for case in &golden.decodes {
+            let (pieces, _) = stream(&tokenizer, &case.ids, &[]);
+            assert_eq!(pieces.concat(), case.text, "{name} {:?}", case.ids);
+        }
+        // A fixed random walk through the vocabulary: bytes, specials, spaces and words in any order.
+        let mut state = 1u64;
+        for _ in 0..300 {
+            let ids: Vec<u32> = (0..24)
+                .map(|_| {
+                    state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    (state >> 33) as u32 % 330
+                })
+                .collect();
+            assert_eq!(stream(&tokenizer, &ids, &[]).0.concat(), tokenizer.decode(&ids).unwrap(), "{name} {ids:?}");
+        }
+    }
+}
+
+#[test]
+fn text_appears_as_soon_as_it_is_certain() {
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let ids = tokenizer.encode_text("a red circle 🙂 and a blue star").unwrap();
+        let (pieces, _) = stream(&tokenizer, &ids, &[]);
+        assert!(pieces.iter().filter(|piece| !piece.is_empty()).count() > 5, "{name} {pieces:?}");
+        assert!(pieces.iter().all(|piece| !piece.contains('\u{FFFD}')), "{name} {pieces:?}");
+        assert_eq!(pieces.last().unwrap(), "", "nothing is left for the end");
+    }
+}
+
+#[test]
+fn stop_strings_end_the_text_and_never_show() {
+    for name in NAMES {
+        let tokenizer = tokenizer(name);
+        let ids = tokenizer.encode_text("a red circle and a blue star.").unwrap();
+        let whole = tokenizer.decode(&ids).unwrap();
+        for (stop, expected) in [
+            (vec!["circle and"], Some("a red ")),
+            (vec!["blue", "red"], Some("a ")),
+            (vec!["circles", "star!"], None),
+            (vec![""], None),
+            (vec!["star."], Some("a red circle and a blue ")),
+        ] {
+            let (pieces, stopped) = stream(&tokenizer, &ids, &stop);
+            assert_eq!(pieces.concat(), expected.unwrap_or(&whole), "{name} {stop:?}");
+            assert_eq!(stopped, expected.is_some());
+            let mut shown = String::new();
+            for piece in &pieces[..pieces.len() - 1] {
+                shown.push_str(piece);
+                let half = |stop: &&&str| (1..stop.len()).any(|end| shown.ends_with(&stop[..end]));
+                assert!(stop.iter().find(half).is_none(), "{name}: {shown:?} ends in half of {stop:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_picture_takes_its_positions() {
+    let tokenizer = tokenizer("llama");
+    let image = tokenizer.token_id("<image>").unwrap();
+    let prompt = Prompt::new(Some("What is in this picture?"), None, false, true).unwrap();
+    assert_eq!(prompt.text(), "USER: <image>\nWhat is in this picture? ASSISTANT:");
+    let plain = tokenizer.encode_text(prompt.text()).unwrap();
+    let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
+    let span = tokens.image.unwrap();
+    assert_eq!(span.len(), 16);
+    assert!(tokens.ids[span.clone()].iter().all(|id| *id == image));
+    assert_eq!(tokens.ids.len(), plain.len() + 15);
+    assert_eq!(tokens.ids[..span.start], plain[..span.start]);
+    assert_eq!(tokens.ids[span.end..], plain[span.start + 1..]);
+    // As transformers has it: the mark repeated in the text before tokenizing gives the same ids.
+    let repeated = prompt.text().replace("<image>", &"<image>".repeat(16));
+    assert_eq!(tokenizer.encode_text(&repeated).unwrap(), tokens.ids);
+    assert!(matches!(tokenizer.encode(&prompt, image + 1, 16), Err(Error::Tokenizer(_))));
+
+    let text_only = Prompt::new(Some("Hello"), None, false, false).unwrap();
+    assert_eq!(text_only.text(), "USER: Hello ASSISTANT:");
+    assert_eq!(tokenizer.encode(&text_only, image, 16).unwrap().image, None);
+}
+
+fn chat(messages: Value, picture: bool) -> Result<String, Error> {
+    let messages: Vec<Message> = serde_json::from_value(messages).unwrap();
+    Prompt::new(None, Some(&messages), false, picture).map(|prompt| prompt.text().to_owned())
+}
+
+#[test]
+fn prompts_follow_llava_1_5() {
+    let default = Prompt::new(None, None, false, true).unwrap();
+    assert_eq!(default.text(), "USER: <image>\nWhat is in this picture? ASSISTANT:");
+    let raw = Prompt::new(Some("<image> so?"), None, true, true).unwrap();
+    assert_eq!(raw.text(), "<image> so?");
+    let turns = json!([
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "What is"}, {"type": "image"}, {"type": "text", "text": "it?"}]},
+        {"role": "assistant", "content": "A star."},
+        {"role": "user", "content": "Its colour?"}
+    ]);
+    assert_eq!(
+        chat(turns, true).unwrap(),
+        "Be brief. USER: <image>\nWhat is it? ASSISTANT: A star. USER: Its colour? ASSISTANT:"
+    );
+    let unclaimed = json!([{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}]);
+    assert_eq!(chat(unclaimed.clone(), true).unwrap(), "S USER: <image>\nQ ASSISTANT:");
+    assert_eq!(chat(unclaimed, false).unwrap(), "S USER: Q ASSISTANT:");
+    let url = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]);
+    assert_eq!(chat(url, true).unwrap(), "USER: <image>\nASSISTANT:");
+}
+
+#[test]
+fn contradicting_prompts_are_errors() {
+    let message = json!([{"role": "user", "content": "Q"}]);
+    let messages: Vec<Message> = serde_json::from_value(message).unwrap();
+    let field = |result: Result<Prompt, Error>| match result {
+        Err(Error::Input { field, .. }) => field,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(field(Prompt::new(Some("a"), Some(&messages), false, true)), "messages");
+    assert_eq!(field(Prompt::new(None, Some(&messages), true, true)), "raw");
+    assert_eq!(field(Prompt::new(None, None, true, true)), "prompt");
+    assert_eq!(field(Prompt::new(Some("no mark"), None, true, true)), "prompt");
+    assert_eq!(field(Prompt::new(Some("<image><image>"), None, true, true)), "prompt");
+    assert_eq!(field(Prompt::new(Some("<image>"), None, true, false)), "prompt");
+    assert_eq!(field(Prompt::new(Some("typed <image>"), None, false, true)), "prompt");
+    assert_eq!(field(Prompt::new(None, Some(&[]), false, true)), "messages");
+    let image = json!({"role": "user", "content": [{"type": "image"}, {"type": "image"}]});
+    assert!(chat(json!([image]), true).is_err());
+    assert!(chat(json!([{"role": "user", "content": [{"type": "image"}]}]), false).is_err());
+    assert!(chat(json!([{"role": "user", "content": "typed <image>"}]), true).is_err());
+    assert!(chat(json!([{"role": "system", "content": "S"}]), true).is_err());
+}
+
+#[test]
+fn a_broken_tokenizer_is_an_error() {
+    assert!(matches!(Tokenizer::from_bytes(b"{}"), Err(Error::Tokenizer(_))));
+}
