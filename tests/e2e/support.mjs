@@ -9,6 +9,13 @@ import { MOUNTS, serveFiles, start } from "../../www/scripts/serve.mjs";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
+/** A page that never answers must not hold up the whole run; no file of tests takes this long, in ms. */
+const LONGEST_RUN = 10 * 60_000;
+setTimeout(() => {
+  console.error(`the tests of this file took longer than ${LONGEST_RUN / 1000} s`);
+  process.exit(1);
+}, LONGEST_RUN).unref();
+
 /** Small chunks, so that a bundle of several of them is quick to make and to send. */
 const CHUNK_BYTES = 64 * 1024;
 

@@ -168,6 +168,12 @@ function tell(error) {
   else say(code ? `${message} (${code})` : message, true);
 }
 
+/** Something that stands in the way, or will: it stays on the page. @param {Error} problem */
+function showProblem({ message }) {
+  part("problems").append(Object.assign(document.createElement("p"), { textContent: message }));
+  part("problems").hidden = false;
+}
+
 /** @param {boolean} busy */
 function setBusy(busy) {
   part("stop").hidden = !busy;
@@ -189,7 +195,7 @@ async function currentModel(signal) {
   bar.removeAttribute("value");
   part("bytes").textContent = "Starting…";
   try {
-    const model = await load(url, { signal, onProgress: showProgress });
+    const model = await load(url, { signal, onProgress: showProgress, onWarning: showProblem });
     loaded = { url, model };
     const { info } = model;
     part("model-about").textContent = `${info.model} (${info.quantization}), context of ${info.context_length} tokens, loaded in ${seconds(info.load_ms)} on ${info.adapter}`;
@@ -251,5 +257,4 @@ modelUrl.value = new URLSearchParams(location.search).get("model") ?? "";
 void showSamples();
 void showStored();
 const { problems } = await availability(modelUrl.value.trim() || DEFAULT_MODEL);
-part("problems").hidden = problems.length === 0;
-part("problems").append(...problems.map(({ message }) => Object.assign(document.createElement("p"), { textContent: message })));
+problems.forEach(showProblem);
