@@ -28,8 +28,8 @@ export function createAI(urls: Record<string, string | URL>, options?: Omit<Load
       }
       const fields = typeof input === "string" ? { image: input } : input;
       checkInput(fields); // a typing error must not cost a download
-      const model = await models.get(url, { ...(onProgress && { onProgress }), ...(signal && { signal }) });
-      return model.run(fields, { ...(onToken && { onToken }), ...(signal && { signal }) });
+      const model = await models.get(url, { onProgress, signal });
+      return model.run(fields, { onToken, signal });
     },
     dispose: () => models.dispose(),
   };

@@ -147,7 +147,7 @@ async function fromUrl(url: string, signal?: AbortSignal): Promise<EngineImage> 
   const shown = url.length > 80 ? `${url.slice(0, 80)}…` : url;
   let response: Response;
   try {
-    response = await fetch(url, signal ? { signal } : {});
+    response = await fetch(url, { signal: signal ?? null });
   } catch (error) {
     if (signal?.aborted) throw aborted(signal);
     throw new LlavaError(

@@ -32,7 +32,7 @@ export async function caption(
   const { model = DEFAULT_MODEL, onProgress, ...rest } = options;
   const { signal, onToken: _, ...fields } = rest;
   checkInput(asInput(image, prompt, fields)); // a typing error must not cost a download
-  const loaded = await shared.get(model, { ...(onProgress && { onProgress }), ...(signal && { signal }) });
+  const loaded = await shared.get(model, { onProgress, signal });
   return loaded.caption(image, prompt, rest);
 }
 

@@ -80,7 +80,7 @@ export class Model implements AsyncDisposable {
   /** The description of a picture, or the answer to a question about it. */
   async caption(image: ImageInput, prompt?: string, options: CaptionOptions = {}): Promise<string> {
     const { signal, onToken, ...fields } = options;
-    const result = await this.run(asInput(image, prompt, fields), pickRunOptions(signal, onToken));
+    const result = await this.run(asInput(image, prompt, fields), { signal, onToken });
     return result.description;
   }
 
@@ -154,9 +154,5 @@ function checkLoadOptions(context_length: unknown, unknown: object): void {
 
 /** Arguments of a call as the hosted model's input. */
 export function asInput(image: ImageInput, prompt: string | undefined, fields: GenerateOptions): Input {
-  return { image, ...(prompt !== undefined && { prompt }), ...fields };
-}
-
-function pickRunOptions(signal: AbortSignal | undefined, onToken: RunOptions["onToken"]): RunOptions {
-  return { ...(signal && { signal }), ...(onToken && { onToken }) };
+  return { image, prompt, ...fields };
 }
