@@ -101,15 +101,6 @@ pub struct Span {
 }
 
 impl FileEntry {
-    fn new(file: String, bytes: &[u8]) -> Self {
-        Self { file, bytes: bytes.len(), sha256: sha256_hex(bytes) }
-    }
-
-    fn chunk(bytes: &[u8]) -> Self {
-        let entry = Self::new(String::new(), bytes);
-        Self { file: chunk_file(&entry.sha256), ..entry }
-    }
-
     /// Compares `bytes` with the recorded size and hash.
     ///
     /// # Errors
@@ -409,6 +400,17 @@ mod native {
                 self.buffer.clear();
             }
             Ok(())
+        }
+    }
+
+    impl FileEntry {
+        fn new(file: String, bytes: &[u8]) -> Self {
+            Self { file, bytes: bytes.len(), sha256: sha256_hex(bytes) }
+        }
+
+        fn chunk(bytes: &[u8]) -> Self {
+            let entry = Self::new(String::new(), bytes);
+            Self { file: chunk_file(&entry.sha256), ..entry }
         }
     }
 
