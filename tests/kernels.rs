@@ -39,7 +39,8 @@ on_the_gpu!(
     rope_and_attention,
     sample,
     silu_mul,
-    tiny_scales
+    tiny_scales,
+    vec_lanes
 );
 
 #[test]

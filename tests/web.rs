@@ -33,7 +33,8 @@ in_the_browser!(
     rope_and_attention,
     sample,
     silu_mul,
-    tiny_scales
+    tiny_scales,
+    vec_lanes
 );
 
 /// Without the call of the static constructors in `web::start` a launch takes some 3,400 us here, with it some 40.

@@ -1,6 +1,8 @@
 //! Linear layers on weights in any storage format: `act(x Wᵀ + bias) + residual`. Few rows go through `linear_vec` (each weight is
 //! used once, so reading it is all that counts), many through `linear_mat` (each weight is dequantized once for 32 rows).
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::launch::{self, GpuTensor, Shader, WORKGROUP};
 use super::*;
 
@@ -8,9 +10,25 @@ use super::*;
 const MAX_VEC_ROWS: usize = 4;
 /// Rows of `x` and of the weight in a tile of `linear_mat.wgsl`.
 const TILE: (usize, usize) = (32, 64);
-/// Invocations that share an output in `linear_vec.wgsl`: on a GPU neighbours read neighbouring blocks of a row; on a CPU a barrier
-/// costs more than that gains.
-const LANES: [u32; 2] = [1, 16];
+/// Choices of invocations that share an output in `linear_vec.wgsl`: on a GPU neighbours read neighbouring blocks of a row; on a CPU a
+/// barrier costs more than that gains.
+pub const VEC_LANES: [u32; 2] = [1, 16];
+
+/// The choice in use; 0 stands for the adapter's own.
+static CHOSEN_LANES: AtomicU32 = AtomicU32::new(0);
+
+/// Fixes the choice among [`VEC_LANES`] for mat-vec launches from now on, whatever the adapter; results do not depend on it.
+pub fn set_vec_lanes(lanes: u32) {
+    assert!(VEC_LANES.contains(&lanes), "mat-vec lanes are one of {VEC_LANES:?}");
+    CHOSEN_LANES.store(lanes, Ordering::Relaxed);
+}
+
+fn vec_lanes() -> u32 {
+    match CHOSEN_LANES.load(Ordering::Relaxed) {
+        0 => VEC_LANES[!launch::software_adapter() as usize],
+        lanes => lanes,
+    }
+}
 
 fn constants(format: Format, quads: bool, bias: bool, residual: bool, act: Activation) -> Vec<(&'static str, u32)> {
     let mut constants = WeightLayout::constants(format, quads);
@@ -47,7 +65,7 @@ pub(super) fn shaders() -> Vec<Shader> {
         for (bias, residual) in [(false, false), (true, false), (false, true), (true, true)] {
             for act in Activation::ALL {
                 let constants = || constants(format, quads, bias, residual, act);
-                all.extend(LANES.map(|lanes| vec_shader(constants(), lanes)));
+                all.extend(VEC_LANES.map(|lanes| vec_shader(constants(), lanes)));
                 all.push(mat_shader(constants()));
             }
         }
@@ -153,7 +171,7 @@ pub(super) fn launch(
     buffers.extend(&residual);
     let dims = [n, rows, cols].map(|dim| dim as u32);
     if n <= MAX_VEC_ROWS {
-        let lanes = LANES[!launch::software_adapter() as usize];
+        let lanes = vec_lanes();
         let groups = n * rows.div_ceil(WORKGROUP / lanes as usize);
         launch::launch(vec_shader(constants, lanes), &buffers, &dims, groups);
     } else {

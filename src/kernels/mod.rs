@@ -29,7 +29,7 @@ pub use advance::advance;
 pub use attention::{attention, attention_full};
 pub use embedding::{embed_drawn, embedding};
 pub use layer_norm::layer_norm;
-pub use linear::linear;
+pub use linear::{VEC_LANES, linear, set_vec_lanes};
 pub use rms_norm::rms_norm;
 pub use rope_cache::{rope_cache, rope_table};
 pub use sample::sample;

@@ -128,6 +128,30 @@ pub async fn linear(device: &Device, scale: Scale) {
     }
 }
 
+/// Every choice of lanes of the mat-vec shader, not only this adapter's.
+pub async fn vec_lanes(device: &Device, scale: Scale) {
+    let mut numbers = Numbers::new(10);
+    let table: &[[usize; 3]] = &[[1, 70, 96], [4, 3, 37], [2, 5, 588], [3, 66, 1024], [1, 1, 1]];
+    for lanes in kernels::VEC_LANES {
+        kernels::set_vec_lanes(lanes);
+        for [n, out, cols] in scale.of(table, 3) {
+            for format in [Format::Q4, Format::Q8, Format::F16, Format::F32] {
+                if !format.fits(*cols) {
+                    continue;
+                }
+                let bytes = format.encode("weight", *out, *cols, &numbers.floats(out * cols)).unwrap();
+                let weight = Weight::from_bytes(bytes.clone(), format, *out, *cols, device);
+                let (x, bias) = (numbers.floats(n * cols), numbers.floats(*out));
+                let x_rows = rows(&x, *cols, device);
+                let actual = kernels::linear(x_rows, &weight, Some(&vector(&bias, device)), None, Activation::None);
+                let expected = naive::linear(&x, &bytes, format, (*out, *cols), Some(&bias), None, Activation::None);
+                let what = format!("{lanes} lanes, {n}x{out}x{cols} {format:?}");
+                assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 2e-5);
+            }
+        }
+    }
+}
+
 /// Weights so small that their f16 scales are subnormal: a GPU that flushes those loses the tensor.
 pub async fn tiny_scales(device: &Device, _: Scale) {
     let mut numbers = Numbers::new(2);
