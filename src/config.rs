@@ -189,6 +189,9 @@ impl LlavaConfig {
             }
             Some(value) => vec![root.hidden_state(&vision, value)?],
         };
+        if vision.hidden_size as u64 * vision_feature_layers.len() as u64 > LARGEST_SIZE as u64 {
+            return Err(root.error(layer_key, format!("{} layers are too many", vision_feature_layers.len())));
+        }
         let vision_feature_select_strategy = match root.str("vision_feature_select_strategy", "default")? {
             "default" => SelectStrategy::Default,
             "full" => SelectStrategy::Full,
@@ -548,6 +551,7 @@ mod tests {
             (json!({"vision_config": {"hidden_size": 100}}), "vision_config.num_attention_heads"),
             (json!({"vision_feature_layer": 25}), "vision_feature_layer"),
             (json!({"vision_feature_layer": []}), "vision_feature_layer"),
+            (json!({"vision_feature_layer": vec![1; 5000]}), "vision_feature_layer"),
             (json!({"vision_feature_select_strategy": "cls"}), "vision_feature_select_strategy"),
             (json!({"projector_hidden_act": "mish"}), "projector_hidden_act"),
             (json!({"text_config": {"rope_scaling": {"type": "yarn"}}}), "text_config.rope_scaling.type"),

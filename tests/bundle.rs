@@ -211,6 +211,46 @@ fn inconsistent_manifests_are_refused() {
     assert!(Manifest::from_json("{").is_err());
 }
 
+/// A source whose chunks are whatever the manifest says, for manifests that cannot be trusted.
+struct Zeros(Manifest);
+
+impl WeightSource for Zeros {
+    fn manifest(&self) -> &Manifest {
+        &self.0
+    }
+
+    async fn read_chunk(&self, index: usize) -> Result<Vec<u8>> {
+        Ok(vec![0; self.0.chunks[index].bytes])
+    }
+}
+
+#[test]
+fn no_mutated_manifest_panics() {
+    let (_temp, _folder, manifest) = bundle();
+    let good = serde_json::to_vec(&manifest).unwrap();
+    let mut state = 7usize;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) % below
+    };
+    let mut accepted = 0;
+    for _ in 0..20_000 {
+        let mut bad = good.clone();
+        for _ in 0..1 + next(2) {
+            let at = next(bad.len());
+            bad[at] = b"0123456789-.eE,:[]{}\"nul"[next(24)];
+        }
+        let Ok(manifest) = Manifest::from_json(&bad) else { continue };
+        accepted += 1;
+        let source = Zeros(manifest);
+        let mut reader = TensorReader::new(&source);
+        for tensor in &source.0.tensors {
+            block_on(reader.fused(&[&tensor.name, &tensor.name])).unwrap().decode().unwrap();
+        }
+    }
+    assert!((1..10_000).contains(&accepted), "{accepted}");
+}
+
 #[test]
 fn a_source_that_lies_about_a_chunk_is_caught() {
     struct Short(Manifest);
