@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::kernels::Activation;
 use crate::{Error, Result};
 
 /// Upper bound of any width, count or length: far above every published model, far below what could overflow.
@@ -13,21 +14,6 @@ const LARGEST_SIZE: usize = 1 << 22;
 const MOST_LAYERS: usize = 1024;
 /// Pixels along one side of the vision tower's input.
 const LARGEST_IMAGE: usize = 1 << 13;
-
-/// Activation functions, by what they compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// `x * Phi(x)` with the error function (`gelu`).
-    Gelu,
-    /// The tanh approximation of GELU (`gelu_new`, `gelu_pytorch_tanh`).
-    GeluTanh,
-    /// `x * sigmoid(1.702 x)` (`quick_gelu`).
-    QuickGelu,
-    /// `x * sigmoid(x)` (`silu`, `swish`).
-    Silu,
-    /// `max(x, 0)` (`relu`).
-    Relu,
-}
 
 /// Which positions of the vision tower's hidden state become image tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

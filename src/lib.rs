@@ -2,15 +2,20 @@
 
 pub mod bundle;
 pub mod config;
+pub mod engine;
 pub mod error;
 pub mod image;
 pub mod kernels;
+pub mod model;
 pub mod prompt;
 pub mod quant;
+pub mod sampler;
 pub mod tokenizer;
 pub mod weights;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod convert;
+#[cfg(target_family = "wasm")]
+pub mod web;
 
 pub use error::{Error, Result};

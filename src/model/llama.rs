@@ -37,7 +37,7 @@ impl Llama {
         }
         let norm = RmsNorm::load(loader, &format!("{prefix}.norm"), text).await?;
         let head = "language_model.lm_head.weight";
-        let lm_head = match config.tie_word_embeddings && !loader.contains(head) {
+        let lm_head = match text.tie_word_embeddings && !loader.contains(head) {
             true => None,
             false => Some(loader.weight(&table(head.into()), text.hidden_size).await?),
         };
