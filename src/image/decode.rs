@@ -2,38 +2,48 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orientation};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage, metadata::Orientation};
 
-use super::Picture;
+use super::{
+    Picture,
+    jpeg::{self, Jpeg},
+};
 use crate::error::{Error, Result};
 
 /// The largest picture decoded unless the caller says otherwise: 64 megapixels, 192 MB as RGB.
 pub const MAX_PIXELS: u64 = 64_000_000;
 
 /// The longest side: what JPEG can hold. It bounds the work of squaring a very long picture.
-const MAX_SIDE: u32 = 65_535;
+const MAX_SIDE: usize = 65_535;
 
 /// See [`Picture::decode`].
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
+    let check_size = |width: usize, height: usize| match (width as u64 * height as u64, width.max(height)) {
+        (0, _) => Err(Error::Image("the picture has no pixels".to_owned())),
+        (pixels, side) if pixels > max_pixels || side > MAX_SIDE => Err(Error::Image(format!(
+            "{width}x{height} is too large: the limit is {max_pixels} pixels and {MAX_SIDE} a side; scale the picture down"
+        ))),
+        _ => Ok(()),
+    };
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| bad(&error))?;
     let format = reader.format();
-    if !matches!(format, Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif)) {
-        return Err(Error::Image("not a PNG, JPEG, WebP or GIF file".to_owned()));
-    }
-    let mut decoder = reader.into_decoder().map_err(|error| bad(&error))?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > max_pixels || width.max(height) > MAX_SIDE {
-        return Err(Error::Image(format!(
-            "{width}x{height} is too large: the limit is {max_pixels} pixels and {MAX_SIDE} a side; scale the picture down"
-        )));
-    }
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| bad(&error))?;
+    let (mut image, orientation) = match format {
+        Some(ImageFormat::Jpeg) => {
+            let Jpeg { picture, orientation } = jpeg::decode(bytes, check_size)?;
+            let rgb = RgbImage::from_raw(picture.width as u32, picture.height as u32, picture.rgb);
+            (DynamicImage::from(rgb.unwrap_or_default()), orientation)
+        }
+        Some(ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif) => {
+            let mut decoder = reader.into_decoder().map_err(|error| bad(&error))?;
+            let (width, height) = decoder.dimensions();
+            check_size(width as usize, height as usize)?;
+            let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+            (DynamicImage::from_decoder(decoder).map_err(|error| bad(&error))?, orientation)
+        }
+        _ => return Err(Error::Image("not a PNG, JPEG, WebP or GIF file".to_owned())),
+    };
     image.apply_orientation(orientation);
     let (width, height) = (image.width() as usize, image.height() as usize);
-    if width == 0 || height == 0 {
-        return Err(Error::Image("the picture has no pixels".to_owned()));
-    }
     let key = if has_colour_key(bytes, format) { transparent_colour(&image) } else { None };
     let mut rgb = into_rgb(image);
     if let Some(key) = key {

@@ -1,6 +1,7 @@
 //! A picture's way to pixel values: decode, resize as Pillow does, preprocess as CLIPImageProcessor does.
 
 mod decode;
+mod jpeg;
 mod preprocess;
 mod resize;
 
