@@ -197,13 +197,13 @@ class Reference:
         features = model.model.multi_modal_projector(hidden)
         prompt_text = f"USER: <image>\n{prompt} ASSISTANT:".replace("<image>", "<image>" * hidden.shape[1])
         ids = self.tokenizer.encode(prompt_text).ids
-        tokens, margins, first = [], [], None
-        while len(tokens) < STEPS and tokens[-1:] != [config.text_config.eos_token_id]:
-            logits = model(input_ids=torch.tensor([ids + tokens]), pixel_values=pixels).logits[0, -1]
-            first = logits if first is None else first
-            best = torch.topk(logits, 2).values
-            margins.append(round(float(best[0] - best[1]), 6))
-            tokens.append(int(logits.argmax()))
+        inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids)), "pixel_values": pixels}
+        settings = {"do_sample": False, "max_new_tokens": STEPS, "output_logits": True, "return_dict_in_generate": True}
+        generated = model.generate(**inputs, **settings)
+        tokens = generated.sequences[0, len(ids) :].tolist()
+        best = torch.topk(torch.cat(generated.logits), 2).values
+        margins = [round(margin, 6) for margin in (best[:, 0] - best[:, 1]).tolist()]
+        first = generated.logits[0][0]
         stages = {"pixel_values": pixels[0], "vision_hidden_state": hidden[0], "image_features": features[0], "logits": first}
         return {"prompt_ids": ids, "tokens": tokens, "margins": margins}, stages
 

@@ -104,8 +104,6 @@ def case(folder, name, preprocessor, aspect="crop"):
     flat = values.ravel()
     samples = {int(index): float(flat[index]) for index in np.linspace(0, flat.size - 1, 7).astype(int)}
     result = {"picture": name, "preprocessor": preprocessor, "aspect": aspect, "width": fitted.shape[1], "height": fitted.shape[0]}
-    if name.endswith(".jpg") or name == "lossy.webp":
-        return result | {"rgb": fitted.tobytes().hex()}
     return result | {"sha256": hashlib.sha256(fitted.tobytes()).hexdigest(), "samples": samples}
 
 
