@@ -29,9 +29,10 @@ async function answered() {
 test("a press on a sample describes it truly, within a minute of opening", async () => {
   const opened = performance.now();
   const sample = page.locator("#samples button").first();
-  const title = await sample.getAttribute("title");
+  const things = (await sample.getAttribute("title")).split(", ");
   await sample.click();
-  assert.equal(await answered(), title);
+  const answer = await answered();
+  for (const thing of things) assert.ok(answer.includes(thing), `${answer}: where is the ${thing}?`);
   assert.ok(performance.now() - opened < 60_000);
   assert.match(await page.locator("#stored-total").textContent(), /MB/);
   assert.deepEqual(complaints, []);

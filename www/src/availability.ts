@@ -1,5 +1,5 @@
 import { LlavaError, toLlavaError } from "./errors.js";
-import { findAdapter } from "./gpu.js";
+import { describeAdapter, findAdapter } from "./gpu.js";
 import { readManifest } from "./loader.js";
 import { filesOf } from "./manifest.js";
 import { openStore } from "./store.js";
@@ -57,8 +57,4 @@ export async function availability(url: string | URL = DEFAULT_MODEL, { signal =
     quota,
     usage,
   };
-}
-
-function describeAdapter({ info }: GPUAdapter): string {
-  return info.description || [info.vendor, info.architecture].filter(Boolean).join(" ") || "unknown";
 }

@@ -21,3 +21,8 @@ export async function findAdapter(): Promise<GPUAdapter> {
   }
   return adapter;
 }
+
+/** A GPU's name, as far as the browser tells it. */
+export function describeAdapter({ info }: GPUAdapter): string {
+  return info.description || [info.vendor, info.architecture].filter(Boolean).join(" ") || "unknown";
+}

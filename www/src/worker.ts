@@ -1,7 +1,7 @@
 // The thread that owns the engine: one model, one request at a time, every request answered.
 import init, { Engine } from "../pkg/llava_web.js";
 import { aborted, toLlavaError, toPlain } from "./errors.js";
-import { findAdapter } from "./gpu.js";
+import { describeAdapter, findAdapter } from "./gpu.js";
 import { Loader } from "./loader.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, ModelInfo, Reply, Request } from "./protocol.js";
 
@@ -50,7 +50,7 @@ async function answer(request: Exclude<Request, { type: "abort" }>, signal: Abor
 async function load({ url, context_length }: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
   const started = performance.now();
   // Without a GPU there is no point in downloading anything.
-  await findAdapter();
+  const adapter = await findAdapter();
   // Ends the downloads still under way when the load fails for another reason.
   const end = new AbortController();
   let readFailure: unknown;
@@ -71,8 +71,9 @@ async function load({ url, context_length }: LoadRequest, signal: AbortSignal, t
     const tokenizer = await loader.tokenizer();
     engine = await Engine.load(loader.manifestText, tokenizer, readChunk, JSON.stringify({ context_length }));
     await loader.finish();
-    const info = JSON.parse(engine.info()) as Omit<ModelInfo, "url" | "load_ms">;
-    return { ...info, url, load_ms: performance.now() - started } as ModelInfo;
+    const info = JSON.parse(engine.info()) as ModelInfo;
+    // In a browser the engine is not told the adapter's name.
+    return { ...info, adapter: info.adapter || describeAdapter(adapter), url, load_ms: performance.now() - started };
   } catch (error) {
     // The engine knows only that a chunk could not be read; the loader knows why.
     throw readFailure ?? error;
