@@ -1,0 +1,143 @@
+//! Tiny checkpoints from the Hugging Face folder to the last token, stage by stage, against transformers
+//! (tests/golden/checkpoints.py). Every quantization is compared with transformers on the same dequantized weights.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use burn::tensor::{Tensor, TensorData};
+use futures_lite::future::block_on;
+use llava_web::{
+    bundle::FolderSource,
+    config::LlavaConfig,
+    convert::{Options, hf},
+    engine::{Engine, Input, LoadOptions},
+    image::{MAX_PIXELS, Picture, PreprocessorConfig, patches},
+    kernels::launch,
+    model::Llava,
+    prompt::Prompt,
+    quant::Format,
+    tokenizer::Tokenizer,
+    weights::WeightSource,
+};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+/// Where the top two logits are closer than this, either may win.
+const MARGIN: f32 = 6e-3;
+/// The most by which a value of any stage may be off; far below the margin, and ten times what lavapipe shows.
+const TOLERANCE: f32 = 2e-4;
+/// Pixel values are the same arithmetic, so only the last bit may differ.
+const PIXEL_TOLERANCE: f32 = 1e-6;
+
+#[derive(Deserialize)]
+struct Golden {
+    picture: String,
+    prompt: String,
+    quantizations: BTreeMap<String, Expected>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    prompt_ids: Vec<u32>,
+    /// Greedy tokens, up to 32 or the end of sequence.
+    tokens: Vec<u32>,
+    /// How far the chosen logit was above the next, by token.
+    margins: Vec<f32>,
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len(), "number of values");
+    // A NaN must not pass as no difference.
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, |most, d| if d <= most { most } else { d })
+}
+
+/// Runs one checkpoint at one quantization, printing the differences by stage.
+async fn compare(name: &str, format: Format, expected: &Expected, golden: &Golden, stages: &SafeTensors<'_>) {
+    let quantization = format.name();
+    let stage = |stage: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(stages.tensor(stage).unwrap().data()) };
+    let out = tempfile::tempdir().unwrap();
+    let bundle = out.path().join("bundle");
+    hf::convert(&folder().join("checkpoints").join(name), &bundle, &Options::new(format)).unwrap();
+    let source = FolderSource::open(&bundle).unwrap();
+    let gpu = launch::init_device().await.unwrap();
+    let config = LlavaConfig::from_json(&source.manifest().config, &source.manifest().generation).unwrap();
+    let picture = fs::read(folder().join("pictures").join(&golden.picture)).unwrap();
+    let picture = Picture::decode(&picture, MAX_PIXELS).unwrap();
+
+    let preprocessor = PreprocessorConfig::from_json(&source.manifest().preprocessor, &config).unwrap();
+    let pixels = largest_difference(&preprocessor.preprocess(&picture, None).values, &stage("pixel_values"));
+    assert!(pixels <= PIXEL_TOLERANCE, "{name}: pixel values differ by {pixels}");
+
+    let prompt = Prompt::new(Some(&golden.prompt), None, false, true).unwrap();
+    let tokenizer = Tokenizer::from_bytes(&source.tokenizer().unwrap()).unwrap();
+    let prompt = tokenizer.encode(&prompt, config.image_token_id, config.image_tokens()).unwrap();
+    assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
+
+    let device = &gpu.device;
+    let model = Llava::load(&source, &config, expected.prompt_ids.len(), device).await.unwrap();
+    let cut = patches(&picture, &preprocessor, None, config.vision.patch_size).unwrap();
+    let cut = Tensor::from_data(TensorData::new(cut.values, [cut.rows, cut.cols]), device);
+    let hidden = model.vision_tower.forward(cut);
+    let features = model.multi_modal_projector.forward(hidden.clone());
+    let span = prompt.image.unwrap();
+    let embed = |ids: &[u32]| {
+        let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+        model.language_model.embed(Tensor::from_data(TensorData::new(ids.clone(), [ids.len()]), device))
+    };
+    let spliced = vec![embed(&prompt.ids[..span.start]), features.clone(), embed(&prompt.ids[span.end..])];
+    let state = launch::persistent_words(4, device);
+    let last = model.language_model.forward(Tensor::cat(spliced, 0), &state);
+    let [positions, width] = last.dims();
+    let logits = model.language_model.logits(last.slice([positions - 1..positions, 0..width]));
+    let mut report = String::new();
+    for (name, tensor) in [("vision_hidden_state", hidden), ("image_features", features), ("logits", logits)] {
+        let found = launch::read_floats(tensor).await.unwrap();
+        let difference = largest_difference(&found, &stage(&format!("{quantization}.{name}")));
+        report.push_str(&format!(" {name} {difference:.1e}"));
+        assert!(difference <= TOLERANCE, "{name} {quantization}:{report}");
+    }
+    println!("{name} {quantization}:{report}");
+
+    let tokenizer_json = source.tokenizer().unwrap();
+    let mut engine = Engine::load(gpu, &source, &tokenizer_json, LoadOptions::default()).await.unwrap();
+    let input = Input { prompt: Some(golden.prompt.clone()), max_tokens: Some(32), ..Input::default() };
+    // Twice: the second request meets used caches and a remembered picture.
+    for _ in 0..2 {
+        let output = engine.generate(Some(&picture), &input, &mut |_, _| true).await.unwrap();
+        let certain = expected.margins.iter().take_while(|margin| **margin > MARGIN).count();
+        let found = &output.token_ids[..certain.min(output.token_ids.len())];
+        assert_eq!(found, &expected.tokens[..certain], "{name} {quantization}: tokens");
+        assert_eq!(output.prompt_tokens, expected.prompt_ids.len());
+    }
+}
+
+fn checkpoint(name: &str) {
+    let golden = fs::read(folder().join(format!("checkpoints/{name}.json"))).unwrap();
+    let golden: Golden = serde_json::from_slice(&golden).unwrap();
+    let stages = fs::read(folder().join(format!("checkpoints/{name}.safetensors"))).unwrap();
+    let stages = SafeTensors::deserialize(&stages).unwrap();
+    for format in [Format::F32, Format::F16, Format::Q8, Format::Q4] {
+        block_on(compare(name, format, &golden.quantizations[format.name()], &golden, &stages));
+    }
+}
+
+/// Grouped-query attention, untied head, shards, keys as `save_pretrained` writes them.
+#[test]
+fn gqa() {
+    checkpoint("gqa");
+}
+
+/// Multi-query attention with a head_dim of its own, tied head, bf16, CLS token kept, new keys.
+#[test]
+fn tied() {
+    checkpoint("tied");
+}
+
+/// Biases, llama3 rope, two feature layers, widths that no block divides, pictures that no patch divides, f16, old keys.
+#[test]
+fn biased() {
+    checkpoint("biased");
+}
