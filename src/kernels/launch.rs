@@ -131,6 +131,9 @@ pub(crate) fn launch(shader: Shader, buffers: &[&GpuTensor], dims: &[u32], workg
     for buffer in buffers {
         assert!(buffer.is_contiguous(), "{}: every tensor must be contiguous", shader.name);
         assert_eq!(buffer.dtype.size(), 4, "{}: every tensor must have 4-byte elements", shader.name);
+        // Browsers refuse such a launch after the fact, native drivers let it pass.
+        let same = buffers.iter().filter(|other| shares_memory(buffer, other)).count();
+        assert_eq!(same, 1, "{}: the same tensor is bound twice", shader.name);
     }
     if workgroups == 0 {
         return;
@@ -147,6 +150,11 @@ pub(crate) fn launch(shader: Shader, buffers: &[&GpuTensor], dims: &[u32], workg
     let client = &buffers[0].client;
     let kernel = SourceKernel::new(shader, CubeDim::new_1d(WORKGROUP as u32));
     client.launch(Box::new(kernel), count, arguments);
+}
+
+fn shares_memory(a: &GpuTensor, b: &GpuTensor) -> bool {
+    let same_memory = std::ptr::eq(a.handle.memory.descriptor(), b.handle.memory.descriptor());
+    same_memory && a.handle.offset_start == b.handle.offset_start
 }
 
 /// The tensor in row-major order without gaps; itself if it already is.

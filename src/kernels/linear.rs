@@ -73,7 +73,7 @@ pub(super) fn shaders() -> Vec<Shader> {
     all
 }
 
-/// `act(x Wᵀ + bias) + residual`.
+/// `act(x Wᵀ + bias) + residual`; `residual` must not be `x` itself.
 ///
 /// # Shapes
 /// - `x`: `[n, cols]`, `w`: `[rows, cols]`, `bias`: `[rows]`, `residual`: `[n, rows]`

@@ -35,14 +35,9 @@ impl VisionTower {
         let hidden = config.hidden_size;
         let patches = config.positions() - 1;
         let class = loader.values(&format!("{prefix}.embeddings.class_embedding"), &[hidden]).await?;
-        let patch_embedding = Linear::load(
-            loader,
-            &format!("{prefix}.embeddings.patch_embedding"),
-            hidden,
-            config.patch_values(),
-            false,
-        )
-        .await?;
+        let patch_embedding =
+            Linear::load(loader, &format!("{prefix}.embeddings.patch_embedding"), hidden, config.patch_values(), false)
+                .await?;
         let positions = format!("{prefix}.embeddings.position_embedding.weight");
         let mut positions = loader.values(&positions, &[patches + 1, hidden]).await?;
         let patch_positions = positions.split_off(hidden);

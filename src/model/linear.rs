@@ -33,9 +33,8 @@ impl Linear {
         cols: usize,
         bias: bool,
     ) -> Result<Self> {
-        let named = |suffix: &str| -> Vec<_> {
-            parts.iter().map(|(name, rows)| (format!("{name}.{suffix}"), *rows)).collect()
-        };
+        let named =
+            |suffix: &str| -> Vec<_> { parts.iter().map(|(name, rows)| (format!("{name}.{suffix}"), *rows)).collect() };
         let weight = loader.weight(&named("weight"), cols).await?;
         let bias = match bias {
             true => Some(loader.vector(&named("bias")).await?),

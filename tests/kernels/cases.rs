@@ -7,6 +7,7 @@ use llava_web::quant::Format;
 
 /// How much of each table to run.
 #[derive(Clone, Copy, PartialEq)]
+#[allow(dead_code, reason = "each of the two runners of this file uses one")]
 pub enum Scale {
     /// All of it.
     Full,
@@ -356,8 +357,9 @@ pub async fn recorded(device: &Device, _: Scale) {
     let [params, seen, tokens, state] =
         [&settings, &vec![0; vocab], &vec![0; steps], &vec![0; 4]].map(|values| words(values, device));
     let step = || {
-        let x = kernels::embed_drawn(&state, &embed);
-        let x = kernels::linear(x.clone(), &layer, None, Some(x), Activation::Silu);
+        let residual = kernels::embed_drawn(&state, &embed);
+        let x = kernels::linear(residual.clone(), &layer, None, None, Activation::Silu);
+        let x = kernels::linear(x, &layer, None, Some(residual), Activation::None);
         let logits = kernels::linear(x, &embed, None, None, Activation::None);
         kernels::sample(logits.clone(), &params, &seen, &tokens, &state);
         logits
@@ -375,8 +377,9 @@ pub async fn recorded(device: &Device, _: Scale) {
 
         let (mut seen, mut expected, mut state) = (vec![0; vocab], vec![0; steps], vec![4, 0, 3, 0]);
         for _ in 0..steps {
-            let x = naive::embedding(&state[2..3], &table, Format::Q4, vocab, cols);
-            let x = naive::linear(&x, &inner, Format::Q8, (cols, cols), None, Some(&x), Activation::Silu);
+            let residual = naive::embedding(&state[2..3], &table, Format::Q4, vocab, cols);
+            let x = naive::linear(&residual, &inner, Format::Q8, (cols, cols), None, None, Activation::Silu);
+            let x = naive::linear(&x, &inner, Format::Q8, (cols, cols), None, Some(&residual), Activation::None);
             let logits = naive::linear(&x, &table, Format::Q4, (vocab, cols), None, None, Activation::None);
             naive::sample(&logits, &settings, &mut seen, &mut expected, &mut state);
         }
