@@ -291,8 +291,8 @@ mod native {
     }
 
     impl BundleWriter {
-        /// Starts a bundle in `folder`, with chunks of `chunk_bytes`. With `force` an existing bundle is replaced;
-        /// it stops being one at once.
+        /// Starts a bundle in `folder`, with chunks of `chunk_bytes`. With `force` an existing bundle is replaced, but
+        /// only by [`BundleWriter::finish`]: until then it stays whole.
         ///
         /// # Errors
         /// A bundle is there and `force` is not given, the folder holds a checkpoint, the chunk size is not a
@@ -302,17 +302,13 @@ mod native {
                 let problem = format!("{chunk_bytes} is not a multiple of 4 from 4 to {LARGEST_CHUNK}");
                 return Err(Error::input("chunk-bytes", problem));
             }
-            let manifest = folder.join(MANIFEST_FILE);
             if folder.join("config.json").exists() {
                 let problem = format!("{} holds a checkpoint; choose another folder", folder.display());
                 return Err(Error::input("out", problem));
             }
-            if manifest.exists() {
-                if !force {
-                    let problem = format!("{} already holds a bundle; --force replaces it", folder.display());
-                    return Err(Error::input("out", problem));
-                }
-                fs::remove_file(&manifest).map_err(io(&manifest))?;
+            if folder.join(MANIFEST_FILE).exists() && !force {
+                let problem = format!("{} already holds a bundle; --force replaces it", folder.display());
+                return Err(Error::input("out", problem));
             }
             let chunks = folder.join("chunks");
             fs::create_dir_all(&chunks).map_err(io(&chunks))?;
@@ -387,8 +383,8 @@ mod native {
             manifest.validate()?;
             write_file(&self.folder.join(TOKENIZER_FILE), tokenizer)?;
             let json = serde_json::to_vec(&manifest).map_err(|error| broken(error.to_string()))?;
-            remove_strays(&self.folder, &manifest)?;
             write_file(&self.folder.join(MANIFEST_FILE), &json)?;
+            remove_strays(&self.folder, &manifest)?;
             Ok(manifest)
         }
 

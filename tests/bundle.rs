@@ -271,16 +271,17 @@ fn a_source_that_lies_about_a_chunk_is_caught() {
 #[test]
 fn only_a_finished_bundle_is_one() {
     let (_temp, folder, first) = bundle();
-    // Not without force, and with it the old bundle is gone at once.
+    // Not without force, and with it the old bundle stays whole until the new one is.
     let error = BundleWriter::create(&folder, 400, false).unwrap_err();
     assert!(matches!(&error, Error::Input { field: "out", .. }) && error.to_string().contains("--force"), "{error}");
-    FolderSource::open(&folder).unwrap();
     let mut writer = BundleWriter::create(&folder, 400, true).unwrap();
     writer.tensor("w", Format::F32, &[200], &[1; 800]).unwrap();
     drop(writer);
-    assert_eq!(FolderSource::open(&folder).unwrap_err().code(), "io");
-    // The next conversion needs no force and clears what both left behind.
-    let mut writer = BundleWriter::create(&folder, 800, false).unwrap();
+    let old = FolderSource::open(&folder).unwrap();
+    assert_eq!(old.manifest(), &first);
+    block_on(TensorReader::new(&old).tensor("q4.a")).unwrap();
+    // The next conversion clears what both left behind.
+    let mut writer = BundleWriter::create(&folder, 800, true).unwrap();
     writer.tensor("w", Format::F32, &[200], &[2; 800]).unwrap();
     let manifest = writer.finish(head(), TOKENIZER).unwrap();
     assert_ne!(manifest, first);
