@@ -13,8 +13,6 @@ pub struct Paths {
     pub target: PathBuf,
     /// Tools built from source: `bin/wasm-bindgen` and its test runner.
     pub tools: PathBuf,
-    /// Optimised wasm files, named by the hash of what they were made from.
-    pub optimised: PathBuf,
 }
 
 impl Paths {
@@ -26,18 +24,7 @@ impl Paths {
             Some(folder) => env::current_dir()?.join(folder),
             None => cache.join("target"),
         };
-        Ok(Paths {
-            www: root.join("www"),
-            root,
-            target,
-            tools: cache.join("tools"),
-            optimised: cache.join("optimised"),
-        })
-    }
-
-    /// The crate's wasm as cargo leaves it.
-    pub fn wasm(&self, target: &std::path::Path) -> PathBuf {
-        target.join("wasm32-unknown-unknown/wasm/llava_web.wasm")
+        Ok(Paths { www: root.join("www"), root, target, tools: cache.join("tools") })
     }
 }
 
