@@ -76,7 +76,7 @@ fn web(paths: &Paths) -> Result<Counts> {
     let mut path = vec![paths.tools.join("bin")];
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     cargo
-        .args(["--test", "web"])
+        .args(["--test", "web", "--", "--nocapture"])
         .env("PATH", std::env::join_paths(path)?)
         .env("CHROMEDRIVER", chromedriver)
         .env("WASM_BINDGEN_TEST_TIMEOUT", "600");
