@@ -8,6 +8,8 @@ mod shell;
 mod test;
 mod wasm;
 
+#[cfg(unix)]
+use anyhow::Context;
 use anyhow::{Result, bail};
 use paths::Paths;
 use std::ffi::OsString;
@@ -66,6 +68,18 @@ fn node_script(paths: &Paths, script: &str, args: &[OsString]) -> Result<ExitCod
     if script == "caption.mjs" {
         node.env("LLAVA_CHROMIUM", setup::browser()?);
     }
-    let status = shell::start(&mut node)?.wait()?;
+    become_program(&mut node)
+}
+
+/// Goes on as another program: what ends this one (a signal to its process) ends that one, and no server is left behind.
+#[cfg(unix)]
+fn become_program(command: &mut Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec()).with_context(|| format!("cannot start {:?}: is it installed?", command.get_program()))
+}
+
+#[cfg(not(unix))]
+fn become_program(command: &mut Command) -> Result<ExitCode> {
+    let status = shell::start(command)?.wait()?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }

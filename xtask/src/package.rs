@@ -14,6 +14,12 @@ const MAX_WASM_BYTES: u64 = 12_000_000;
 const MAX_WASM_BROTLI_BYTES: u64 = 2_500_000;
 
 pub fn run(paths: &Paths) -> Result<()> {
+    // Output of sources that are no more must not be shipped.
+    for folder in ["dist", "pkg"].map(|folder| paths.www.join(folder)) {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+    }
     wasm::build(paths)?;
     let stage = paths.target.join("npm-package");
     if stage.exists() {
