@@ -45,9 +45,9 @@ function inPage(work) {
 
 describe("in the page", () => {
   test("a file is described truly, and questions about it are answered", async () => {
-    const answers = await inPage(async ({ llava, bytes, question }) => {
+    const answers = await inPage(async ({ model, bytes, question }) => {
       const file = new File([bytes], "circle.png");
-      return [await llava.caption(file, question), await llava.caption(file, "What colour is the circle?"), await llava.caption(file)];
+      return [await model.caption(file, question), await model.caption(file, "What colour is the circle?"), await model.caption(file)];
     });
     assert.match(answers[0], /red circle/);
     assert.match(answers[1], /red/);

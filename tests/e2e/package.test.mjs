@@ -1,7 +1,6 @@
 // What the package ships: the engine's size, and that no export of it runs the static constructors again.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { test } from "node:test";
 import { brotliCompressSync } from "node:zlib";
 import { firstCalls } from "./wasm.mjs";
@@ -30,9 +29,16 @@ test("no export runs the static constructors", () => {
   assert.ok(share < 0.5, `${Math.round(100 * share)}% of the exports begin with a call of the same function`);
 });
 
-test("the check above sees wrapped exports", async () => {
-  const { default: binaryen } = await import(createRequire(new URL("../../www/package.json", import.meta.url)).resolve("binaryen"));
-  const wrapped = [1, 2, 3].map((n) => `(func (export "f${n}") (result i32) (call $ctors) (i32.const ${n}))`);
-  const module = binaryen.parseText(`(module (import "m" "f" (func)) (memory 1) (func $ctors) ${wrapped.join(" ")})`);
-  assert.equal(mostCalledFirst(module.emitBinary()), 1);
+test("the check above sees wrapped exports", () => {
+  const wrapper = [4, 0, 0x10, 1, 0x0b]; // calls function 1
+  const module = new Uint8Array([
+    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...[1, 4, 1, 0x60, 0, 0], // one type: () -> ()
+    ...[2, 7, 1, 1, 0x6d, 1, 0x66, 0, 0], // function 0 is imported
+    ...[3, 4, 3, 0, 0, 0], // functions 1 to 3
+    ...[7, 9, 2, 1, 0x61, 0, 2, 1, 0x62, 0, 3], // 2 and 3 are exported
+    ...[10, 14, 3, 2, 0, 0x0b, ...wrapper, ...wrapper],
+  ]);
+  assert.ok(WebAssembly.validate(module));
+  assert.equal(mostCalledFirst(module), 1);
 });
