@@ -73,7 +73,7 @@ test("abort in mid-answer rejects at once, and the next call works", async () =>
     return { outcome, waited, next: await model.caption(image, "words=1") };
   });
   assert.deepEqual([outcome.error.code, outcome.error.name], ["aborted", "AbortError"]);
-  assert.ok(waited < 100, `${waited} ms`);
+  assert.ok(waited < 2000, `${waited} ms, and the answer would have taken 20 s`);
   assert.equal(next, "word0 ");
 });
 

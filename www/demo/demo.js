@@ -24,6 +24,8 @@ const QUESTIONS = ["What is in this picture?", "How many shapes are there?", "Wh
 let picture;
 /** @type {{ url: string, model: import("../dist/index.js").Model } | undefined} */
 let loaded;
+/** The model that has answered before. @type {import("../dist/index.js").Model | undefined} */
+let warm;
 /** Stops what is under way. @type {AbortController | undefined} */
 let work;
 
@@ -128,7 +130,8 @@ async function ask() {
     const model = await currentModel(signal);
     signal.throwIfAborted();
     answer.classList.add("writing");
-    status.textContent = "Looking at the picture…";
+    // The browser compiles the GPU's programs when they are first used.
+    status.textContent = model === warm ? "Looking at the picture…" : "Looking at the picture… (the first one takes longer)";
     const asked = performance.now();
     let firstAt = 0;
     /** @param {string} _ @param {number} tokens */
@@ -140,6 +143,7 @@ async function ask() {
     const stream = model.stream(image, prompt.value.trim() || undefined, { signal, onToken });
     for await (const piece of stream) answer.textContent += piece;
     const { token_ids, timings, finish_reason } = await stream.result;
+    warm = model;
     status.textContent = [
       `${token_ids.length} tokens`,
       `${timings.tokens_per_second.toFixed(1)} tokens/s`,
