@@ -45,7 +45,6 @@ fn value4(row: u32, head: u32, quad: u32) -> vec4<f32> {
 #endif
 
 const LOWEST: f32 = -3.0e38;
-const OWN_QUADS: u32 = (HEAD_QUADS + LANES - 1u) / LANES;
 
 var<workgroup> query_tile: array<vec4<f32>, QUERIES * HEAD_QUADS>;
 var<workgroup> scores: array<f32, QUERIES * KEYS>;
@@ -91,10 +90,10 @@ fn main(
     }
     workgroupBarrier();
 
-    var sums: array<vec4<f32>, OWN_QUADS>;
-    for (var i = 0u; i < OWN_QUADS; i++) {
-        sums[i] = vec4<f32>();
-    }
+    // Of the columns this invocation adds up: quads part, part + LANES, ...
+#repeat i OWN_QUADS
+    var sum$i = vec4<f32>();
+#end
     var top = LOWEST;
     var total = 0.0;
     for (var base = 0u; base < end; base += KEYS) {
@@ -119,26 +118,26 @@ fn main(
         let shrink = exp(top - new_top);
         top = new_top;
         total *= shrink;
-        for (var i = 0u; i < OWN_QUADS; i++) {
-            sums[i] *= shrink;
-        }
+#repeat i OWN_QUADS
+        sum$i *= shrink;
+#end
         for (var j = 0u; j < visible; j++) {
             let weight = exp(scores[query * KEYS + j] - top);
             total += weight;
-            for (var i = 0u; i < OWN_QUADS; i++) {
-                if (i * LANES + part < HEAD_QUADS) {
-                    sums[i] += weight * value4(base + j, kv_head, i * LANES + part);
-                }
+#repeat i OWN_QUADS
+            if ($iu * LANES + part < HEAD_QUADS) {
+                sum$i += weight * value4(base + j, kv_head, $iu * LANES + part);
             }
+#end
         }
         workgroupBarrier();
     }
 
     if (at < dims.n) {
-        for (var i = 0u; i < OWN_QUADS; i++) {
-            if (i * LANES + part < HEAD_QUADS) {
-                out[(at * dims.heads + head) * HEAD_QUADS + i * LANES + part] = sums[i] / total;
-            }
+#repeat i OWN_QUADS
+        if ($iu * LANES + part < HEAD_QUADS) {
+            out[(at * dims.heads + head) * HEAD_QUADS + $iu * LANES + part] = sum$i / total;
         }
+#end
     }
 }

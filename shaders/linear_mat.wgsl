@@ -14,6 +14,16 @@
 var<workgroup> x_tile: array<vec4<f32>, 256>; // [32 columns, 8 groups of 4 rows]
 var<workgroup> weight_tile: array<vec4<f32>, 512>; // [32 columns, 16 groups of 4 rows]
 
+fn store(at: u32, row: u32, sums: vec4<f32>) {
+    if (at < dims.n) {
+#repeat i 4
+        if (row + $iu < dims.rows) {
+            finish(at, row + $iu, sums[$i]);
+        }
+#end
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -30,68 +40,55 @@ fn main(
     let first_x = tile % n_tiles * 32u;
     let first_row = tile / n_tiles * 64u;
     let quads = (dims.cols + 3u) / 4u;
-    let my_x = lane / 8u;
-    let my_rows = lane % 8u;
+    let major = lane / 8u;
+    let minor = lane % 8u;
 
-    var low: array<vec4<f32>, 4>;
-    var high: array<vec4<f32>, 4>;
-    for (var i = 0u; i < 4u; i++) {
-        low[i] = vec4<f32>();
-        high[i] = vec4<f32>();
-    }
+    // Sums of four rows of x by eight rows of the weight.
+#repeat i 4
+    var low$i = vec4<f32>();
+    var high$i = vec4<f32>();
+#end
     for (var first_quad = 0u; first_quad < quads; first_quad += 8u) {
         // Each invocation fetches four rows of four columns and stores the transpose: once of x, twice of the weight.
-        let quad = first_quad + lane % 8u;
-        let inside = quad < quads;
-        var block: mat4x4<f32>;
-        for (var i = 0u; i < 4u; i++) {
-            let at = first_x + lane / 8u * 4u + i;
-            block[i] = vec4<f32>();
-            if (inside && at < dims.n) {
-                block[i] = x4(at, quad);
-            }
+        let quad = first_quad + minor;
+        let at = first_x + major * 4u;
+#repeat i 4
+        var x$i = vec4<f32>();
+        if (quad < quads && at + $iu < dims.n) {
+            x$i = x4(at + $iu, quad);
         }
-        block = transpose(block);
-        for (var i = 0u; i < 4u; i++) {
-            x_tile[(lane % 8u * 4u + i) * 8u + lane / 8u] = block[i];
-        }
-        for (var half = 0u; half < 16u; half += 8u) {
-            for (var i = 0u; i < 4u; i++) {
-                let row = first_row + (lane / 8u + half) * 4u + i;
-                block[i] = vec4<f32>();
-                if (inside && row < dims.rows) {
-                    block[i] = weight4(row, quad);
-                }
+#end
+#repeat i 4
+        x_tile[(minor * 4u + $iu) * 8u + major] = vec4<f32>(x0[$i], x1[$i], x2[$i], x3[$i]);
+#end
+        for (var group = major; group < 16u; group += 8u) {
+            let row = first_row + group * 4u;
+#repeat i 4
+            var w$i = vec4<f32>();
+            if (quad < quads && row + $iu < dims.rows) {
+                w$i = weight4(row + $iu, quad);
             }
-            block = transpose(block);
-            for (var i = 0u; i < 4u; i++) {
-                weight_tile[(lane % 8u * 4u + i) * 16u + lane / 8u + half] = block[i];
-            }
+#end
+#repeat i 4
+            weight_tile[(minor * 4u + $iu) * 16u + group] = vec4<f32>(w0[$i], w1[$i], w2[$i], w3[$i]);
+#end
         }
         workgroupBarrier();
         for (var k = 0u; k < 32u; k++) {
-            let values = x_tile[k * 8u + my_x];
-            let w_low = weight_tile[k * 16u + my_rows * 2u];
-            let w_high = weight_tile[k * 16u + my_rows * 2u + 1u];
-            low[0] += values.x * w_low;
-            low[1] += values.y * w_low;
-            low[2] += values.z * w_low;
-            low[3] += values.w * w_low;
-            high[0] += values.x * w_high;
-            high[1] += values.y * w_high;
-            high[2] += values.z * w_high;
-            high[3] += values.w * w_high;
+            let values = x_tile[k * 8u + major];
+            let w_low = weight_tile[k * 16u + minor * 2u];
+            let w_high = weight_tile[k * 16u + minor * 2u + 1u];
+#repeat i 4
+            low$i += values[$i] * w_low;
+            high$i += values[$i] * w_high;
+#end
         }
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < 4u; i++) {
-        let at = first_x + my_x * 4u + i;
-        for (var j = 0u; j < 8u; j++) {
-            let row = first_row + my_rows * 8u + j;
-            if (at < dims.n && row < dims.rows) {
-                finish(at, row, select(low[i][j % 4u], high[i][j % 4u], j >= 4u));
-            }
-        }
-    }
+    let row = first_row + minor * 8u;
+#repeat i 4
+    store(first_x + major * 4u + $iu, row, low$i);
+    store(first_x + major * 4u + $iu, row + 4u, high$i);
+#end
 }

@@ -17,12 +17,12 @@ fn chunk_sum(row: u32, chunk: u32, at: u32) -> f32 {
     let quad = chunk * 8u;
     var products = vec4<f32>();
     var sums = vec4<f32>();
-    for (var i = 0u; i < 4u; i++) {
-        let low = x4(at, quad + i);
-        let high = x4(at, quad + i + 4u);
-        products += low_nibbles(words[i]) * low + low_nibbles(words[i] >> 4u) * high;
-        sums += low + high;
-    }
+#repeat i 4
+    let low$i = x4(at, quad + $iu);
+    let high$i = x4(at, quad + $iu + 4u);
+    products += low_nibbles(words[$i]) * low$i + low_nibbles(words[$i] >> 4u) * high$i;
+    sums += low$i + high$i;
+#end
     let scale = weight_scale(block);
     return scale.x * dot(products, vec4<f32>(1.0)) + scale.y * dot(sums, vec4<f32>(1.0));
 }
@@ -34,9 +34,9 @@ fn chunk_sum(row: u32, chunk: u32, at: u32) -> f32 {
     let first = weight[block * 2u];
     let second = weight[block * 2u + 1u];
     var products = vec4<f32>();
-    for (var i = 0u; i < 4u; i++) {
-        products += signed_bytes(first[i]) * x4(at, quad + i) + signed_bytes(second[i]) * x4(at, quad + i + 4u);
-    }
+#repeat i 4
+    products += signed_bytes(first[$i]) * x4(at, quad + $iu) + signed_bytes(second[$i]) * x4(at, quad + $iu + 4u);
+#end
     return weight_scale(block) * dot(products, vec4<f32>(1.0));
 }
 #else

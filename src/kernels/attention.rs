@@ -15,6 +15,7 @@ fn shader(head_dim: usize, queries: usize, full: bool) -> Shader {
         ("HEAD_QUADS", head_dim as u32 / 4),
         ("QUERIES", queries as u32),
         ("LANES", lanes as u32),
+        ("OWN_QUADS", (head_dim / 4).div_ceil(lanes) as u32),
         ("KEYS", if queries == 1 { 64 } else { 32 }),
         ("FULL", full as u32),
     ];

@@ -38,7 +38,8 @@ pub struct Shader {
 
 impl Shader {
     /// The complete WGSL module. `#import name` stands for `shaders/shared/name.wgsl`; `#if NAME`, `#else` and `#endif` select lines by
-    /// a constant; the uniform `dims` is bound after the storage buffers.
+    /// a constant; `#repeat i COUNT` to `#end` writes its lines COUNT times with the number for `$i` (a driver may keep a loop's array in
+    /// memory, but not named variables); the uniform `dims` is bound after the storage buffers.
     ///
     /// # Panics
     /// On an unknown import or constant: a mistake in a shader, which the tests find.
@@ -62,7 +63,8 @@ impl Shader {
 
     fn expand(&self, text: &str, out: &mut String) {
         let mut taken: Vec<bool> = Vec::new();
-        for line in text.lines() {
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("#if") => taken.push(self.constant(words.next().unwrap_or_default()) != 0),
@@ -71,14 +73,21 @@ impl Shader {
                     *last = !*last;
                 }
                 Some("#endif") => drop(taken.pop().expect("#endif without #if")),
-                Some("#import") if taken.iter().all(|taken| *taken) => {
-                    self.expand(shared(words.next().unwrap_or_default()), out)
+                _ if taken.contains(&false) => {}
+                Some("#import") => self.expand(shared(words.next().unwrap_or_default()), out),
+                Some("#repeat") => {
+                    let number = format!("${}", words.next().expect("a name after #repeat"));
+                    let count = words.next().expect("a count after #repeat");
+                    let count = count.parse().unwrap_or_else(|_| self.constant(count));
+                    let body: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "#end").collect();
+                    for i in 0..count {
+                        self.expand(&body.join("\n").replace(&number, &i.to_string()), out);
+                    }
                 }
-                _ if taken.iter().all(|taken| *taken) => {
+                _ => {
                     out.push_str(line);
                     out.push('\n');
                 }
-                _ => {}
             }
         }
         assert!(taken.is_empty(), "{}: #if without #endif", self.name);
