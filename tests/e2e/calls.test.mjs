@@ -129,6 +129,19 @@ test("a panic rejects every call under way, and says to load again", async () =>
   assert.equal(ended, true);
 });
 
+test("a lost GPU rejects what is under way, and says to load again", async () => {
+  const page = await browser.open(site);
+  assert.equal((await load(page, url())).error, undefined);
+  const running = page.evaluate(() => globalThis.attempt(() => globalThis.model.caption([1], "words=1000 pause=50")));
+  const cdp = await browser.context.newCDPSession(page);
+  await cdp.send("Browser.crashGpuProcess");
+  const { error } = await running;
+  assert.equal(error.code, "gpu");
+  assert.match(error.message, /Load the model again/);
+  assert.equal((await load(page, url())).error, undefined);
+  await page.close();
+});
+
 test("dispose rejects what is under way and what comes later", async () => {
   const outcomes = await inPage(async ({ model, attempt, image }) => {
     const running = attempt(() => model.caption(image, "words=1000 pause=20"));

@@ -14,6 +14,7 @@ export class Engine {
     JSON.parse(tokenizer);
     const engine = new Engine();
     engine.#name = manifest.model.name;
+    engine.device = await (await navigator.gpu.requestAdapter()).requestDevice();
     engine.context_length = JSON.parse(options).context_length ?? 2048;
     for (let index = 0; index < manifest.chunks.length; index++) {
       const bytes = await readChunk(index).catch((error) => {

@@ -22,6 +22,21 @@ export async function findAdapter(): Promise<GPUAdapter> {
   return adapter;
 }
 
+/**
+ * Calls `tell` when a device that is requested from now on is lost: the driver crashed, or the GPU was taken away. The engine
+ * itself is not told, and would wait for ever for what the device was to compute.
+ */
+export function onDeviceLost(tell: (info: GPUDeviceLostInfo) => void): void {
+  const { requestDevice } = GPUAdapter.prototype;
+  GPUAdapter.prototype.requestDevice = async function (...options) {
+    const device = await requestDevice.apply(this, options);
+    void device.lost.then((info) => {
+      if (info.reason !== "destroyed") tell(info);
+    });
+    return device;
+  };
+}
+
 /** A GPU's name, as far as the browser tells it. */
 export function describeAdapter({ info }: GPUAdapter): string {
   return info.description || [info.vendor, info.architecture].filter(Boolean).join(" ") || "unknown";

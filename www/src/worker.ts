@@ -1,7 +1,7 @@
 // The thread that owns the engine: one model, one request at a time, every request answered.
 import init, { Engine } from "../pkg/llava_web.js";
 import { aborted, toLlavaError, toPlain } from "./errors.js";
-import { describeAdapter, findAdapter } from "./gpu.js";
+import { describeAdapter, findAdapter, onDeviceLost } from "./gpu.js";
 import { Loader } from "./loader.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, ModelInfo, Reply, Request } from "./protocol.js";
 
@@ -51,6 +51,9 @@ async function load({ url, context_length }: LoadRequest, signal: AbortSignal, t
   const started = performance.now();
   // Without a GPU there is no point in downloading anything.
   const adapter = await findAdapter();
+  onDeviceLost(({ message }) => {
+    post({ type: "crashed", error: { code: "gpu", message: `The GPU was lost (${message || "no reason is given"}). Load the model again.` } });
+  });
   // Ends the downloads still under way when the load fails for another reason.
   const end = new AbortController();
   let readFailure: unknown;
