@@ -1,10 +1,11 @@
-// out[i, h] = softmax_j(scale * q[i, h] . k[j, h']) v[j, h'], j over 0 ..= position + i (or over all positions if FULL), h' the head that
-// shares its keys and values with h.
+// out[i, h] = softmax_j(scale * q[i, h] . k[j, h']) v[j, h'], j over 0 ..= position + i (or over all positions if
+// FULL), h' the head that shares its keys and values with h.
 //
-// Workgroup: QUERIES queries of one head, LANES = 64 / QUERIES invocations each, over tiles of KEYS keys. Within a tile each
-// invocation first scores KEYS / LANES keys for its query, then, after a barrier, adds up the values of all keys of the tile for
-// HEAD_QUADS / LANES quads of columns. The softmax is online: sums are rescaled when a tile raises the maximum. Keys and values are
-// read from the buffers, not staged: all queries of the workgroup read the same rows at the same time. Tiles no query may see are skipped.
+// Workgroup: QUERIES queries of one head, LANES = 64 / QUERIES invocations each, over tiles of KEYS keys. Within a tile
+// each invocation first scores KEYS / LANES keys for its query, then, after a barrier, adds up the values of all keys
+// of the tile for HEAD_QUADS / LANES quads of columns. The softmax is online: sums are rescaled when a tile raises the
+// maximum. Keys and values are read from the buffers, not staged: all queries of the workgroup read the same rows at
+// the same time. Tiles no query may see are skipped.
 #import flat_index
 
 #if FULL
@@ -71,7 +72,8 @@ fn main(
     let end = dims.n;
     let my_end = dims.n;
 #else
-    // The position comes from a buffer; only this way do all invocations provably agree on it, as a barrier in a loop demands.
+    // The position comes from a buffer; only this way do all invocations provably agree on it, as a barrier in a loop
+    // demands.
     if (lane == 0u) {
         shared_position = state[0];
     }

@@ -1,5 +1,5 @@
-// out[i, :] = (x[i, :] - mean) / sqrt(var + eps) * weight + bias, var the mean squared distance from the mean. One workgroup per
-// row; two passes, for the one-pass formula loses the variance of rows far from zero.
+// out[i, :] = (x[i, :] - mean) / sqrt(var + eps) * weight + bias, var the mean squared distance from the mean. One
+// workgroup per row; two passes, for the one-pass formula loses the variance of rows far from zero.
 #import flat_index
 
 @group(0) @binding(0) var<storage, read_write> x: array<f32>; // [n, cols]

@@ -1,9 +1,9 @@
 // out[i, j] = finish(sum over k of x[i, k] * weight[j, k]) for many rows i.
 //
-// Workgroup: a tile of 32 rows of x by 64 rows of the weight, 8 x 8 invocations of 4 x 8 outputs each. Along k it goes in steps of
-// 32 columns (one quantization block): both tiles are brought into workgroup memory (12 KiB), the weight dequantized there
-// once for 32 rows of x, turned so that the four or eight values an invocation needs of one k lie in one or two vec4. Per k an
-// invocation then reads three vec4 for 32 multiply-adds.
+// Workgroup: a tile of 32 rows of x by 64 rows of the weight, 8 x 8 invocations of 4 x 8 outputs each. Along k it goes
+// in steps of 32 columns (one quantization block): both tiles are brought into workgroup memory (12 KiB), the weight
+// dequantized there once for 32 rows of x, turned so that the four or eight values an invocation needs of one k lie in
+// one or two vec4. Per k an invocation then reads three vec4 for 32 multiply-adds.
 #import flat_index
 #import rows
 

@@ -1,8 +1,9 @@
-// out[i, j] = finish(sum over k of x[i, k] * weight[j, k]) for few rows i: every weight is read once, and reading it is the cost.
+// out[i, j] = finish(sum over k of x[i, k] * weight[j, k]) for few rows i: every weight is read once, and reading it is
+// the cost.
 //
-// Workgroup: 64 / LANES outputs, LANES invocations each. They take the 32-column chunks of the weight's row in turn, so that
-// neighbours read neighbouring 16-byte blocks. LANES = 1 (CPU adapters) needs no barrier. The scale and minimum of a
-// block are applied once per block: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x).
+// Workgroup: 64 / LANES outputs, LANES invocations each. They take the 32-column chunks of the weight's row in turn, so
+// that neighbours read neighbouring 16-byte blocks. LANES = 1 (CPU adapters) needs no barrier. The scale and minimum of
+// a block are applied once per block: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x).
 #import flat_index
 #import rows
 

@@ -1,5 +1,6 @@
-// (a, b) -> (a cos - b sin, b cos + a sin), a in the first and b in the second half of a head, for q and k; v unchanged. k and v go
-// to row `position + i` of the caches. One invocation per pair: neighbours read and write neighbours.
+// (a, b) -> (a cos - b sin, b cos + a sin), a in the first and b in the second half of a head, for q and k; v
+// unchanged. k and v go to row `position + i` of the caches. One invocation per pair: neighbours read and write
+// neighbours.
 #import flat_index
 
 @group(0) @binding(0) var<storage, read_write> qkv: array<f32>; // [n, (heads + 2 * kv_heads) * head_dim]

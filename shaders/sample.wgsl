@@ -1,12 +1,12 @@
-// Draws one token from the logits. One workgroup; invocation `lane` owns tokens lane, lane + 256, ... in every pass, so that no pass
-// reads from a buffer what another invocation wrote.
+// Draws one token from the logits. One workgroup; invocation `lane` owns tokens lane, lane + 256, ... in every pass, so
+// that no pass reads from a buffer what another invocation wrote.
 //
-// No sort: the k-th largest score is the largest t with at least k scores >= t, and the smallest set of mass p are the scores >= the
-// largest t whose mass(scores >= t) reaches p. Both are built two bits at a time on the scores' bits, mapped so that integers order
-// as the floats do. The draw walks the tokens in the order of (lane, token).
+// No sort: the k-th largest score is the largest t with at least k scores >= t, and the smallest set of mass p are the
+// scores >= the largest t whose mass(scores >= t) reaches p. Both are built two bits at a time on the scores' bits,
+// mapped so that integers order as the floats do. The draw walks the tokens in the order of (lane, token).
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>; // [vocab]
-@group(0) @binding(1) var<storage, read_write> params: array<u32>; // greedy, temperature, top_k, top_p, seed (2), penalties (3)
+@group(0) @binding(1) var<storage, read_write> params: array<u32>; // [9..], see kernels::sample
 @group(0) @binding(2) var<storage, read_write> seen: array<u32>; // [vocab]: in the prompt (bit 0), times generated
 @group(0) @binding(3) var<storage, read_write> tokens: array<u32>; // [max_new]
 @group(0) @binding(4) var<storage, read_write> state: array<u32>; // [position, step, token, _]

@@ -1,4 +1,5 @@
-// out[i, j] = silu(gate[i, j]) * up[i, j], silu(x) = x / (1 + exp(-x)). One invocation per element; neighbours read neighbours.
+// out[i, j] = silu(gate[i, j]) * up[i, j], silu(x) = x / (1 + exp(-x)). One invocation per element; neighbours read
+// neighbours.
 #import flat_index
 
 @group(0) @binding(0) var<storage, read_write> gate_up: array<f32>; // [n, 2 * ffn]

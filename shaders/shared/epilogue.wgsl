@@ -1,5 +1,5 @@
-// finish(row, col, sum): what a linear layer stores at out[row, col] once the products are summed: act(sum + bias) + residual.
-// BIAS and RESIDUAL are the numbers of their bindings, zero where absent.
+// finish(row, col, sum): what a linear layer stores at out[row, col] once the products are summed: act(sum + bias) +
+// residual. BIAS and RESIDUAL are the numbers of their bindings, zero where absent.
 #import activation
 
 @group(0) @binding(2) var<storage, read_write> out: array<f32>; // [n, rows]

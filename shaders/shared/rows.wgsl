@@ -1,4 +1,5 @@
-// x4(row, quad): columns 4 * quad .. 4 * quad + 3 of the input rows `x` [dims.n, dims.cols]; zeros past the last column.
+// x4(row, quad): columns 4 * quad .. 4 * quad + 3 of the input rows `x` [dims.n, dims.cols]; zeros past the last
+// column.
 #if QUADS
 @group(0) @binding(0) var<storage, read_write> x: array<vec4<f32>>; // [n, cols / 4]
 

@@ -1,5 +1,5 @@
-// weight4(row, quad): columns 4 * quad .. 4 * quad + 3 of `weight` [dims.rows, dims.cols], dequantized; zeros past the last column.
-// Where QUADS is not set, `cols` is not a multiple of 4 and elements are read one by one.
+// weight4(row, quad): columns 4 * quad .. 4 * quad + 3 of `weight` [dims.rows, dims.cols], dequantized; zeros past the
+// last column. Where QUADS is not set, `cols` is not a multiple of 4 and elements are read one by one.
 #if Q4
 #import weight_q4
 #endif

@@ -1,5 +1,5 @@
-// q4: first one vec4<u32> per block of 32 columns: byte j holds column j in its low and column j + 16 in its high nibble. Then
-// one word per block: f16 scale, f16 minimum. value = q * scale + minimum.
+// q4: first one vec4<u32> per block of 32 columns: byte j holds column j in its low and column j + 16 in its high
+// nibble. Then one word per block: f16 scale, f16 minimum. value = q * scale + minimum.
 
 fn weight_scale(block: u32) -> vec2<f32> {
     return unpack2x16float(weight[dims.rows * (dims.cols / 32u) + block / 4u][block % 4u]);

@@ -1,4 +1,5 @@
-// q8: first two vec4<u32> per block of 32 columns, one signed byte per column. Then one f16 scale per block. value = q * scale.
+// q8: first two vec4<u32> per block of 32 columns, one signed byte per column. Then one f16 scale per block. value = q
+// * scale.
 
 fn weight_scale(block: u32) -> f32 {
     let word = block / 2u;

@@ -1,4 +1,5 @@
-//! Moves the position in `state`, on the GPU: after a prefill of `n` rows the token drawn next belongs at `position + n`.
+//! Moves the position in `state`, on the GPU: after a prefill of `n` rows the token drawn next belongs at `position +
+//! n`.
 
 use super::launch::{self, GpuTensor, Shader};
 use super::*;
@@ -7,7 +8,8 @@ pub(super) fn shader() -> Shader {
     Shader { name: "advance", text: include_str!("../../shaders/advance.wgsl"), constants: vec![], dims: &["by"] }
 }
 
-/// Adds `by` to the position in `state`, in place. [`sample`] itself adds one, so a prefill of `n` rows is followed by `advance(state, n - 1)`.
+/// Adds `by` to the position in `state`, in place. [`sample`] itself adds one, so a prefill of `n` rows is followed by
+/// `advance(state, n - 1)`.
 pub fn advance(state: &Tensor<1, Int>, by: usize) {
     Dispatch::advance(state.clone().into_dispatch(), by);
 }

@@ -1,5 +1,5 @@
-//! Softmax attention with f32 accumulation: causal over the cache for the decoder, over all positions for the vision tower. One
-//! shader, tiled over queries, with an online softmax: scores are never stored beyond one tile of keys.
+//! Softmax attention with f32 accumulation: causal over the cache for the decoder, over all positions for the vision
+//! tower. One shader, tiled over queries, with an online softmax: scores are never stored beyond one tile of keys.
 
 use super::launch::{self, GpuTensor, Shader, WORKGROUP};
 use super::*;
@@ -34,8 +34,8 @@ pub(super) fn shaders() -> Vec<Shader> {
     all
 }
 
-/// Causal attention over the cache: query `i` sees rows `0..=position + i`. Scores are scaled by `1 / sqrt(head_dim)`; `heads / kv_heads`
-/// neighbouring heads share a key/value head.
+/// Causal attention over the cache: query `i` sees rows `0..=position + i`. Scores are scaled by `1 / sqrt(head_dim)`;
+/// `heads / kv_heads` neighbouring heads share a key/value head.
 ///
 /// # Shapes
 /// - `q`: `[n, heads * head_dim]`

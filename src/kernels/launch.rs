@@ -37,9 +37,10 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// The complete WGSL module. `#import name` stands for `shaders/shared/name.wgsl`; `#if NAME`, `#else` and `#endif` select lines by
-    /// a constant; `#repeat i COUNT` to `#end` writes its lines COUNT times with the number for `$i` (a driver may keep a loop's array in
-    /// memory, but not named variables); the uniform `dims` is bound after the storage buffers.
+    /// The complete WGSL module. `#import name` stands for `shaders/shared/name.wgsl`; `#if NAME`, `#else` and `#endif`
+    /// select lines by a constant; `#repeat i COUNT` to `#end` writes its lines COUNT times with the number for `$i` (a
+    /// driver may keep a loop's array in memory, but not named variables); the uniform `dims` is bound after the
+    /// storage buffers.
     ///
     /// # Panics
     /// On an unknown import or constant: a mistake in a shader, which the tests find.
@@ -121,7 +122,8 @@ impl KernelSource for Shader {
     }
 
     fn id(&self) -> KernelId {
-        // Unchecked: our loops end by themselves and every access is guarded in the shader, so naga need not add either.
+        // Unchecked: our loops end by themselves and every access is guarded in the shader, so naga need not add
+        // either.
         KernelId::new::<Self>()
             .info((self.name, self.constants.clone()))
             .cube_dim(Dim3::new_1d(WORKGROUP as u32))
@@ -133,8 +135,8 @@ impl KernelSource for Shader {
     }
 }
 
-/// Enqueues `shader` over `workgroups` workgroups: `buffers` are its storage bindings in order, `dims` the words of its uniform
-/// (floats as their bits).
+/// Enqueues `shader` over `workgroups` workgroups: `buffers` are its storage bindings in order, `dims` the words of its
+/// uniform (floats as their bits).
 pub(crate) fn launch(shader: Shader, buffers: &[&GpuTensor], dims: &[u32], workgroups: usize) {
     assert_eq!(shader.dims.len(), dims.len(), "{}: words of `dims`", shader.name);
     for buffer in buffers {
@@ -327,7 +329,8 @@ pub fn flush(device: &Device) -> Result<()> {
     cube_device(device).client().flush().map_err(gpu_error)
 }
 
-/// A chain of launches recorded once, with its bind groups and pipelines, to be enqueued again at a fraction of the cost.
+/// A chain of launches recorded once, with its bind groups and pipelines, to be enqueued again at a fraction of the
+/// cost.
 pub struct Recorded<T> {
     device: Device,
     graph: BackendGraph<Dispatch>,
@@ -335,12 +338,13 @@ pub struct Recorded<T> {
     pub output: T,
 }
 
-/// Runs of the step before the recording: pools, pipelines and uniforms are all in place after the first, and the second
-/// finds the buffers of the first free again, as a replay will.
+/// Runs of the step before the recording: pools, pipelines and uniforms are all in place after the first, and the
+/// second finds the buffers of the first free again, as a replay will.
 const WARM_UP: usize = 2;
 
-/// Records `step`. It is run for real [`WARM_UP`] times first, so the caller sets the buffers it changes in place afterwards
-/// (`write_words`). Within it nothing may be read or written by the host; its inputs are buffers that live on and are changed in place.
+/// Records `step`. It is run for real a few times first, so the caller sets the buffers it changes in place
+/// afterwards (`write_words`). Within it nothing may be read or written by the host; its inputs are buffers that live
+/// on and are changed in place.
 ///
 /// # Errors
 /// [`Error::Gpu`] if the device was lost or the step cannot be recorded.
@@ -369,8 +373,9 @@ impl<T> Recorded<T> {
     /// # Errors
     /// [`Error::Gpu`] if the device was lost.
     pub fn replay(&self) -> Result<()> {
-        // SAFETY: the graph keeps the pages it touches from being reused, `output` keeps its results, and everything else
-        // the step read belongs to its caller, who owns this recording beside it. Launches of one thread are ordered.
+        // SAFETY: the graph keeps the pages it touches from being reused, `output` keeps its results, and everything
+        // else the step read belongs to its caller, who owns this recording beside it. Launches of one thread are
+        // ordered.
         unsafe { Dispatch::graph_replay(self.device.as_dispatch(), &self.graph) }.map_err(gpu_error)
     }
 }

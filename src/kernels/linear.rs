@@ -1,5 +1,6 @@
-//! Linear layers on weights in any storage format: `act(x Wᵀ + bias) + residual`. Few rows go through `linear_vec` (each weight is
-//! used once, so reading it is all that counts), many through `linear_mat` (each weight is dequantized once for 32 rows).
+//! Linear layers on weights in any storage format: `act(x Wᵀ + bias) + residual`. Few rows go through `linear_vec`
+//! (each weight is used once, so reading it is all that counts), many through `linear_mat` (each weight is dequantized
+//! once for 32 rows).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,14 +11,15 @@ use super::*;
 const MAX_VEC_ROWS: usize = 4;
 /// Rows of `x` and of the weight in a tile of `linear_mat.wgsl`.
 const TILE: (usize, usize) = (32, 64);
-/// Choices of invocations that share an output in `linear_vec.wgsl`: on a GPU neighbours read neighbouring blocks of a row; on a CPU a
-/// barrier costs more than that gains.
+/// Choices of invocations that share an output in `linear_vec.wgsl`: on a GPU neighbours read neighbouring blocks of a
+/// row; on a CPU a barrier costs more than that gains.
 pub const VEC_LANES: [u32; 2] = [1, 16];
 
 /// The choice in use; 0 stands for the adapter's own.
 static CHOSEN_LANES: AtomicU32 = AtomicU32::new(0);
 
-/// Fixes the choice among [`VEC_LANES`] for mat-vec launches from now on, whatever the adapter; results do not depend on it.
+/// Fixes the choice among [`VEC_LANES`] for mat-vec launches from now on, whatever the adapter; results do not depend
+/// on it.
 pub fn set_vec_lanes(lanes: u32) {
     assert!(VEC_LANES.contains(&lanes), "mat-vec lanes are one of {VEC_LANES:?}");
     CHOSEN_LANES.store(lanes, Ordering::Relaxed);

@@ -1,11 +1,11 @@
 //! Every hot operation as a hand-written WGSL shader, launched as an operation of Burn's GPU backend.
 //!
-//! One file per operation: shape checks, a `naive` version on plain slices that the tests compare with, the launch; the shader
-//! of the same name lies in `shaders/`. Activations are f32 and row-major. Buffers that outlive a step (caches, `state`, `tokens`,
-//! `seen`) are changed in place, so that a recorded step finds its next input where it left it.
+//! One file per operation: shape checks, a `naive` version on plain slices that the tests compare with, the launch; the
+//! shader of the same name lies in `shaders/`. Activations are f32 and row-major. Buffers that outlive a step (caches,
+//! `state`, `tokens`, `seen`) are changed in place, so that a recorded step finds its next input where it left it.
 //!
-//! `state` is four words: `[position, step, token, unused]`. `position` is the cache row of the first row of the current input, `step` the
-//! number of tokens drawn, `token` the last one drawn.
+//! `state` is four words: `[position, step, token, unused]`. `position` is the cache row of the first row of the
+//! current input, `step` the number of tokens drawn, `token` the last one drawn.
 
 mod advance;
 mod attention;
@@ -96,7 +96,7 @@ impl WeightLayout {
     ];
 
     fn quads(&self) -> bool {
-        self.cols % 4 == 0
+        self.cols.is_multiple_of(4)
     }
 
     /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by.
@@ -122,7 +122,8 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Room for `capacity` positions of `width` = `kv_heads * head_dim` numbers; what it holds is undefined until written.
+    /// Room for `capacity` positions of `width` = `kv_heads * head_dim` numbers; what it holds is undefined until
+    /// written.
     pub fn new(capacity: usize, width: usize, device: &Device) -> Self {
         let rows = || launch::persistent_rows(capacity, width, device);
         Self { k: rows(), v: rows() }

@@ -1,4 +1,5 @@
-//! Rotary position embedding of queries and keys, and the write of keys and values into the cache, in one pass over the fused q/k/v row.
+//! Rotary position embedding of queries and keys, and the write of keys and values into the cache, in one pass over the
+//! fused q/k/v row.
 
 use super::launch::{self, GpuTensor, Shader, WORKGROUP};
 use super::*;
@@ -13,8 +14,9 @@ pub(super) fn shader() -> Shader {
     }
 }
 
-/// Rotates q and k by their position (the two halves of a head are the pairs' first and second members, as in Hugging Face's
-/// `rotate_half`), writes k and v into the cache at rows `position + i`, in place, and returns q. What lies beyond the cache's capacity is dropped.
+/// Rotates q and k by their position (the two halves of a head are the pairs' first and second members, as in Hugging
+/// Face's `rotate_half`), writes k and v into the cache at rows `position + i`, in place, and returns q. What lies
+/// beyond the cache's capacity is dropped.
 ///
 /// # Shapes
 /// - `qkv`: `[n, (heads + 2 * kv_heads) * head_dim]`: all of q, then k, then v
@@ -31,8 +33,9 @@ pub fn rope_cache(qkv: Tensor<2>, rope: &Tensor<2>, kv: &KvCache, state: &Tensor
     ))
 }
 
-/// The table [`rope_cache`] reads, `[capacity, head_dim]`: for each position the cosines of `position * inverse_frequency`, then the
-/// sines. `inverse_frequencies` are the `head_dim / 2` of the configuration, scaling included.
+/// The table [`rope_cache`] reads, `[capacity, head_dim]`: for each position the cosines of `position *
+/// inverse_frequency`, then the sines. `inverse_frequencies` are the `head_dim / 2` of the configuration, scaling
+/// included.
 pub fn rope_table(inverse_frequencies: &[f32], capacity: usize, device: &Device) -> Tensor<2> {
     let values = naive_table(inverse_frequencies, capacity);
     Tensor::from_data(TensorData::new(values, [capacity, 2 * inverse_frequencies.len()]), device)

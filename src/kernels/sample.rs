@@ -1,5 +1,5 @@
-//! Draws the next token on the GPU: penalties, temperature, top-k, top-p and the draw itself, or the largest logit; then leaves the
-//! token where the next step reads it.
+//! Draws the next token on the GPU: penalties, temperature, top-k, top-p and the draw itself, or the largest logit;
+//! then leaves the token where the next step reads it.
 
 use super::launch::{self, GpuTensor, Shader};
 use super::*;
@@ -16,12 +16,13 @@ pub(super) fn shader() -> Shader {
     }
 }
 
-/// Draws one token and records it, in place: `tokens[step] = token; seen[token] += 2; state = [position + 1, step + 1, token]`. Once
-/// `step` has reached the length of `tokens` it does nothing.
+/// Draws one token and records it, in place: `tokens[step] = token; seen[token] += 2; state = [position + 1, step + 1,
+/// token]`. Once `step` has reached the length of `tokens` it does nothing.
 ///
-/// `params` are words, floats as their bits: greedy flag, temperature, top_k (0 keeps all), top_p (1 keeps all), seed (low, high),
-/// repetition, frequency and presence penalty. Penalties come first and apply to greedy decoding too; then temperature, top_k and top_p as in
-/// transformers, ties with the last one kept being kept too. The draw hashes seed and step: same seed, same token.
+/// `params` are words, floats as their bits: greedy flag, temperature, top_k (0 keeps all), top_p (1 keeps all), seed
+/// (low, high), repetition, frequency and presence penalty. Penalties come first and apply to greedy decoding too; then
+/// temperature, top_k and top_p as in transformers, ties with the last one kept being kept too. The draw hashes seed
+/// and step: same seed, same token.
 ///
 /// `seen[t]`: bit 0 says that the token is in the prompt, the other bits count how often it was generated.
 ///

@@ -331,7 +331,8 @@ pub async fn sample(device: &Device, scale: Scale) {
             for step in 0..8 {
                 // On even steps a coarse grid, full of ties.
                 let grid = if step % 2 == 0 { 4.0 } else { 1e5 };
-                // Of a large vocabulary few tokens are likely: else rounding decides between neighbours of the draw's order.
+                // Of a large vocabulary few tokens are likely: else rounding decides between neighbours of the draw's
+                // order.
                 let range = if *vocab > 1000 { 60.0 } else { 4.0 };
                 let logits: Vec<f32> = (0..*vocab).map(|_| (numbers.float() * range * grid).round() / grid).collect();
                 kernels::sample(rows(&logits, *vocab, device), &gpu[0], &gpu[1], &gpu[2], &gpu[3]);
@@ -387,7 +388,8 @@ pub async fn recorded(device: &Device, _: Scale) {
     }
 }
 
-/// Microseconds per launch and per replayed launch, host time and GPU time together, of `count` tiny dependent launches.
+/// Microseconds per launch and per replayed launch, host time and GPU time together, of `count` tiny dependent
+/// launches.
 pub async fn launch_cost(device: &Device, count: usize) -> (f64, f64) {
     let state = words(&[0; 4], device);
     let chain = || (0..count).for_each(|_| kernels::advance(&state, 1));
