@@ -22,6 +22,7 @@ cargo xtask <command>
   build                      build the engine (wasm) and the JS package into www/pkg and www/dist
   demo [--port N]            build, then serve the demo page and print its address
   caption <picture> [prompt] build, then describe a picture in headless Chromium (--json, --model, --input, --batch)
+  convert <folder> <bundle>  turn a Hugging Face LLaVA folder into a bundle (--quant q4|q8|f16|f32)
   test [suite ...]           run the tests; suites: native, web, e2e (all by default)
   package                    build the npm tarball and print its sizes
 
@@ -53,6 +54,7 @@ fn dispatch() -> Result<ExitCode> {
             wasm::build(&paths)?;
             return node_script(&paths, "caption.mjs", &rest);
         }
+        Some("convert") => return convert(&paths, &rest),
         Some("test") => return test::run(&paths, &rest),
         Some("package") => package::run(&paths)?,
         Some("help") | None => println!("{USAGE}"),
@@ -69,6 +71,14 @@ fn node_script(paths: &Paths, script: &str, args: &[OsString]) -> Result<ExitCod
         node.env("LLAVA_CHROMIUM", setup::browser()?);
     }
     become_program(&mut node)
+}
+
+/// Runs `llava-convert`, built in the shared folder.
+fn convert(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
+    let mut cargo = Command::new(setup::cargo());
+    cargo.args(["run", "--release", "--bin", "llava-convert", "--manifest-path"]);
+    cargo.arg(paths.root.join("Cargo.toml")).env("CARGO_TARGET_DIR", &paths.target);
+    become_program(cargo.arg("--").args(args))
 }
 
 /// Goes on as another program: what ends this one (a signal to its process) ends that one, and no server is left behind.
