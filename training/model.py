@@ -31,6 +31,18 @@ def sincos(grid, width):
     return torch.cat(parts, 1)
 
 
+@torch.no_grad()
+def whiten(model, pixels):
+    """Start the patch embedding as the whitened principal components of real patches: mean colours would drown the edges."""
+    weight = model.model.vision_tower.embeddings.patch_embedding.weight
+    patches = torch.nn.functional.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1)
+    spread, directions = torch.linalg.eigh(torch.cov(patches.T))
+    k = len(weight)
+    whitened = directions[:, -k:] / (spread[-k:] + 0.05).sqrt()
+    turn = torch.linalg.qr(torch.randn(k, k)).Q
+    weight.copy_((whitened @ turn).T.view_as(weight))
+
+
 def build(vision_width=128, vision_layers=5, width=128, layers=2):
     tokenizer = vocabulary.build()
     ids = {t: tokenizer.token_to_id(t) for t in ("<s>", "</s>", "<image>", "<pad>")}
@@ -50,7 +62,7 @@ def build(vision_width=128, vision_layers=5, width=128, layers=2):
     model = LlavaForConditionalGeneration(config)
     embeddings = model.model.vision_tower.embeddings
     with torch.no_grad():
-        embeddings.position_embedding.weight[1:] = 0.1 * sincos(GRID, vision_width)
+        embeddings.position_embedding.weight[1:] = 0.3 * sincos(GRID, vision_width)
     model.generation_config = GenerationConfig(
         bos_token_id=ids["<s>"], eos_token_id=ids["</s>"], pad_token_id=ids["<pad>"]
     )
@@ -83,9 +95,10 @@ def export(model, tokenizer, folder):
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast", "processor_class": "LlavaProcessor", "padding_side": "left",
             "model_max_length": 1024, "add_bos_token": True, "add_eos_token": False, "legacy": True,
-            "extra_special_tokens": {"image_token": "<image>"}, "chat_template": CHAT_TEMPLATE, **special,
+            "extra_special_tokens": {"image_token": "<image>"}, **special,
         },
         "special_tokens_map.json": special,
     }  # fmt: skip
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")

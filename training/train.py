@@ -17,10 +17,12 @@ from torch import nn
 from transformers.models.llama.modeling_llama import rotate_half
 
 import data
-from model import GRID, PROMPT, build, export
+from model import GRID, PROMPT, build, export, whiten
 from preprocess import MEAN, STD
 from questions import ask
 from scenes import COLOURS, LABEL_SIZE, SHAPES, Thing, in_order
+
+CELL = LABEL_SIZE // GRID  # cells of the label map a patch is wide
 
 
 class Muon(torch.optim.Optimizer):
@@ -69,14 +71,23 @@ def share(tensors, workers):
 
 
 class Dense(nn.Module):
-    """Auxiliary head, thrown away after training: what covers each patch, where that thing lies, which in order it is."""
+    """Auxiliary heads, thrown away after training.
+
+    On the tower's last features, for each patch: what covers it, which in the caption's order that thing is, where it lies.
+    On those after layer EARLY: which cells of the patch are covered, and from the mean over a thing's patches its shape;
+    that is what makes the tower look at edges and corners before it can put them together.
+    """
 
     PARTS = [1 + len(COLOURS), 1 + len(SHAPES), 3, 3]
+    EARLY = 2
 
     def __init__(self, width):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sum(self.PARTS))
+        self.early_norm = nn.LayerNorm(width)
+        self.cells = nn.Linear(width, CELL * CELL)
+        self.pooled = nn.Linear(width, len(SHAPES))
 
     def forward(self, features):
         return self.out(self.norm(features)).split(self.PARTS, -1)
@@ -84,10 +95,12 @@ class Dense(nn.Module):
 
 def dense_targets(labels, things):
     """Per patch colour and shape (0 none, -100 undecided: an edge), then of the thing that covers it the place in the
-    caption's order, and centre and size relative to the patch."""
-    n, cell = len(labels), LABEL_SIZE // GRID
-    cells = labels.reshape(n, GRID, cell, GRID, cell).transpose(0, 1, 3, 2, 4).reshape(n, GRID * GRID, cell * cell)
+    caption's order, and centre and size relative to the patch; then the covered cells, who touches it, and each thing's shape."""
+    n = len(labels)
+    cells = labels.reshape(n, GRID, CELL, GRID, CELL).transpose(0, 1, 3, 2, 4).reshape(n, GRID * GRID, CELL * CELL)
     cover = np.stack([(cells == i).mean(-1) for i in (1, 2, 3)], -1)
+    touched = (cover > 0.02).astype(np.float32)
+    kinds = np.where(touched.any(1), things[..., 0], -100).astype(np.int64)
     most, share = cover.argmax(-1), cover.max(-1)
     rows = np.arange(n)[:, None]
     edge = (share > 0.05) & (share < 0.2)
@@ -102,7 +115,7 @@ def dense_targets(labels, things):
     centre = (np.arange(GRID) + 0.5) / GRID
     py, px = (v.reshape(-1) for v in np.meshgrid(centre, centre, indexing="ij"))
     box = things[rows, most][..., 2:] - np.stack([px, py, np.zeros_like(px)], -1)
-    return [torch.from_numpy(t) for t in (*targets, box.astype(np.float32), share >= 0.2)]
+    return [torch.from_numpy(t) for t in (*targets, box.astype(np.float32), share >= 0.2, (cells > 0).astype(np.float32), touched, kinds)]
 
 
 class Scenes:
@@ -206,15 +219,32 @@ def answer_loss(model, packer, features, packed, device):
     return F.cross_entropy(model.lm_head(out).flatten(0, 1), wanted.gather(1, keep).flatten())
 
 
-def dense_loss(head, features, targets):
-    place, colour, shape, box, covered = targets
+def dense_loss(head, features, early, targets):
+    place, colour, shape, box, covered, cells, touched, kinds = targets
     by_colour, by_shape, by_place, by_box = head(features)
     pairs = {"colour": (by_colour, colour), "shape": (by_shape, shape), "place": (by_place, place)}
-    losses = {name: F.cross_entropy(p.flatten(0, 1), t.flatten()) for name, (p, t) in pairs.items()}
+    # everywhere, and once more where something is: most patches are background and soon learned
+    losses = {name: F.cross_entropy(p.flatten(0, 1), t.flatten()) + F.cross_entropy(p[covered], t[covered]) for name, (p, t) in pairs.items()}
     loss = losses["colour"] + losses["shape"] + 0.5 * losses["place"]
     loss = loss + 4 * F.smooth_l1_loss(by_box[covered], box[covered], beta=0.05)
+    early = head.early_norm(early)
+    edge = (cells.mean(-1) > 0) & (cells.mean(-1) < 1)
+    guess = head.cells(early)
+    loss = loss + F.binary_cross_entropy_with_logits(guess[edge], cells[edge]) + 0.3 * F.binary_cross_entropy_with_logits(guess, cells)
+    mean = torch.einsum("npw,npt->ntw", early, touched / touched.sum(1, keepdim=True).clamp(min=1))
+    pooled = head.pooled(mean)
+    there = kinds != -100
+    loss = loss + 0.5 * F.cross_entropy(pooled[there], kinds[there])
     right = {name: (p[covered].argmax(-1) == t[covered]).float().mean().item() for name, (p, t) in pairs.items()}
+    right["edges"] = ((guess[edge] > 0) == (cells[edge] > 0)).float().mean().item()
+    right["pooled"] = (pooled[there].argmax(-1) == kinds[there]).float().mean().item()
     return loss, right
+
+
+def look(model, pixels):
+    """The patches' features that LLaVA hands on, and those after layer Dense.EARLY."""
+    out = model.model.vision_tower(pixels, output_hidden_states=True)
+    return out.last_hidden_state[:, 1:], out.hidden_states[Dense.EARLY][:, 1:]
 
 
 def things_of(table):
@@ -268,6 +298,7 @@ def main():
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, tokenizer = build(*args.vision, *args.text)
+    whiten(model, normalize(data.read_shard(args.data, 0)["pixels"][:1024], "cpu"))
     head = Dense(args.vision[0])
     model.to(device), head.to(device)
     matrices, others = parameters(model, head)
@@ -299,8 +330,8 @@ def main():
         dense_only = step < args.dense_steps
         fixed = not dense_only and step < args.dense_steps + args.fixed_steps
         with torch.set_grad_enabled(not fixed):
-            features = model.model.vision_tower(normalize(pixels, device)).last_hidden_state[:, 1:]
-            dense, values = dense_loss(head, features, [t.to(device) for t in dense_targets(labels, table)])
+            features, early = look(model, normalize(pixels, device))
+            dense, values = dense_loss(head, features, early, [t.to(device) for t in dense_targets(labels, table)])
         values["dense"] = dense.item()
         loss = dense
         if not dense_only:
