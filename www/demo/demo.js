@@ -125,6 +125,7 @@ async function ask() {
   const { signal } = mine;
   setBusy(true);
   say("");
+  status.scrollIntoView({ block: "nearest" }); // on a phone the answer may be below the screen
   try {
     const image = picture === "board" ? await board.picture() : picture;
     const model = await currentModel(signal);
@@ -247,12 +248,12 @@ part("clear").addEventListener("click", async () => {
 
 /** @param {number} bytes */
 function megabytes(bytes) {
-  return `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
+  return `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)}\u00a0MB`;
 }
 
 /** @param {number} ms */
 function seconds(ms) {
-  return `${(ms / 1000).toFixed(1)} s`;
+  return `${(ms / 1000).toFixed(1)}\u00a0s`;
 }
 
 // ---- start ----
