@@ -1,6 +1,7 @@
 """Small pictures of every kind a browser meets, and what transformers' preprocessing makes of them."""
 
 import hashlib
+import io
 import json
 import struct
 import zlib
@@ -49,6 +50,15 @@ def exif(orientation):
     return tags
 
 
+def resampled_jpeg(path, subsampling, factors):
+    """A JPEG whose luma sampling factors Pillow reads but does not write: another header on the same coded units."""
+    buffer = io.BytesIO()
+    Image.fromarray(scene(64, 64, 9)).save(buffer, "JPEG", quality=60, subsampling=subsampling)
+    data = bytearray(buffer.getvalue())
+    data[data.index(b"\xff\xc0") + 11] = factors
+    path.write_bytes(data)
+
+
 def draw(folder):
     """Writes the pictures; returns their names."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +93,8 @@ def draw(folder):
     rgb.save(folder / "photo.jpg", quality=90)
     rgb.save(folder / "photo444.jpg", quality=95, subsampling=0)
     rgb.save(folder / "photo422.jpg", quality=85, subsampling=1)
+    resampled_jpeg(folder / "photo440.jpg", 1, 0x12)
+    resampled_jpeg(folder / "photo411.jpg", 2, 0x41)
     rgb.save(folder / "progressive.jpg", quality=85, progressive=True)
     rgb.convert("L").save(folder / "grey.jpg", quality=85)
     rgb.convert("CMYK").save(folder / "cmyk.jpg", quality=85)

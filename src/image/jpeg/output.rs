@@ -73,7 +73,7 @@ impl Component {
         match (self.stretch_x, self.stretch_y) {
             (1, 1) => target.copy_from_slice(near),
             (1, 2) => {
-                let bias = if y % 2 == 0 { 1 } else { 2 };
+                let bias = 1 + (y % 2) as u32;
                 for ((sample, near), far) in target.iter_mut().zip(near).zip(far) {
                     *sample = ((3 * u32::from(*near) + u32::from(*far) + bias) >> 2) as u8;
                 }
