@@ -87,7 +87,6 @@ pub struct Engine {
     config: LlavaConfig,
     tokenizer: Tokenizer,
     preprocessor: PreprocessorConfig,
-    eos: Vec<u32>,
     context_length: usize,
     name: String,
     quantization: String,
@@ -159,7 +158,6 @@ impl Engine {
         })
         .await?;
         Ok(Self {
-            eos: config.eos_token_ids.clone(),
             name: manifest.model.name.clone(),
             quantization: manifest.quantization.clone(),
             model,
@@ -231,7 +229,7 @@ impl Engine {
             let mut reason = None;
             for &token in &drawn[tokens.len()..queued] {
                 tokens.push(token);
-                if self.eos.contains(&token) {
+                if self.config.eos_token_ids.contains(&token) {
                     piece.push_str(&text.finish()?);
                     reason = Some(FinishReason::Stop);
                 } else {

@@ -1,6 +1,7 @@
 //! Kernels on this machine's GPU (or Vulkan's software one) against their naive versions; every shader parsed by naga.
 
 #[path = "kernels/cases.rs"]
+#[macro_use]
 mod cases;
 
 use std::collections::BTreeSet;
@@ -30,19 +31,7 @@ macro_rules! on_the_gpu {
     };
 }
 
-on_the_gpu!(
-    activations,
-    attention_full,
-    embedding,
-    linear,
-    norms,
-    recorded,
-    rope_and_attention,
-    sample,
-    silu_mul,
-    tiny_scales,
-    vec_lanes
-);
+for_each_case!(on_the_gpu);
 
 #[test]
 fn launch_cost() {

@@ -2,6 +2,7 @@
 #![cfg(target_family = "wasm")]
 
 #[path = "kernels/cases.rs"]
+#[macro_use]
 mod cases;
 
 use cases::Scale;
@@ -23,19 +24,7 @@ macro_rules! in_the_browser {
     };
 }
 
-in_the_browser!(
-    activations,
-    attention_full,
-    embedding,
-    linear,
-    norms,
-    recorded,
-    rope_and_attention,
-    sample,
-    silu_mul,
-    tiny_scales,
-    vec_lanes
-);
+for_each_case!(in_the_browser);
 
 /// Without the call of the static constructors in `web::start` a launch takes some 3,400 us here, with it some 40.
 #[wasm_bindgen_test]

@@ -321,14 +321,6 @@ pub async fn sync(device: &Device) -> Result<()> {
     cube_device(device).client().sync().await.map_err(gpu_error)
 }
 
-/// Submits what was launched so far, without waiting.
-///
-/// # Errors
-/// [`Error::Gpu`] if the device was lost.
-pub fn flush(device: &Device) -> Result<()> {
-    cube_device(device).client().flush().map_err(gpu_error)
-}
-
 /// A chain of launches recorded once, with its bind groups and pipelines, to be enqueued again at a fraction of the
 /// cost.
 pub struct Recorded<T> {

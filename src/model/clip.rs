@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::linear::Linear;
 use super::loader::Loader;
-use crate::config::{ClipConfig, SelectStrategy};
+use crate::config::{ClipConfig, LlavaConfig, SelectStrategy};
 use crate::error::Result;
 use crate::kernels::{self, Activation, Heads};
 use crate::weights::WeightSource;
@@ -24,13 +24,9 @@ pub struct VisionTower {
 }
 
 impl VisionTower {
-    /// Loads the tower; layers above the deepest of `feature_layers` are neither read nor run.
-    pub async fn load<S: WeightSource>(
-        loader: &mut Loader<'_, S>,
-        config: &ClipConfig,
-        feature_layers: Vec<usize>,
-        select: SelectStrategy,
-    ) -> Result<Self> {
+    /// Loads the tower; layers above the deepest that is read from are neither loaded nor run.
+    pub async fn load<S: WeightSource>(loader: &mut Loader<'_, S>, llava: &LlavaConfig) -> Result<Self> {
+        let config = &llava.vision;
         let prefix = "vision_tower.vision_model";
         let hidden = config.hidden_size;
         let patches = config.positions() - 1;
@@ -45,7 +41,7 @@ impl VisionTower {
         let pre_layrnorm =
             LayerNorm::load(loader, &format!("{prefix}.pre_layrnorm"), hidden, config.layer_norm_eps).await?;
         let mut layers = Vec::new();
-        for index in 0..feature_layers.iter().copied().max().unwrap_or(0) {
+        for index in 0..llava.vision_layers_needed() {
             layers.push(Layer::load(loader, &format!("{prefix}.encoder.layers.{index}"), config).await?);
         }
         let device = loader.device();
@@ -55,8 +51,8 @@ impl VisionTower {
             patch_positions: Tensor::from_data(TensorData::new(patch_positions, [patches, hidden]), device),
             pre_layrnorm,
             layers,
-            feature_layers,
-            select,
+            feature_layers: llava.vision_feature_layers.clone(),
+            select: llava.vision_feature_select_strategy,
         })
     }
 

@@ -34,13 +34,7 @@ impl Llava {
     ) -> Result<Self> {
         let mut loader = Loader::new(source, device);
         Ok(Self {
-            vision_tower: VisionTower::load(
-                &mut loader,
-                &config.vision,
-                config.vision_feature_layers.clone(),
-                config.vision_feature_select_strategy,
-            )
-            .await?,
+            vision_tower: VisionTower::load(&mut loader, config).await?,
             multi_modal_projector: MultiModalProjector::load(&mut loader, config).await?,
             language_model: Llama::load(&mut loader, config, context_length).await?,
         })

@@ -5,6 +5,25 @@ use llava_web::kernels::launch::{self, read_floats, read_words, write_words};
 use llava_web::kernels::{self, Activation, Heads, KvCache, Weight, naive};
 use llava_web::quant::Format;
 
+/// Hands the names of all tables to a runner's macro, so that neither runner can miss one.
+macro_rules! for_each_case {
+    ($runner:ident) => {
+        $runner!(
+            activations,
+            attention_full,
+            embedding,
+            linear,
+            norms,
+            recorded,
+            rope_and_attention,
+            sample,
+            silu_mul,
+            tiny_scales,
+            vec_lanes
+        );
+    };
+}
+
 /// How much of each table to run.
 #[derive(Clone, Copy, PartialEq)]
 #[allow(dead_code, reason = "each of the two runners of this file uses one")]
