@@ -7,6 +7,7 @@ pub mod error;
 pub mod image;
 pub mod kernels;
 pub mod model;
+pub mod plan;
 pub mod prompt;
 pub mod quant;
 pub mod sampler;

@@ -1,6 +1,7 @@
 //! The only file that touches CubeCL and Burn's backend internals: composing a shader, launching it, host access to GPU
 //! buffers, and recording a chain of launches to replay it.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use burn::backend::wgpu::{CubeTensor, KernelSource, SourceKernel, SourceTemplate};
@@ -161,6 +162,18 @@ pub(crate) fn launch(shader: Shader, buffers: &[&GpuTensor], dims: &[u32], workg
     let client = &buffers[0].client;
     let kernel = SourceKernel::new(shader, CubeDim::new_1d(WORKGROUP as u32));
     client.launch(Box::new(kernel), count, arguments);
+    LAUNCHES.set(LAUNCHES.get() + 1);
+}
+
+thread_local! {
+    /// Launches this thread has enqueued so far.
+    static LAUNCHES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// [`launch`] for shaders that belong to no operation of this crate: benches measure the adapter itself with them.
+pub fn launch_words(shader: Shader, buffers: &[&Tensor<1, Int>], dims: &[u32], workgroups: usize) {
+    let buffers: Vec<GpuTensor> = buffers.iter().map(|buffer| primitive(buffer)).collect();
+    launch(shader, &buffers.iter().collect::<Vec<_>>(), dims, workgroups);
 }
 
 fn shares_memory(a: &GpuTensor, b: &GpuTensor) -> bool {
@@ -328,6 +341,8 @@ pub struct Recorded<T> {
     graph: BackendGraph<Dispatch>,
     /// What the step returned while it was recorded: each replay writes these same buffers.
     pub output: T,
+    /// Launches of one replay.
+    pub launches: usize,
 }
 
 /// Runs of the step before the recording: pools, pipelines and uniforms are all in place after the first, and the
@@ -354,9 +369,11 @@ pub async fn record<T>(device: &Device, mut step: impl FnMut() -> T) -> Result<R
         }
     }
     Dispatch::graph_start_capture(dispatch).map_err(gpu_error)?;
+    let before = LAUNCHES.get();
     let output = step();
+    let launches = LAUNCHES.get() - before;
     let graph = Dispatch::graph_stop_capture(dispatch).map_err(gpu_error)?;
-    Ok(Recorded { device: device.clone(), graph, output })
+    Ok(Recorded { device: device.clone(), graph, output, launches })
 }
 
 impl<T> Recorded<T> {

@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything a developer runs, each command doing its own set-up first.
 
+mod bench;
 mod files;
 mod package;
 mod paths;
@@ -24,6 +25,8 @@ cargo xtask <command>
   caption <picture> [prompt] build, then describe a picture in headless Chromium (--json, --model, --input, --batch)
   convert <folder> <bundle>  turn a Hugging Face LLaVA folder into a bundle (--quant q4|q8|f16|f32)
   test [suite ...]           run the tests; suites: native, web, e2e (all by default)
+  bench                      measure ceilings, kernels and models on this machine's GPU (--only a,b,c, --filter TEXT,
+                             --seven-b, --json); --swiftshader takes Chromium's software driver
   package                    build the npm tarball and print its sizes
 
 Environment: CARGO_TARGET_DIR (build folder), LLAVA_CHROMIUM (browser to use), LLAVA_WASM_TOOLCHAIN=rustup|debian.";
@@ -56,6 +59,7 @@ fn dispatch() -> Result<ExitCode> {
         }
         Some("convert") => return convert(&paths, &rest),
         Some("test") => return test::run(&paths, &rest),
+        Some("bench") => return bench::run(&paths, &rest),
         Some("package") => package::run(&paths)?,
         Some("help") | None => println!("{USAGE}"),
         Some(other) => bail!("no command `{other}`\n\n{USAGE}"),

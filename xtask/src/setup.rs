@@ -244,6 +244,13 @@ pub fn software_vulkan() -> Option<PathBuf> {
     installed()
 }
 
+/// The software Vulkan driver, on a Linux machine that has no graphics device and whose user has not chosen a driver.
+pub fn software_driver_wanted() -> Option<PathBuf> {
+    let chosen = ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"].iter().any(|name| env::var_os(name).is_some());
+    let device = ["/dev/dri", "/dev/nvidia0"].iter().any(|device| Path::new(device).exists());
+    if !cfg!(target_os = "linux") || chosen || device { None } else { software_vulkan() }
+}
+
 // ---- apt ----
 
 fn can_apt() -> bool {

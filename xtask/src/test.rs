@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 /// What a suite's runner reported.
@@ -55,17 +55,10 @@ fn native(paths: &Paths) -> Result<Counts> {
     let mut cargo = Command::new(setup::cargo());
     cargo.current_dir(&paths.root).args(["test", "--release", "--workspace", "--no-fail-fast"]);
     cargo.env("CARGO_TARGET_DIR", &paths.target);
-    if let Some(driver) = software_driver_wanted() {
+    if let Some(driver) = setup::software_driver_wanted() {
         cargo.env("VK_ICD_FILENAMES", driver);
     }
     count(&mut cargo)
-}
-
-/// The software Vulkan driver, on a Linux machine that has no graphics device and whose user has not chosen a driver.
-fn software_driver_wanted() -> Option<PathBuf> {
-    let chosen = ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"].iter().any(|name| std::env::var_os(name).is_some());
-    let device = ["/dev/dri", "/dev/nvidia0"].iter().any(|device| Path::new(device).exists());
-    if !cfg!(target_os = "linux") || chosen || device { None } else { setup::software_vulkan() }
 }
 
 /// The wasm-bindgen tests, in headless Chromium.

@@ -1,0 +1,393 @@
+//! End to end through the code that answers requests, on random weights: loading, encoding a picture, prefill, decoding
+//! at several contexts, launches and host time per token.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use llava_web::Result;
+use llava_web::bundle::Manifest;
+use llava_web::config::LlavaConfig;
+use llava_web::engine::{Engine, Input, LoadOptions};
+use llava_web::image::Picture;
+use llava_web::kernels;
+use llava_web::kernels::launch::{self, Recorded, read_words, write_words};
+use llava_web::model::{Llama, Llava, Loader, MultiModalProjector, VisionTower};
+use llava_web::quant::Format;
+use llava_web::sampler::Sampling;
+use serde_json::{Value, json};
+use web_time::Instant;
+
+use crate::Bench;
+use crate::clock::{median, since, wanted_rounds};
+use crate::random::{Random, RandomSource};
+
+const CONTEXTS: [usize; 3] = [64, 256, 2048];
+const TINY_CONTEXTS: [usize; 3] = [4, 8, 16];
+const PROMPT: usize = 64;
+/// Most steps between two read-backs; also the room behind the longest context.
+const MOST_STEPS: usize = 64;
+/// Steps enqueued in a row when the host is timed.
+const HOST_STEPS: usize = 4;
+
+const DEFAULT_MANIFEST: &str = include_str!("../../models/llava-shapes/manifest.json");
+const DEFAULT_TOKENIZER: &[u8] = include_bytes!("../../models/llava-shapes/tokenizer.json");
+
+/// A decoder's shape: hidden size, layers, heads, key/value heads, inner size, vocabulary.
+type Shape = [usize; 6];
+
+/// The decoders measured by themselves, all at q4.
+const DECODERS: [(&str, Shape, bool); 5] = [
+    ("T", [256, 6, 4, 4, 704, 2048], false),
+    ("S (SmolLM2-135M)", [576, 30, 9, 3, 1536, 49152], true),
+    ("32 tiny layers", [128, 32, 2, 2, 128, 512], false),
+    ("7B, 1 layer", [4096, 1, 32, 32, 11008, 2048], false),
+    ("7B, 2 layers", [4096, 2, 32, 32, 11008, 2048], false),
+];
+
+pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
+    if bench.wants("default model") {
+        default_model(bench).await?;
+    }
+    if bench.wants("V") {
+        let tower = small_tower(bench.size(384, 32), bench.size(6, 1));
+        vision(bench, "V", &tower, Format::Q4).await?;
+    }
+    let mut layers = Vec::new();
+    for (name, shape, tied) in DECODERS {
+        if !bench.wants(name) {
+            continue;
+        }
+        let shape = if bench.options.tiny { [64, shape[1].min(2), 4, 2, 96, 96] } else { shape };
+        let config = decoder_config(shape, tied);
+        let source = RandomSource::new(&config, "language_model", Format::Q4);
+        let decoder = Decoder::load(bench, name, &config, &source).await?;
+        decoder.measure_prefill(bench, PROMPT).await?;
+        if name.starts_with("7B") {
+            layers.push(decoder);
+        } else {
+            measure_decode(bench, &[&decoder]).await?;
+            decoder.measure_host(bench).await?;
+        }
+        bench.gpu.device.memory_cleanup();
+    }
+    if !layers.is_empty() {
+        let decoders: Vec<&Decoder> = layers.iter().collect();
+        let times = measure_decode(bench, &decoders).await?;
+        for decoder in &layers {
+            decoder.measure_host(bench).await?;
+        }
+        if let [one, two] = &times[..] {
+            one_layer(bench, one, two, layers[1].step.launches - layers[0].step.launches);
+        }
+    }
+    drop(layers);
+    bench.gpu.device.memory_cleanup();
+    if bench.options.seven_b {
+        whole_7b(bench).await?;
+    }
+    Ok(())
+}
+
+fn emit(bench: &mut Bench<'_>, model: &str, metric: &str, value: f64, unit: &str) {
+    bench.emit(json!({ "section": "model", "name": model, "metric": metric, "value": value, "unit": unit }));
+}
+
+/// What two layers take beyond one: a layer alone, without embedding, head and draw.
+fn one_layer(bench: &mut Bench<'_>, one: &[f64], two: &[f64], launches: usize) {
+    let contexts = contexts(bench);
+    let name = "7B layer (2 layers - 1)";
+    emit(bench, name, "dispatches", launches as f64, "");
+    let times: Vec<f64> = one.iter().zip(two).map(|(one, two)| two - one).collect();
+    for (context, ms) in contexts.iter().zip(&times) {
+        emit(bench, name, &format!("decode@{context}"), *ms, "ms");
+    }
+    emit(bench, name, "speed at 2048 of 256", times[1] / times[2], "");
+}
+
+fn decoder_config([hidden, layers, heads, kv_heads, ffn, vocab]: Shape, tied: bool) -> LlavaConfig {
+    config(json!({
+        "model_type": "llava",
+        "text_config": {
+            "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads, "intermediate_size": ffn, "vocab_size": vocab,
+            "tie_word_embeddings": tied, "max_position_embeddings": 4096,
+        },
+    }))
+}
+
+/// V at its own size: a 384-wide 6-layer tower of 65 positions, all layers of which are run.
+fn small_tower(hidden: usize, layers: usize) -> LlavaConfig {
+    config(json!({
+        "model_type": "llava", "vision_feature_layer": -1,
+        "vision_config": {
+            "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": hidden.div_ceil(64),
+            "intermediate_size": 4 * hidden, "image_size": 112, "patch_size": 14,
+        },
+    }))
+}
+
+/// llava-1.5-7b-hf's.
+fn config_7b() -> LlavaConfig {
+    config(json!({
+        "model_type": "llava", "text_config": { "vocab_size": 32064, "max_position_embeddings": 4096 },
+    }))
+}
+
+fn config(json: Value) -> LlavaConfig {
+    LlavaConfig::from_json(&json, &Value::Null).expect("a supported configuration")
+}
+
+/// A decoder on the GPU with its step recorded, as the engine has it.
+struct Decoder {
+    name: String,
+    vocab: usize,
+    contexts: [usize; 3],
+    device: Device,
+    llama: Llama,
+    state: Tensor<1, Int>,
+    params: Tensor<1, Int>,
+    seen: Tensor<1, Int>,
+    tokens: Tensor<1, Int>,
+    step: Recorded<()>,
+}
+
+impl Decoder {
+    async fn load(bench: &mut Bench<'_>, name: &str, config: &LlavaConfig, source: &RandomSource) -> Result<Self> {
+        let device = bench.gpu.device.clone();
+        let capacity = contexts(bench)[2] + MOST_STEPS;
+        let start = Instant::now();
+        let llama = Llama::load(&mut Loader::new(source, &device), config, capacity).await?;
+        launch::sync(&device).await?;
+        let load = since(start) - source.made_in_ms.get();
+        emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
+        emit(bench, name, "load", load, "ms");
+        Self::record(bench, name, config.text.vocab_size, llama, capacity).await
+    }
+
+    async fn record(bench: &mut Bench<'_>, name: &str, vocab: usize, llama: Llama, capacity: usize) -> Result<Self> {
+        let device = bench.gpu.device.clone();
+        let words = |len| launch::persistent_words(len, &device);
+        let (state, params, seen, tokens) = (words(4), words(Sampling::WORDS), words(vocab), words(capacity));
+        write_words(&params, &Sampling::default().to_words(0));
+        let start = Instant::now();
+        let step = launch::record(&device, || {
+            let hidden = llama.forward(llama.embed_drawn(&state), &state);
+            kernels::sample(llama.logits(hidden), &params, &seen, &tokens, &state);
+        })
+        .await?;
+        emit(bench, name, "record the step", since(start), "ms");
+        emit(bench, name, "dispatches per token", step.launches as f64, "");
+        Ok(Self {
+            name: name.into(),
+            vocab,
+            contexts: contexts(bench),
+            device,
+            llama,
+            state,
+            params,
+            seen,
+            tokens,
+            step,
+        })
+    }
+
+    /// Milliseconds from token ids to the first drawn token, `positions` at once.
+    async fn prefill(&self, positions: usize) -> Result<f64> {
+        let ids: Vec<i32> = (0..positions).map(|i| (i * 37 % self.vocab) as i32).collect();
+        let start = Instant::now();
+        write_words(&self.state, &[0; 4]);
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [positions]), &self.device);
+        let hidden = self.llama.forward(self.llama.embed(ids), &self.state);
+        let [rows, width] = hidden.dims();
+        let logits = self.llama.logits(hidden.slice([rows - 1..rows, 0..width]));
+        kernels::advance(&self.state, positions - 1);
+        kernels::sample(logits, &self.params, &self.seen, &self.tokens, &self.state);
+        read_words(&self.tokens).await?;
+        Ok(since(start))
+    }
+
+    async fn measure_prefill(&self, bench: &mut Bench<'_>, positions: usize) -> Result<()> {
+        let first = self.prefill(positions).await?;
+        emit(bench, &self.name, &format!("prefill {positions}, first"), first, "ms");
+        let mut samples = Vec::new();
+        while samples.len() < wanted_rounds(&samples) {
+            samples.push(self.prefill(positions).await?);
+        }
+        emit(bench, &self.name, &format!("prefill {positions}"), median(&samples), "ms");
+        Ok(())
+    }
+
+    /// Milliseconds a step for `steps` of them from position `context` on, with one read-back at the end.
+    async fn decode(&self, context: usize, steps: usize) -> Result<f64> {
+        write_words(&self.state, &[context as u32, 0, 1, 0]);
+        launch::sync(&self.device).await?;
+        let start = Instant::now();
+        for _ in 0..steps {
+            self.step.replay()?;
+        }
+        read_words(&self.tokens).await?;
+        Ok(since(start) / steps as f64)
+    }
+
+    /// Host time of a replayed step: enqueuing alone, nothing waited for. Few steps at a time, as between two read-backs:
+    /// a queue that is full makes the host wait.
+    async fn measure_host(&self, bench: &mut Bench<'_>) -> Result<()> {
+        let mut samples = Vec::new();
+        for _ in 0..15 {
+            write_words(&self.state, &[self.contexts[0] as u32, 0, 1, 0]);
+            launch::sync(&self.device).await?;
+            let start = Instant::now();
+            for _ in 0..HOST_STEPS {
+                self.step.replay()?;
+            }
+            samples.push(since(start) * 1e3 / HOST_STEPS as f64);
+            launch::sync(&self.device).await?;
+        }
+        emit(bench, &self.name, "host per token", median(&samples), "us");
+        Ok(())
+    }
+}
+
+fn contexts(bench: &Bench<'_>) -> [usize; 3] {
+    if bench.options.tiny { TINY_CONTEXTS } else { CONTEXTS }
+}
+
+/// Milliseconds a token of each decoder at each of [`contexts`]. Rounds go through all of them in turn, so that a slow
+/// spell of the machine does not hit one alone.
+async fn measure_decode(bench: &mut Bench<'_>, decoders: &[&Decoder]) -> Result<Vec<Vec<f64>>> {
+    let contexts = contexts(bench);
+    let mut steps = Vec::new();
+    for decoder in decoders {
+        for context in contexts {
+            let once = decoder.decode(context, 1).await?;
+            steps.push((bench.round_ms() / once).ceil().clamp(1.0, MOST_STEPS as f64) as usize);
+        }
+    }
+    let mut samples = vec![Vec::new(); steps.len()];
+    while samples[0].len() < wanted_rounds(&samples[0]) {
+        for (index, (samples, steps)) in samples.iter_mut().zip(&steps).enumerate() {
+            let decoder = decoders[index / contexts.len()];
+            samples.push(decoder.decode(contexts[index % contexts.len()], *steps).await?);
+        }
+    }
+    let medians: Vec<Vec<f64>> =
+        samples.chunks(contexts.len()).map(|samples| samples.iter().map(|samples| median(samples)).collect()).collect();
+    for (decoder, medians) in decoders.iter().zip(&medians) {
+        for (context, ms) in contexts.iter().zip(medians) {
+            emit(bench, &decoder.name, &format!("decode@{context}"), *ms, "ms");
+        }
+    }
+    Ok(medians)
+}
+
+/// A vision tower by itself, from patches on the host to hidden states on the GPU.
+async fn vision(bench: &mut Bench<'_>, name: &str, config: &LlavaConfig, format: Format) -> Result<()> {
+    let device = bench.gpu.device.clone();
+    let source = RandomSource::new(config, "vision_tower", format);
+    let start = Instant::now();
+    let tower = VisionTower::load(&mut Loader::new(&source, &device), config).await?;
+    launch::sync(&device).await?;
+    emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
+    emit(bench, name, "load", since(start) - source.made_in_ms.get(), "ms");
+    encode(bench, name, config, |patches| tower.forward(patches)).await
+}
+
+async fn encode(
+    bench: &mut Bench<'_>,
+    name: &str,
+    config: &LlavaConfig,
+    forward: impl Fn(Tensor<2>) -> Tensor<2>,
+) -> Result<()> {
+    let device = bench.gpu.device.clone();
+    let shape = [config.vision.patches(), config.vision.patch_values()];
+    let values = Random::new(5).floats(shape[0] * shape[1]);
+    let mut first = None;
+    let mut samples = Vec::new();
+    while samples.len() < wanted_rounds(&samples) {
+        let start = Instant::now();
+        drop(forward(Tensor::from_data(TensorData::new(values.clone(), shape), &device)));
+        launch::sync(&device).await?;
+        match first {
+            None => first = Some(since(start)),
+            Some(_) => samples.push(since(start)),
+        }
+    }
+    emit(bench, name, "image, first", first.unwrap_or_default(), "ms");
+    emit(bench, name, "image", median(&samples), "ms");
+    Ok(())
+}
+
+/// The model in the package, with other weights, through the engine: what a page sees.
+async fn default_model(bench: &mut Bench<'_>) -> Result<()> {
+    let name = "default model";
+    let source = RandomSource::of(Manifest::from_json(DEFAULT_MANIFEST)?);
+    let start = Instant::now();
+    let mut engine = Engine::load(bench.gpu.clone(), &source, DEFAULT_TOKENIZER, LoadOptions::default()).await?;
+    emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
+    emit(bench, name, "load and record", since(start) - source.made_in_ms.get(), "ms");
+    let picture = |shade: u8| Picture { width: 96, height: 96, rgb: vec![shade; 96 * 96 * 3] };
+    let questions = ["What is in this picture?", "Which colour is it?", "How many shapes are there?"];
+    let mut firsts = Vec::new();
+    // The first answer compiles the shaders; then a new picture, and a second question about it, three times over.
+    let asked = [(10, 0), (20, 1), (20, 2), (30, 0), (30, 1), (40, 2), (40, 0)];
+    let mut rates = Vec::new();
+    for (shade, question) in asked {
+        let input =
+            Input { prompt: Some(questions[question].into()), max_tokens: Some(bench.size(32, 3)), ..Input::default() };
+        let start = Instant::now();
+        let mut first = None;
+        let output = engine
+            .generate(Some(&picture(shade)), &input, &mut |_, tokens| {
+                if tokens > 0 {
+                    first.get_or_insert_with(|| since(start));
+                }
+                true
+            })
+            .await?;
+        firsts.push(first.unwrap_or_default());
+        if firsts.len() == 2 {
+            emit(bench, name, "image", output.timings.image, "ms");
+            emit(bench, name, "prefill", output.timings.prefill, "ms");
+        }
+        if output.completion_tokens > 1 {
+            rates.push(output.timings.decode / (output.completion_tokens - 1) as f64);
+        }
+    }
+    let every_other = |from: usize| median(&firsts[from..].iter().step_by(2).copied().collect::<Vec<_>>());
+    let (fresh, again) = (every_other(1), every_other(2));
+    emit(bench, name, "first token, cold", firsts[0], "ms");
+    emit(bench, name, "first token, new picture", fresh, "ms");
+    emit(bench, name, "first token, same picture", again, "ms");
+    emit(bench, name, "sooner on the same picture", fresh / again, "x");
+    if !rates.is_empty() {
+        emit(bench, name, "decode", median(&rates), "ms");
+    }
+    Ok(())
+}
+
+/// LLaVA-1.5-7B whole: the vision side at q8, the decoder at q4, as the converter stores it.
+async fn whole_7b(bench: &mut Bench<'_>) -> Result<()> {
+    let name = "LLaVA-1.5-7B";
+    let config = config_7b();
+    let device = bench.gpu.device.clone();
+    let tower = RandomSource::new(&config, "vision_tower", Format::Q8);
+    let projector = RandomSource::new(&config, "multi_modal_projector", Format::Q8);
+    let decoder = RandomSource::new(&config, "language_model", Format::Q4);
+    let sources = [&tower, &projector, &decoder];
+    let capacity = contexts(bench)[2] + MOST_STEPS;
+    let start = Instant::now();
+    let model = Llava {
+        vision_tower: VisionTower::load(&mut Loader::new(&tower, &device), &config).await?,
+        multi_modal_projector: MultiModalProjector::load(&mut Loader::new(&projector, &device), &config).await?,
+        language_model: Llama::load(&mut Loader::new(&decoder, &device), &config, capacity).await?,
+    };
+    launch::sync(&device).await?;
+    let load = since(start) - sources.iter().map(|source| source.made_in_ms.get()).sum::<f64>();
+    emit(bench, name, "weights", sources.iter().map(|source| source.bytes()).sum::<usize>() as f64 / 1e6, "MB");
+    emit(bench, name, "load", load, "ms");
+    encode(bench, name, &config, |patches| model.image_features(patches)).await?;
+    let decoder = Decoder::record(bench, name, config.text.vocab_size, model.language_model, capacity).await?;
+    for positions in [PROMPT, config.image_tokens() + PROMPT] {
+        decoder.measure_prefill(bench, positions).await?;
+    }
+    measure_decode(bench, &[&decoder]).await?;
+    decoder.measure_host(bench).await
+}
