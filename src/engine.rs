@@ -1,5 +1,7 @@
 //! A loaded model and one request at a time: picture and prompt in, text out, piece by piece.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -7,9 +9,11 @@ use web_time::Instant;
 
 use crate::config::LlavaConfig;
 use crate::error::{Error, Result};
-use crate::image::{self, AspectRatio, Picture, PreprocessorConfig};
+use crate::image::{self, AspectRatio, Patches, Picture, PreprocessorConfig};
 use crate::kernels::{self, launch};
 use crate::model::Llava;
+use crate::pace::Pace;
+use crate::prefix::{self, ImageHash, Prefix, Slot};
 use crate::prompt::{Message, Prompt};
 use crate::sampler::Sampling;
 use crate::tokenizer::{TextStream, Tokenizer};
@@ -17,10 +21,11 @@ use crate::weights::WeightSource;
 
 /// Positions kept when the caller does not say: the checkpoint's own limit, but no more than this.
 const DEFAULT_CONTEXT: usize = 2048;
-/// Tokens are read back in groups sized to take about this long, so that streaming looks smooth.
-const READ_BACK_MS: f64 = 60.0;
-/// Most decode steps queued before a read-back.
-const MAX_STEPS_PER_READ: usize = 16;
+/// Most positions that run through the decoder at once: it bounds the activations (90 MB of gate and up for a 7B model)
+/// and the time of a single launch.
+const MAX_PREFILL: usize = 1024;
+/// Positions of the warm-up's prompt, half of them the picture's: enough for the kernels for many rows.
+const WARM_UP: usize = 64;
 
 /// Options of [`Engine::load`].
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -76,6 +81,8 @@ pub struct Output {
     /// Every generated token, the end-of-sequence token included.
     pub token_ids: Vec<u32>,
     pub prompt_tokens: usize,
+    /// Of those, positions whose keys and values were still there from the requests before.
+    pub cached_tokens: usize,
     pub completion_tokens: usize,
     pub finish_reason: FinishReason,
     pub timings: Timings,
@@ -93,8 +100,55 @@ pub struct Engine {
     gpu: launch::Gpu,
     buffers: DecodeBuffers,
     decode_step: launch::Recorded<()>,
-    /// Embeddings of the last picture, by the hash of its pixel values.
-    last_image: Option<([u8; 32], Tensor<2>)>,
+    /// Embeddings of the last picture.
+    last_image: Option<(ImageHash, Tensor<2>)>,
+    /// What the key-value caches hold.
+    cached: Prefix,
+}
+
+/// A tokenized prompt, ready to run.
+struct Request {
+    ids: Vec<u32>,
+    /// Positions of the picture in `ids`.
+    image: Option<Range<usize>>,
+    slots: Vec<Slot>,
+}
+
+/// Why a run of layers ended before its last.
+enum Halt {
+    Aborted,
+    Failed(Error),
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Halt::Failed(error)
+    }
+}
+
+/// Between layers: waits for the GPU every few of them, so that what is queued stays short, and then asks whether to go
+/// on.
+struct Layers<'a> {
+    device: &'a Device,
+    pace: Pace,
+    go_on: &'a mut dyn FnMut() -> bool,
+}
+
+impl<'a> Layers<'a> {
+    fn new(device: &'a Device, go_on: &'a mut dyn FnMut() -> bool) -> Self {
+        Self { device, pace: Pace::new(), go_on }
+    }
+
+    async fn after_layer(&mut self) -> std::result::Result<(), Halt> {
+        if self.pace.queue(1) {
+            launch::sync(self.device).await?;
+            self.pace.waited();
+            if !(self.go_on)() {
+                return Err(Halt::Aborted);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the decode step reads and writes on the GPU. The recorded step refers to these very buffers, so they are
@@ -122,7 +176,9 @@ impl DecodeBuffers {
 }
 
 impl Engine {
-    /// Loads the bundle behind `source` with its `tokenizer_json` onto `gpu` and records the decode step.
+    /// Loads the bundle behind `source` with its `tokenizer_json` onto `gpu`, tells `source` when it has read all of it,
+    /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
+    /// is compiled.
     pub async fn load<S: WeightSource>(
         gpu: launch::Gpu,
         source: &S,
@@ -148,6 +204,7 @@ impl Engine {
         }
         let device = &gpu.device;
         let model = Llava::load(source, &config, context_length, device).await?;
+        source.all_read();
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         // Greedy while recording: which shaders run does not depend on the values in the buffers.
         launch::write_words(&buffers.params, &Sampling::default().to_words(0));
@@ -157,7 +214,7 @@ impl Engine {
             buffers.sample(llama.logits(hidden));
         })
         .await?;
-        Ok(Self {
+        let engine = Self {
             name: manifest.model.name.clone(),
             quantization: manifest.quantization.clone(),
             model,
@@ -169,11 +226,15 @@ impl Engine {
             buffers,
             decode_step,
             last_image: None,
-        })
+            cached: Prefix::default(),
+        };
+        engine.warm_up().await?;
+        Ok(engine)
     }
 
     /// Answers `input` about `picture`. After every read-back `on_piece(text, tokens so far)` is called with the new
-    /// text, which may be empty; when it returns `false` generation stops.
+    /// text, which may be empty, and before the first token every few layers with no text; when it returns `false`
+    /// generation stops.
     pub async fn generate(
         &mut self,
         picture: Option<&Picture>,
@@ -186,8 +247,8 @@ impl Engine {
             return Err(Error::input("max_tokens", "must be at least 1"));
         }
         let prompt = Prompt::new(input.prompt.as_deref(), input.messages.as_deref(), input.raw, picture.is_some())?;
-        let ids = self.tokenizer.encode(&prompt, self.config.image_token_id, self.config.image_tokens())?;
-        let prompt_tokens = ids.ids.len();
+        let prompt = self.tokenizer.encode(&prompt, self.config.image_token_id, self.config.image_tokens())?;
+        let prompt_tokens = prompt.ids.len();
         if prompt_tokens >= self.context_length {
             return Err(Error::input(
                 "prompt",
@@ -200,34 +261,80 @@ impl Engine {
         }
         let max_tokens = max_tokens.min(self.context_length - prompt_tokens);
 
-        let mut timings = Timings::default();
-        let started = Instant::now();
-        let features = match picture {
-            Some(picture) => Some(self.image_features(picture, input.image_aspect_ratio).await?),
+        let image_started = Instant::now();
+        let patches = match picture {
+            Some(picture) => Some(self.patches(picture, input.image_aspect_ratio)?),
             None => None,
         };
-        timings.image = since(started);
+        let hash = patches.as_ref().map(|(_, hash)| *hash);
+        let slots = prefix::slots(&prompt.ids, prompt.image.clone().zip(hash));
+        let request = Request { ids: prompt.ids, image: prompt.image, slots };
+        // The last position always runs: its logits give the first token. What comes after the prefix is about to be
+        // overwritten.
+        let cached_tokens = self.cached.keep_common(&request.slots[..prompt_tokens - 1]);
+        let mut output = Output {
+            description: String::new(),
+            token_ids: Vec::new(),
+            prompt_tokens,
+            cached_tokens,
+            completion_tokens: 0,
+            finish_reason: FinishReason::Aborted,
+            timings: Timings::default(),
+        };
 
+        let mut go_on = || on_piece("", 0);
+        let features = match (patches, &request.image) {
+            (Some((patches, hash)), Some(span)) if span.end > cached_tokens => {
+                self.image_features(patches, hash, &mut go_on).await.map(Some)
+            }
+            _ => Ok(None),
+        };
+        output.timings.image = since(image_started);
         let prefill_started = Instant::now();
-        self.prefill(&ids.ids, ids.image.clone(), features, &input.sampling);
+        let prefilled = match features {
+            Ok(features) => self.prefill(&request, cached_tokens, features, &input.sampling, &mut go_on).await,
+            Err(halt) => Err(halt),
+        };
+        match prefilled {
+            Ok(()) => {}
+            Err(Halt::Aborted) => return Ok(output),
+            Err(Halt::Failed(error)) => return Err(error),
+        }
+        let steps = self.decode(input, max_tokens, prefill_started, &mut output, on_piece).await?;
+        self.cached.extend(request.slots[cached_tokens..].iter().copied());
+        // A token's keys and values are written by the step after the one that drew it.
+        self.cached.extend(output.token_ids.iter().take(steps).copied().map(Slot::Token));
+        Ok(output)
+    }
+
+    /// Reads the drawn tokens back and queues further steps until there is a reason to end; fills in `output`. Returns
+    /// the number of steps queued: some may lie beyond the end.
+    async fn decode(
+        &self,
+        input: &Input,
+        max_tokens: usize,
+        prefill_started: Instant,
+        output: &mut Output,
+        on_piece: &mut dyn FnMut(&str, usize) -> bool,
+    ) -> Result<usize> {
         let mut text = TextStream::new(&self.tokenizer, &input.stop);
-        let mut tokens: Vec<u32> = Vec::new();
-        let mut queued = 1;
-        let mut steps = 1;
+        let tokens = &mut output.token_ids;
+        let mut queued = 0;
+        let mut pace = Pace::new();
         let mut decode_started = Instant::now();
-        let finish_reason = loop {
-            let read_started = Instant::now();
+        output.finish_reason = loop {
             let drawn = launch::read_words(&self.buffers.tokens).await?;
             if tokens.is_empty() {
-                timings.prefill = since(prefill_started);
+                output.timings.prefill = since(prefill_started);
                 decode_started = Instant::now();
+                pace = Pace::new();
             } else {
-                let per_step = since(read_started) / steps as f64;
-                steps = ((READ_BACK_MS / per_step.max(0.1)) as usize).clamp(1, MAX_STEPS_PER_READ);
+                pace.waited();
             }
             let mut piece = String::new();
             let mut reason = None;
-            for &token in &drawn[tokens.len()..queued] {
+            // The prefill drew one more than the steps.
+            for &token in &drawn[tokens.len()..=queued] {
                 tokens.push(token);
                 if self.config.eos_token_ids.contains(&token) {
                     piece.push_str(&text.finish()?);
@@ -251,24 +358,20 @@ impl Engine {
             if let Some(reason) = reason {
                 break reason;
             }
-            steps = steps.min(max_tokens - tokens.len());
+            let steps = pace.batch().min(max_tokens - tokens.len());
             for _ in 0..steps {
                 self.decode_step.replay()?;
             }
+            pace.queue(steps);
             queued += steps;
         };
-        timings.decode = since(decode_started);
+        output.timings.decode = since(decode_started);
         if tokens.len() > 1 {
-            timings.tokens_per_second = (tokens.len() - 1) as f64 * 1e3 / timings.decode.max(0.001);
+            output.timings.tokens_per_second = (tokens.len() - 1) as f64 * 1e3 / output.timings.decode.max(0.001);
         }
-        Ok(Output {
-            description: text.into_text().trim().to_string(),
-            completion_tokens: tokens.len(),
-            token_ids: tokens,
-            prompt_tokens,
-            finish_reason,
-            timings,
-        })
+        output.completion_tokens = tokens.len();
+        output.description = text.into_text().trim().to_string();
+        Ok(queued)
     }
 
     /// What runs where: adapter, context length, model and quantization, as a JSON object.
@@ -283,65 +386,112 @@ impl Engine {
         })
     }
 
-    /// Embeddings of `picture`, `[image tokens, hidden]`; the last picture's are kept.
-    async fn image_features(&mut self, picture: &Picture, aspect_ratio: Option<AspectRatio>) -> Result<Tensor<2>> {
+    /// The patches of `picture`, and the hash of their values.
+    fn patches(&self, picture: &Picture, aspect_ratio: Option<AspectRatio>) -> Result<(Patches, ImageHash)> {
         let patches = image::patches(picture, &self.preprocessor, aspect_ratio, self.config.vision.patch_size)?;
-        let hash: [u8; 32] = Sha256::digest(bytemuck::cast_slice(&patches.values)).into();
+        let hash = Sha256::digest(bytemuck::cast_slice(&patches.values)).into();
+        Ok((patches, hash))
+    }
+
+    /// Embeddings of a picture, `[image tokens, hidden]`; the last picture's are kept.
+    async fn image_features(
+        &mut self,
+        patches: Patches,
+        hash: ImageHash,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> std::result::Result<Tensor<2>, Halt> {
         if let Some((last, features)) = &self.last_image
             && *last == hash
         {
             return Ok(features.clone());
         }
-        let data = TensorData::new(patches.values, [patches.rows, patches.cols]);
-        let features = self.model.image_features(Tensor::from_data(data, &self.gpu.device));
-        launch::sync(&self.gpu.device).await?;
+        let features = self.encode(patches, go_on).await?;
         self.last_image = Some((hash, features.clone()));
         Ok(features)
     }
 
-    /// Runs all prompt positions at once and draws the first token.
-    fn prefill(
+    /// Runs the vision tower and the projector.
+    async fn encode(&self, patches: Patches, go_on: &mut dyn FnMut() -> bool) -> std::result::Result<Tensor<2>, Halt> {
+        let patches = TensorData::new(patches.values, [patches.rows, patches.cols]);
+        let patches = Tensor::from_data(patches, &self.gpu.device);
+        let mut layers = Layers::new(&self.gpu.device, go_on);
+        let features = self.model.image_features(patches, &mut async || layers.after_layer().await).await?;
+        launch::sync(&self.gpu.device).await?;
+        Ok(features)
+    }
+
+    /// Runs the prompt's positions from `start` on and draws the first token. `features` are the picture's, which may be
+    /// absent if it lies before `start`.
+    async fn prefill(
         &self,
-        ids: &[u32],
-        image: Option<std::ops::Range<usize>>,
+        request: &Request,
+        mut start: usize,
         features: Option<Tensor<2>>,
         sampling: &Sampling,
-    ) {
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> std::result::Result<(), Halt> {
         let llama = &self.model.language_model;
-        let embed = |ids: &[u32]| {
-            let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
-            let len = ids.len();
-            llama.embed(Tensor::from_data(TensorData::new(ids, [len]), &self.gpu.device))
-        };
-        let x = match (image, features) {
-            (Some(span), Some(features)) => {
-                let mut parts = Vec::with_capacity(3);
-                if span.start > 0 {
-                    parts.push(embed(&ids[..span.start]));
-                }
-                parts.push(features);
-                if span.end < ids.len() {
-                    parts.push(embed(&ids[span.end..]));
-                }
-                Tensor::cat(parts, 0)
-            }
-            _ => embed(ids),
-        };
         let mut seen = vec![0; self.config.text.vocab_size];
-        for id in ids {
+        for id in &request.ids {
             if let Some(flag) = seen.get_mut(*id as usize) {
                 *flag = 1;
             }
         }
         launch::write_words(&self.buffers.seen, &seen);
         launch::write_words(&self.buffers.params, &sampling.to_words(entropy()));
-        launch::write_words(&self.buffers.state, &[0, 0, 0, 0]);
-        let hidden = llama.forward(x, &self.buffers.state);
-        let [positions, width] = hidden.dims();
-        let logits = llama.logits(hidden.slice([positions - 1..positions, 0..width]));
-        // `sample` moves the position on by one more, to the first free row of the caches.
-        kernels::advance(&self.buffers.state, positions - 1);
-        self.buffers.sample(logits);
+        launch::write_words(&self.buffers.state, &[start as u32, 0, 0, 0]);
+        let mut layers = Layers::new(&self.gpu.device, go_on);
+        loop {
+            let end = request.ids.len().min(start + MAX_PREFILL);
+            let x = self.embed(request, start..end, features.as_ref());
+            let hidden = llama.prefill(x, &self.buffers.state, &mut async || layers.after_layer().await).await?;
+            let [positions, width] = hidden.dims();
+            if end == request.ids.len() {
+                // `sample` moves the position on by one more, to the first free row of the caches.
+                kernels::advance(&self.buffers.state, positions - 1);
+                self.buffers.sample(llama.logits(hidden.slice([positions - 1..positions, 0..width])));
+                return Ok(());
+            }
+            kernels::advance(&self.buffers.state, positions);
+            start = end;
+        }
+    }
+
+    /// Embeddings of the prompt's positions `range`, `[range, hidden]`.
+    fn embed(&self, request: &Request, range: Range<usize>, features: Option<&Tensor<2>>) -> Tensor<2> {
+        let within = |part: Range<usize>| part.start.max(range.start)..part.end.min(range.end);
+        let span = request.image.clone().unwrap_or(0..0);
+        let text = |part: Range<usize>| {
+            let ids: Vec<i32> = request.ids.get(part)?.iter().map(|id| *id as i32).collect();
+            let data = TensorData::new(ids.clone(), [ids.len()]);
+            (!ids.is_empty()).then(|| self.model.language_model.embed(Tensor::from_data(data, &self.gpu.device)))
+        };
+        let picture = |part: Range<usize>| {
+            let features = features.filter(|_| !part.is_empty())?.clone();
+            let width = features.dims()[1];
+            Some(features.slice([part.start - span.start..part.end - span.start, 0..width]))
+        };
+        let parts =
+            [text(within(0..span.start)), picture(within(span.clone())), text(within(span.end..request.ids.len()))];
+        Tensor::cat(parts.into_iter().flatten().collect(), 0)
+    }
+
+    /// Runs a dummy picture and a dummy prompt through the same code as a request.
+    async fn warm_up(&self) -> Result<()> {
+        let vision = &self.config.vision;
+        let (rows, cols) = (vision.positions() - 1, vision.patch_values());
+        let patches = Patches { rows, cols, values: vec![0.0; rows * cols] };
+        let span = 1..self.config.image_tokens().min(WARM_UP / 2);
+        let ids = vec![0; WARM_UP.min(self.context_length - 1)];
+        let request = Request { ids, image: Some(span), slots: Vec::new() };
+        let run = async {
+            let features = self.encode(patches, &mut || true).await?;
+            self.prefill(&request, 0, Some(features), &Sampling::default(), &mut || true).await
+        };
+        match run.await {
+            Err(Halt::Failed(error)) => Err(error),
+            Err(Halt::Aborted) | Ok(()) => launch::read_words(&self.buffers.tokens).await.map(drop),
+        }
     }
 }
 

@@ -33,18 +33,19 @@ pub struct Engine {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Loads a bundle. `read_chunk(index)` returns a promise of the chunk's bytes (`Uint8Array`), already verified.
+    /// Loads a bundle. `read_chunk(index)` returns a promise of the chunk's bytes (`Uint8Array`), already verified;
+    /// `on_all_read()` is called when there is no further chunk to read.
     pub async fn load(
         manifest: String,
         tokenizer: String,
         read_chunk: Function,
+        on_all_read: Function,
         options: String,
     ) -> std::result::Result<Engine, JsValue> {
         let load = async {
-            let options = serde_json::from_str(&options)
-                .map_err(|error| Error::input("options", format!("{error}; known: context_length")))?;
+            let options = serde_json::from_str(&options).map_err(|error| Error::input("options", error.to_string()))?;
             let manifest = Manifest::from_json(&manifest)?;
-            let source = JsSource { manifest, read_chunk };
+            let source = JsSource { manifest, read_chunk, on_all_read };
             let gpu = launch::init_device().await?;
             engine::Engine::load(gpu, &source, tokenizer.as_bytes(), options).await
         };
@@ -53,7 +54,8 @@ impl Engine {
     }
 
     /// Answers `input` (JSON) about `image`: encoded bytes, `{ width, height, data }` in RGBA, or `undefined`.
-    /// `on_piece(text, tokens)` is called after every read-back; returning `false` stops. Resolves to JSON.
+    /// `on_piece(text, tokens)` is called after every read-back, and every few layers before the first; returning
+    /// `false` stops. Resolves to JSON.
     // One request at a time is the contract of this class, enforced by `try_borrow_mut`.
     #[allow(clippy::await_holding_refcell_ref)]
     pub async fn generate(
@@ -93,6 +95,7 @@ impl Engine {
 struct JsSource {
     manifest: Manifest,
     read_chunk: Function,
+    on_all_read: Function,
 }
 
 impl WeightSource for JsSource {
@@ -106,6 +109,11 @@ impl WeightSource for JsSource {
             self.read_chunk.call1(&JsValue::NULL, &(index as u32).into()).map_err(failed)?.unchecked_into();
         let bytes: Uint8Array = JsFuture::from(promise).await.map_err(failed)?.unchecked_into();
         Ok(bytes.to_vec())
+    }
+
+    fn all_read(&self) {
+        // Only a report; what it throws is the page's own affair.
+        let _ = self.on_all_read.call0(&JsValue::NULL);
     }
 }
 

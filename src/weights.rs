@@ -19,6 +19,9 @@ pub trait WeightSource {
     /// # Errors
     /// The chunk cannot be read or is damaged.
     async fn read_chunk(&self, index: usize) -> Result<Vec<u8>>;
+
+    /// All weights are loaded: no further chunk will be asked for.
+    fn all_read(&self) {}
 }
 
 /// A tensor as it is stored.

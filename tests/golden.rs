@@ -1,7 +1,7 @@
 //! Tiny checkpoints from the Hugging Face folder to the last token, stage by stage, against transformers
 //! (tests/golden/checkpoints.py). Every quantization is compared with transformers on the same dequantized weights.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, convert::Infallible, fs, path::PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
 use futures_lite::future::block_on;
@@ -80,7 +80,7 @@ async fn compare(name: &str, format: Format, expected: &Expected, golden: &Golde
     let model = Llava::load(&source, &config, expected.prompt_ids.len(), device).await.unwrap();
     let cut = patches(&picture, &preprocessor, None, config.vision.patch_size).unwrap();
     let cut = Tensor::from_data(TensorData::new(cut.values, [cut.rows, cut.cols]), device);
-    let hidden = model.vision_tower.forward(cut);
+    let hidden = model.vision_tower.forward(cut, &mut async || Ok::<_, Infallible>(())).await.unwrap();
     let features = model.multi_modal_projector.forward(hidden.clone());
     let span = prompt.image.unwrap();
     let embed = |ids: &[u32]| {

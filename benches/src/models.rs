@@ -287,14 +287,14 @@ async fn vision(bench: &mut Bench<'_>, name: &str, config: &LlavaConfig, format:
     launch::sync(&device).await?;
     emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
     emit(bench, name, "load", since(start) - source.made_in_ms.get(), "ms");
-    encode(bench, name, config, |patches| tower.forward(patches)).await
+    encode(bench, name, config, async |patches| tower.forward(patches, &mut async || Ok(())).await).await
 }
 
 async fn encode(
     bench: &mut Bench<'_>,
     name: &str,
     config: &LlavaConfig,
-    forward: impl Fn(Tensor<2>) -> Tensor<2>,
+    forward: impl AsyncFn(Tensor<2>) -> Result<Tensor<2>>,
 ) -> Result<()> {
     let device = bench.gpu.device.clone();
     let shape = [config.vision.patches(), config.vision.patch_values()];
@@ -303,7 +303,7 @@ async fn encode(
     let mut samples = Vec::new();
     while samples.len() < wanted_rounds(&samples) {
         let start = Instant::now();
-        drop(forward(Tensor::from_data(TensorData::new(values.clone(), shape), &device)));
+        drop(forward(Tensor::from_data(TensorData::new(values.clone(), shape), &device)).await?);
         launch::sync(&device).await?;
         match first {
             None => first = Some(since(start)),
@@ -326,7 +326,7 @@ async fn default_model(bench: &mut Bench<'_>) -> Result<()> {
     let picture = |shade: u8| Picture { width: 96, height: 96, rgb: vec![shade; 96 * 96 * 3] };
     let questions = ["What is in this picture?", "Which colour is it?", "How many shapes are there?"];
     let mut firsts = Vec::new();
-    // The first answer compiles the shaders; then a new picture, and a second question about it, three times over.
+    // After a first answer a new picture, and a second question about it, three times over.
     let asked = [(10, 0), (20, 1), (20, 2), (30, 0), (30, 1), (40, 2), (40, 0)];
     let mut rates = Vec::new();
     for (shade, question) in asked {
@@ -383,7 +383,7 @@ async fn whole_7b(bench: &mut Bench<'_>) -> Result<()> {
     let load = since(start) - sources.iter().map(|source| source.made_in_ms.get()).sum::<f64>();
     emit(bench, name, "weights", sources.iter().map(|source| source.bytes()).sum::<usize>() as f64 / 1e6, "MB");
     emit(bench, name, "load", load, "ms");
-    encode(bench, name, &config, |patches| model.image_features(patches)).await?;
+    encode(bench, name, &config, async |patches| model.image_features(patches, &mut async || Ok(())).await).await?;
     let decoder = Decoder::record(bench, name, config.text.vocab_size, model.language_model, capacity).await?;
     for positions in [PROMPT, config.image_tokens() + PROMPT] {
         decoder.measure_prefill(bench, positions).await?;

@@ -57,14 +57,20 @@ impl VisionTower {
     }
 
     /// `patches` `[patches, channels*patch*patch]` -> selected hidden states `[tokens, hidden * feature layers]`,
-    /// where `tokens` is `patches` (`default`) or `patches + 1` (`full`, class token first).
-    pub fn forward(&self, patches: Tensor<2>) -> Tensor<2> {
+    /// where `tokens` is `patches` (`default`) or `patches + 1` (`full`, class token first). Awaits `after_layer` after
+    /// each layer, and ends with its error.
+    pub async fn forward<E>(
+        &self,
+        patches: Tensor<2>,
+        after_layer: &mut impl AsyncFnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Tensor<2>, E> {
         let embedded = self.patch_embedding.forward(patches, Activation::None, Some(self.patch_positions.clone()));
         let mut x = self.pre_layrnorm.forward(Tensor::cat(vec![self.class_row.clone(), embedded], 0));
         let mut features = vec![None; self.feature_layers.len()];
         for depth in 0..=self.layers.len() {
             if depth > 0 {
                 x = self.layers[depth - 1].forward(x);
+                after_layer().await?;
             }
             for (slot, _) in features.iter_mut().zip(&self.feature_layers).filter(|(_, layer)| **layer == depth) {
                 *slot = Some(x.clone());
@@ -75,13 +81,13 @@ impl VisionTower {
             1 => features.remove(0),
             _ => Tensor::cat(features, 1),
         };
-        match self.select {
+        Ok(match self.select {
             SelectStrategy::Full => joined,
             SelectStrategy::Default => {
                 let [tokens, width] = joined.dims();
                 joined.slice([1..tokens, 0..width])
             }
-        }
+        })
     }
 }
 

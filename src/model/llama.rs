@@ -60,6 +60,20 @@ impl Llama {
         self.layers.iter().fold(x, |x, layer| layer.forward(x, &self.rope, state))
     }
 
+    /// [`forward`](Self::forward) for many positions: awaits `after_layer` after each layer, and ends with its error.
+    pub async fn prefill<E>(
+        &self,
+        mut x: Tensor<2>,
+        state: &Tensor<1, Int>,
+        after_layer: &mut impl AsyncFnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Tensor<2>, E> {
+        for layer in &self.layers {
+            x = layer.forward(x, &self.rope, state);
+            after_layer().await?;
+        }
+        Ok(x)
+    }
+
     /// Last hidden state `[1, hidden]` -> logits `[1, vocab]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);

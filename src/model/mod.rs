@@ -41,7 +41,12 @@ impl Llava {
     }
 
     /// `patches` `[patches, channels*patch*patch]` of one picture -> its embeddings `[image tokens, text hidden]`.
-    pub fn image_features(&self, patches: Tensor<2>) -> Tensor<2> {
-        self.multi_modal_projector.forward(self.vision_tower.forward(patches))
+    /// Awaits `after_layer` after each layer of the vision tower, and ends with its error.
+    pub async fn image_features<E>(
+        &self,
+        patches: Tensor<2>,
+        after_layer: &mut impl AsyncFnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Tensor<2>, E> {
+        Ok(self.multi_modal_projector.forward(self.vision_tower.forward(patches, after_layer).await?))
     }
 }

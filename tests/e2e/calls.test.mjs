@@ -44,7 +44,7 @@ test("caption, stream, onToken and run give the same answer", async () => {
   const { timings, ...rest } = result;
   assert.deepEqual(rest, {
     description: text,
-    usage: { prompt_tokens: 7, completion_tokens: 3, total_tokens: 10 },
+    usage: { prompt_tokens: 7, cached_tokens: 5, completion_tokens: 3, total_tokens: 10 },
     finish_reason: "stop",
     token_ids: [0, 1, 2],
     model: "fake",

@@ -14,7 +14,10 @@ before(async () => {
   browser = await openBrowser();
   site = await servePackage();
   page = await browser.open(site);
-  assert.equal((await load(page)).error, undefined);
+  const { error, value, progress } = await load(page);
+  assert.equal(error, undefined);
+  assert.equal(progress.at(-1).phase, "compile");
+  page.imageTokens = value.image_tokens;
   folder = await mkdtemp(join(tmpdir(), "llava-web-test-"));
   picture = join(folder, "red circle.png");
   await writeFile(picture, Buffer.from(await page.evaluate(drawRedCircle)));
@@ -141,6 +144,30 @@ describe("in the page", () => {
   test("a text without a picture runs with raw", async () => {
     const { completion_tokens } = (await inPage(({ model }) => model.run({ raw: true, prompt: "USER: hello ASSISTANT:", max_tokens: 3 }))).usage;
     assert.ok(completion_tokens >= 1);
+  });
+
+  test("a second question on the same picture reuses it, and is answered as by a fresh model", async () => {
+    const { fresh, first, second, again } = await inPage(async ({ llava, model, bytes, question }) => {
+      const ask = (model, prompt) => model.run({ image: bytes, prompt });
+      const other = await llava.load(llava.DEFAULT_MODEL);
+      const fresh = await ask(other, "What colour is the circle?");
+      // Nothing but the first token is in common, so that the picture runs again.
+      await other.run({ raw: true, prompt: "hello", max_tokens: 1 });
+      await other.run({ image: new ImageData(8, 8), max_tokens: 1 });
+      const first = await ask(other, question);
+      const second = await ask(other, "What colour is the circle?");
+      other.dispose();
+      await ask(model, question);
+      return { fresh, first, second, again: await ask(model, "What colour is the circle?") };
+    });
+    assert.equal(fresh.usage.cached_tokens, 0, "the warm-up leaves nothing behind");
+    for (const answer of [second, again]) {
+      assert.deepEqual(answer.token_ids, fresh.token_ids);
+      assert.ok(answer.usage.cached_tokens > page.imageTokens, `${answer.usage.cached_tokens} of ${page.imageTokens}`);
+    }
+    const wait = ({ timings }) => timings.image + timings.prefill;
+    console.log(`first token after ${wait(first).toFixed(0)} ms, the second question's after ${wait(second).toFixed(0)} ms: ${(wait(first) / wait(second)).toFixed(1)} times sooner`);
+    assert.ok(wait(second) < wait(first));
   });
 
   test("a second load with the server stopped answers the same", async () => {

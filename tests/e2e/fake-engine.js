@@ -9,7 +9,7 @@ export default async function init() {}
 export class Engine {
   #name;
 
-  static async load(manifestText, tokenizer, readChunk, options) {
+  static async load(manifestText, tokenizer, readChunk, onAllRead, options) {
     const manifest = JSON.parse(manifestText);
     JSON.parse(tokenizer);
     const engine = new Engine();
@@ -23,6 +23,7 @@ export class Engine {
       const hash = hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
       if (hash !== manifest.chunks[index].sha256) throw new Error(`the loader handed over a damaged chunk ${index}`);
     }
+    onAllRead();
     return engine;
   }
 
@@ -49,6 +50,7 @@ export class Engine {
       description: prompt.includes("echo") ? JSON.stringify({ image: await describe(image), input }) : words.join(""),
       token_ids: words.map((_, index) => index),
       prompt_tokens: 7,
+      cached_tokens: 5,
       completion_tokens: words.length,
       finish_reason: goesOn ? "stop" : "aborted",
       timings: { image: 1, prefill: 2, decode: 3, tokens_per_second: 4 },

@@ -33,7 +33,7 @@ describe("load", () => {
     assert.deepEqual(server.takeChunks().sort(), bundle.chunkPaths.map((path) => `m/${path}`).sort());
     assert.deepEqual(warnings, []);
     assert.equal(progress[0].phase, "start");
-    assert.deepEqual(progress.at(-1), { phase: "load", loaded: bundle.total_bytes, total: bundle.total_bytes, from_cache: 0 });
+    assert.deepEqual(progress.at(-1), { phase: "compile", loaded: bundle.total_bytes, total: bundle.total_bytes, from_cache: 0 });
     for (const phase of ["download", "load"]) {
       const loaded = progress.filter((event) => event.phase === phase).map((event) => event.loaded);
       assert.deepEqual(loaded, loaded.toSorted((a, b) => a - b), phase);
@@ -45,7 +45,7 @@ describe("load", () => {
     await server.close();
     const { error, progress, warnings } = await load(page, url());
     assert.equal(error, undefined);
-    assert.deepEqual(progress.at(-1), { phase: "load", loaded: bundle.total_bytes, total: bundle.total_bytes, from_cache: bundle.total_bytes });
+    assert.deepEqual(progress.at(-1), { phase: "compile", loaded: bundle.total_bytes, total: bundle.total_bytes, from_cache: bundle.total_bytes });
     assert.ok(progress.every(({ phase }) => phase !== "download"));
     assert.deepEqual(warnings.map(({ code }) => code), ["network"]);
   });

@@ -24,8 +24,6 @@ const QUESTIONS = ["What is in this picture?", "How many shapes are there?", "Wh
 let picture;
 /** @type {{ url: string, model: import("../dist/index.js").Model } | undefined} */
 let loaded;
-/** The model that has answered before. @type {import("../dist/index.js").Model | undefined} */
-let warm;
 /** Stops what is under way. @type {AbortController | undefined} */
 let work;
 
@@ -131,8 +129,7 @@ async function ask() {
     const model = await currentModel(signal);
     signal.throwIfAborted();
     answer.classList.add("writing");
-    // The browser compiles the GPU's programs when they are first used.
-    status.textContent = model === warm ? "Looking at the picture…" : "Looking at the picture… (the first one takes longer)";
+    status.textContent = "Looking at the picture…";
     const asked = performance.now();
     let firstAt = 0;
     /** @param {string} _ @param {number} tokens */
@@ -144,7 +141,6 @@ async function ask() {
     const stream = model.stream(image, prompt.value.trim() || undefined, { signal, onToken });
     for await (const piece of stream) answer.textContent += piece;
     const { token_ids, timings, finish_reason } = await stream.result;
-    warm = model;
     status.textContent = [
       `${token_ids.length} tokens`,
       `${timings.tokens_per_second.toFixed(1)} tokens/s`,
@@ -214,8 +210,13 @@ async function currentModel(signal) {
 /** @param {import("../dist/index.js").LoadProgress} progress */
 function showProgress({ phase, loaded, total, from_cache }) {
   if (phase === "start") return;
+  if (phase === "compile") {
+    bar.removeAttribute("value"); // nobody knows how long it takes
+    part("bytes").textContent = "Compiling shaders…";
+    return;
+  }
   bar.value = loaded / total;
-  const doing = phase === "download" ? "Fetching the model" : loaded < total ? "Loading the model" : "Preparing the GPU";
+  const doing = phase === "download" ? "Fetching the model" : "Loading the model";
   const kept = from_cache > 0 && phase === "download" ? `, ${megabytes(from_cache)} were stored` : "";
   part("bytes").textContent = `${doing}: ${megabytes(loaded)} of ${megabytes(total)}${kept}`;
 }

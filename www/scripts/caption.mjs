@@ -112,7 +112,7 @@ async function loadModel(page, url) {
   await page.exposeFunction("tellProgress", ({ phase, loaded, total }) => {
     const tenth = total > 0 ? Math.floor((10 * loaded) / total) : 0;
     const step = `${phase}${tenth}`;
-    if (step !== shown) say(total > 0 ? `${phase}: ${megabytes(loaded)} of ${megabytes(total)} MB` : "loading the model");
+    if (step !== shown) say(describeProgress(phase, loaded, total));
     shown = step;
   });
   await settle(
@@ -130,6 +130,11 @@ async function loadModel(page, url) {
       url,
     ),
   );
+}
+
+function describeProgress(phase, loaded, total) {
+  if (phase === "compile") return "compiling shaders";
+  return total > 0 ? `${phase}: ${megabytes(loaded)} of ${megabytes(total)} MB` : "loading the model";
 }
 
 function megabytes(bytes) {

@@ -3,11 +3,20 @@ declare module "*/pkg/llava_web.js" {
   export default function init(): Promise<unknown>;
 
   export class Engine {
-    /** `readChunk` resolves to verified bytes; `options` is JSON: `{ context_length? }`. */
-    static load(manifest: string, tokenizer: string, readChunk: (index: number) => Promise<Uint8Array>, options: string): Promise<Engine>;
-    /** `input` is an EngineInput and the answer an EngineOutput, both as JSON. `onPiece` returns false to stop. */
+    /**
+     * `readChunk` resolves to verified bytes; `onAllRead` is called when no further chunk will be asked for and only the GPU's
+     * programs are left to compile; `options` is JSON: `{ context_length? }`.
+     */
+    static load(
+      manifest: string,
+      tokenizer: string,
+      readChunk: (index: number) => Promise<Uint8Array>,
+      onAllRead: () => void,
+      options: string,
+    ): Promise<Engine>;
+    /** `input` is an EngineInput and the answer an EngineOutput, both as JSON. `onPiece` returns false to stop, also before the first token. */
     generate(image: unknown, input: string, onPiece: (text: string, tokens: number) => boolean): Promise<string>;
-    /** JSON: model, quantization, context_length, adapter, backend. */
+    /** JSON: model, quantization, context_length, image_tokens, adapter, backend. */
     info(): string;
   }
 }

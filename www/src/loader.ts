@@ -86,8 +86,9 @@ export class Loader {
     return bytes;
   }
 
-  /** The engine has all it needs: writes the record that says so, after the data. */
+  /** The engine has all it needs: reports that, and writes the record that says so, after the data. Never rejects. */
   async finish(): Promise<void> {
+    this.#progress.compiling();
     const complete = this.#files.every(({ sha256 }) => this.#stored.has(sha256));
     await this.#record(complete ? "ready" : "partial");
     this.#store?.close();

@@ -29,10 +29,22 @@ export interface RunOptions {
 /** Input fields and call options together. */
 export type CaptionOptions = GenerateOptions & RunOptions;
 
+/** Tokens of one answer; a picture takes as many as `ModelInfo.image_tokens` says. */
+export interface Usage {
+  prompt_tokens: number;
+  /**
+   * Of the prompt's, those that did not have to run again: they began the request before too, picture, question and answer alike.
+   * OpenAI's `prompt_tokens_details.cached_tokens`.
+   */
+  cached_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+}
+
 /** An answer. The hosted model's is `{ description }`. */
 export interface Result {
   description: string;
-  usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number };
+  usage: Usage;
   /** `stop`: the model ended its answer or a stop text came; `length`: max_tokens or the context was reached. */
   finish_reason: "stop" | "length";
   /** Every generated token. */
@@ -114,10 +126,10 @@ export class Model implements AsyncDisposable {
       },
       signal,
     );
-    const { prompt_tokens, completion_tokens } = output;
+    const { prompt_tokens, cached_tokens, completion_tokens } = output;
     return {
       description: output.description,
-      usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
+      usage: { prompt_tokens, cached_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
       finish_reason: output.finish_reason as Result["finish_reason"],
       token_ids: output.token_ids,
       timings: { load: this.info.load_ms, ...output.timings },

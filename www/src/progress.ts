@@ -44,6 +44,11 @@ export class Progress {
     this.#update();
   }
 
+  /** The engine has everything; its programs are compiled now. */
+  compiling(): void {
+    this.#tell({ phase: "compile", loaded: this.#total, total: this.#total, from_cache: this.#stored });
+  }
+
   #update(): void {
     let here = this.#stored;
     for (const bytes of this.#received.values()) here += bytes;
@@ -54,8 +59,12 @@ export class Progress {
     const now = performance.now();
     const waits = phase === this.#last.phase && loaded < this.#total && now - this.#lastAt < INTERVAL;
     if (waits || JSON.stringify(next) === JSON.stringify(this.#last)) return;
-    this.#last = next;
     this.#lastAt = now;
-    this.#report(next);
+    this.#tell(next);
+  }
+
+  #tell(progress: LoadProgress): void {
+    this.#last = progress;
+    this.#report(progress);
   }
 }

@@ -4,9 +4,12 @@ import type { EngineInput } from "./input.js";
 
 /** What is told while a model loads. All sizes are in bytes. */
 export interface LoadProgress {
-  /** `start`: worker and manifest; `download`: something is still to be fetched; `load`: the rest goes to the GPU. */
-  phase: "start" | "download" | "load";
-  /** In `download`: bytes that are here, fetched or stored before. In `load`: bytes handed to the engine. */
+  /**
+   * `start`: worker and manifest; `download`: something is still to be fetched; `load`: the rest goes to the GPU; `compile`: all
+   * is there, and the GPU's programs (shaders) are compiled, so that the first answer need not wait for them.
+   */
+  phase: "start" | "download" | "load" | "compile";
+  /** In `download`: bytes that are here, fetched or stored before. In `load`: bytes handed to the engine. In `compile`: `total`. */
   loaded: number;
   /** Size of the whole model; 0 until the manifest is read. */
   total: number;
@@ -19,6 +22,8 @@ export interface ModelInfo {
   model: string;
   quantization: string;
   context_length: number;
+  /** Tokens that a picture takes in the context. */
+  image_tokens: number;
   /** The GPU, as WebGPU names it. */
   adapter: string;
   backend: string;
@@ -33,8 +38,9 @@ export interface ModelInfo {
 export interface Timings {
   /** Loading the model: spent once, before the first answer. */
   load: number;
-  /** Decoding and encoding the picture; about 0 for a picture that was just asked about. */
+  /** Decoding and encoding the picture; for a picture that was just asked about, decoding alone. */
   image: number;
+  /** From the picture to the first token: the positions of the prompt that were not reused. */
   prefill: number;
   decode: number;
   /** Generated tokens per second of `decode`. */
@@ -46,6 +52,7 @@ export interface EngineOutput {
   description: string;
   token_ids: number[];
   prompt_tokens: number;
+  cached_tokens: number;
   completion_tokens: number;
   finish_reason: "stop" | "length" | "aborted";
   timings: Omit<Timings, "load">;

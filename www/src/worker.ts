@@ -72,8 +72,10 @@ async function load({ url, context_length }: LoadRequest, signal: AbortSignal, t
         throw error;
       });
     const tokenizer = await loader.tokenizer();
-    engine = await Engine.load(loader.manifestText, tokenizer, readChunk, JSON.stringify({ context_length }));
-    await loader.finish();
+    let stored: Promise<void> | undefined;
+    const onAllRead = () => (stored = loader.finish());
+    engine = await Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ context_length }));
+    await stored;
     const info = JSON.parse(engine.info()) as ModelInfo;
     // In a browser the engine is not told the adapter's name.
     return { ...info, adapter: info.adapter || describeAdapter(adapter), url, load_ms: performance.now() - started };

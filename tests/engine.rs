@@ -1,0 +1,216 @@
+//! One engine over several requests: what it reuses of the ones before must not change any answer.
+
+use std::path::PathBuf;
+
+use futures_lite::future::block_on;
+use llava_web::{
+    bundle::FolderSource,
+    convert::{Options, hf},
+    engine::{Engine, FinishReason, Input, LoadOptions, Output},
+    image::Picture,
+    kernels::launch,
+    quant::Format,
+};
+
+/// Tiny random checkpoints: grouped-query attention; one with two feature layers, biases and the class token.
+const CHECKPOINTS: [&str; 2] = ["gqa", "biased"];
+
+fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+struct Bundle {
+    source: FolderSource,
+    tokenizer: Vec<u8>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bundle {
+    fn new(checkpoint: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("bundle");
+        hf::convert(&golden().join("checkpoints").join(checkpoint), &out, &Options::new(Format::F32)).unwrap();
+        let source = FolderSource::open(&out).unwrap();
+        Self { tokenizer: source.tokenizer().unwrap(), source, _folder: folder }
+    }
+
+    fn engine(&self, context_length: Option<usize>) -> Engine {
+        let options = LoadOptions { context_length };
+        block_on(async {
+            let gpu = launch::init_device().await.unwrap();
+            Engine::load(gpu, &self.source, &self.tokenizer, options).await.unwrap()
+        })
+    }
+}
+
+/// A picture of gradients; `red` tells one from another.
+fn picture(red: u8) -> Picture {
+    let rgb = (0..40 * 40).flat_map(|i| [red, (i % 40 * 6) as u8, (i / 40 * 6) as u8]).collect();
+    Picture { width: 40, height: 40, rgb }
+}
+
+fn input(fields: serde_json::Value) -> Input {
+    let mut input: Input = serde_json::from_value(fields).unwrap();
+    input.max_tokens.get_or_insert(12);
+    input
+}
+
+fn ask(engine: &mut Engine, picture: Option<&Picture>, input: &Input) -> Output {
+    block_on(engine.generate(picture, input, &mut |_, _| true)).unwrap()
+}
+
+/// Asks `engine` and a fresh one, compares, and returns the answer of the first.
+fn same_as_fresh(bundle: &Bundle, engine: &mut Engine, picture: Option<&Picture>, input: &Input) -> Output {
+    let found = ask(engine, picture, input);
+    let fresh = ask(&mut bundle.engine(None), picture, input);
+    assert_eq!(fresh.cached_tokens, 0, "nothing of the warm-up is left");
+    assert_eq!(found.token_ids, fresh.token_ids, "{input:?} after {} cached positions", found.cached_tokens);
+    assert_eq!(found.description, fresh.description);
+    assert_eq!(found.prompt_tokens, fresh.prompt_tokens);
+    found
+}
+
+#[test]
+fn a_used_engine_answers_as_a_fresh_one() {
+    for checkpoint in CHECKPOINTS {
+        let bundle = Bundle::new(checkpoint);
+        let mut engine = bundle.engine(None);
+        let info = engine.info();
+        let image_tokens = info["image_tokens"].as_u64().unwrap() as usize;
+        let (red, dark) = (picture(250), picture(20));
+        let mut ask = |what: &str, picture: Option<&Picture>, fields| {
+            let output = same_as_fresh(&bundle, &mut engine, picture, &input(fields));
+            println!("{checkpoint}: {what}: {} of {} positions reused", output.cached_tokens, output.prompt_tokens);
+            output
+        };
+        let first = ask("first", Some(&red), serde_json::json!({ "prompt": "a red circle" }));
+        assert_eq!(first.cached_tokens, 0);
+        let other = ask("other prompt", Some(&red), serde_json::json!({ "prompt": "what is the colour of the ball" }));
+        assert!(other.cached_tokens > image_tokens && other.cached_tokens < other.prompt_tokens);
+        let again = ask("same again", Some(&red), serde_json::json!({ "prompt": "what is the colour of the ball" }));
+        assert_eq!(again.cached_tokens, again.prompt_tokens - 1);
+        let shorter = ask("shorter", Some(&red), serde_json::json!({ "prompt": "what is" }));
+        assert!(shorter.cached_tokens > image_tokens);
+        let longer =
+            ask("longer", Some(&red), serde_json::json!({ "prompt": "what is the colour of the ball on the left" }));
+        assert!(longer.cached_tokens >= shorter.cached_tokens);
+        let new = ask("other picture", Some(&dark), serde_json::json!({ "prompt": "what is" }));
+        assert!(new.cached_tokens > 0 && new.cached_tokens < 8, "what lies before the picture, and no more");
+        ask("no picture", None, serde_json::json!({ "prompt": "what is" }));
+        let back = ask("picture after none", Some(&dark), serde_json::json!({ "prompt": "what is" }));
+        assert!(back.cached_tokens < image_tokens);
+
+        let turn = |role: &str, content: &str| serde_json::json!({ "role": role, "content": content });
+        let mut turns = vec![turn("user", "a red circle")];
+        let answer = ask("first turn", Some(&red), serde_json::json!({ "messages": turns }));
+        turns.extend([turn("assistant", &answer.description), turn("user", "and the colour")]);
+        let second = ask("second turn", Some(&red), serde_json::json!({ "messages": turns }));
+        assert!(second.cached_tokens >= answer.prompt_tokens - 2, "the whole first turn");
+        let sampled =
+            serde_json::json!({ "messages": turns, "temperature": 1.0, "seed": 5, "repetition_penalty": 1.2 });
+        assert_eq!(ask("sampled", Some(&red), sampled).cached_tokens, second.prompt_tokens - 1);
+    }
+}
+
+#[test]
+fn generated_tokens_are_reused_and_what_was_queued_beyond_a_stop_is_not() {
+    let bundle = Bundle::new("gqa");
+    let mut engine = bundle.engine(None);
+    let red = picture(250);
+    let raw = |prompt: &str, max_tokens| {
+        input(serde_json::json!({ "prompt": prompt, "raw": true, "max_tokens": max_tokens }))
+    };
+    // Cut off after each length in turn: the continuation must not depend on what the longer answer left behind.
+    for length in [40, 1, 2, 3, 9, 17] {
+        let output = same_as_fresh(&bundle, &mut engine, Some(&red), &raw("<image>a red circle", length));
+        assert!(output.token_ids.len() <= length);
+    }
+    // A stop string ends the answer in mid-batch.
+    let whole = ask(&mut engine, Some(&red), &raw("<image>a red circle", 40));
+    let words: Vec<&str> = whole.description.split_whitespace().collect();
+    let stop = words[words.len() / 2];
+    let mut stopped = raw("<image>a red circle", 40);
+    stopped.stop = vec![stop.to_owned()];
+    let output = same_as_fresh(&bundle, &mut engine, Some(&red), &stopped);
+    assert_eq!(output.finish_reason, FinishReason::Stop);
+    for prompt in [format!("<image>a red circle{}", output.description), "<image>a red circle on".to_owned()] {
+        same_as_fresh(&bundle, &mut engine, Some(&red), &raw(&prompt, 20));
+    }
+}
+
+#[test]
+fn an_aborted_request_leaves_nothing_wrong_behind() {
+    let bundle = Bundle::new("gqa");
+    let mut engine = bundle.engine(None);
+    let (red, dark) = (picture(250), picture(20));
+    let question = input(serde_json::json!({ "prompt": "what is the colour of the ball" }));
+    ask(&mut engine, Some(&red), &question);
+    let mut finished = 0;
+    for stop_at in 0..12 {
+        // Each call of the callback in turn is the last: in the vision tower, in the prefill, in the answer.
+        let mut calls = 0;
+        let mut counted = |_: &str, _: usize| {
+            calls += 1;
+            calls <= stop_at
+        };
+        let output = block_on(engine.generate(Some(&dark), &question, &mut counted)).unwrap();
+        finished += (output.finish_reason != FinishReason::Aborted) as usize;
+        if stop_at == 0 {
+            assert_eq!(output.finish_reason, FinishReason::Aborted);
+            assert!(output.token_ids.is_empty(), "stopped before the first token");
+        }
+        same_as_fresh(&bundle, &mut engine, Some(&dark), &question);
+        same_as_fresh(&bundle, &mut engine, Some(&red), &question);
+    }
+    assert!(finished < 12);
+}
+
+#[test]
+fn a_nearly_full_context_is_reused() {
+    let bundle = Bundle::new("gqa");
+    let probe = ask(&mut bundle.engine(None), Some(&picture(250)), &input(serde_json::json!({ "prompt": "a circle" })));
+    let context = probe.prompt_tokens + 4;
+    let mut engine = bundle.engine(Some(context));
+    let ask = |engine: &mut Engine, prompt: &str| {
+        let output = ask(engine, Some(&picture(250)), &input(serde_json::json!({ "prompt": prompt })));
+        (output.token_ids.clone(), output)
+    };
+    let (tokens, output) = ask(&mut engine, "a circle");
+    assert_eq!(tokens, probe.token_ids[..4]);
+    assert_eq!(output.finish_reason, FinishReason::Length);
+    let (again, output) = ask(&mut engine, "a circle");
+    assert_eq!(again, tokens);
+    assert_eq!(output.cached_tokens, output.prompt_tokens - 1);
+    assert_eq!(ask(&mut engine, "a ball").0, ask(&mut bundle.engine(Some(context)), "a ball").0);
+}
+
+/// The default model, whose answers are text that becomes the same tokens again.
+#[test]
+fn a_conversation_on_one_picture_starts_sooner() {
+    let source = FolderSource::open(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/llava-shapes")).unwrap();
+    let bundle = Bundle { tokenizer: source.tokenizer().unwrap(), source, _folder: tempfile::tempdir().unwrap() };
+    let mut engine = bundle.engine(None);
+    let turn = |role: &str, content: &str| serde_json::json!({ "role": role, "content": content });
+    let wait = |output: &Output| output.timings.image + output.timings.prefill;
+
+    let mut turns = vec![turn("user", "What is in this picture?")];
+    let first = ask(&mut engine, Some(&picture(250)), &input(serde_json::json!({ "messages": turns })));
+    let colour = input(serde_json::json!({ "prompt": "What colour is the circle?" }));
+    let second = same_as_fresh(&bundle, &mut engine, Some(&picture(250)), &colour);
+    println!(
+        "first token after {:.1} ms, then after {:.1} ms ({} of {} positions reused): {:.1} times sooner",
+        wait(&first),
+        wait(&second),
+        second.cached_tokens,
+        second.prompt_tokens,
+        wait(&first) / wait(&second)
+    );
+    assert!(wait(&second) < wait(&first));
+
+    let again = ask(&mut engine, Some(&picture(250)), &input(serde_json::json!({ "messages": turns })));
+    turns.extend([turn("assistant", &again.description), turn("user", "What colour is the circle?")]);
+    let next = input(serde_json::json!({ "messages": turns }));
+    let next = same_as_fresh(&bundle, &mut engine, Some(&picture(250)), &next);
+    println!("next turn: {} of {} positions reused", next.cached_tokens, next.prompt_tokens);
+    assert!(next.cached_tokens > again.prompt_tokens + 1, "some of the answer too: {}", again.description);
+}
