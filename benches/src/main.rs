@@ -17,19 +17,20 @@ fn main() {}
 #[cfg(not(target_family = "wasm"))]
 mod native {
     use std::error::Error;
+    use std::time::SystemTime;
 
     use futures_lite::future::block_on;
     use llava_bench::{Options, report};
     use serde_json::json;
 
     const USAGE: &str = "\
-usage: llava-bench [--only a,b,c] [--filter TEXT,...] [--seven-b] [--tiny] [--json]
+usage: llava-bench [--options JSON] [--json | --quiet] [--out FILE] [--commit ID]
 
-  --only     sections: a ceilings, b kernels, c models
-  --filter   only kernels and models whose line contains one of these
-  --seven-b  also the whole of LLaVA-1.5-7B (5 GB of GPU memory)
-  --tiny     sizes that show only that everything runs
-  --json     one JSON object at the end instead of a table";
+  --options  what to run, as `Options` of the library: {\"only\":[\"a\"],\"filter\":[\"mat-vec\"],\"seven_b\":false,\"tiny\":false}
+  --json     one JSON object at the end instead of a table
+  --quiet    neither
+  --out      write the JSON object to a file as well
+  --commit   what to name as the commit in it";
 
     pub fn main() -> Result<(), Box<dyn Error>> {
         let mut args = pico_args::Arguments::from_env();
@@ -37,36 +38,49 @@ usage: llava-bench [--only a,b,c] [--filter TEXT,...] [--seven-b] [--tiny] [--js
             println!("{USAGE}");
             return Ok(());
         }
-        let list = |text: Option<String>| -> Vec<String> {
-            text.iter().flat_map(|text| text.split(',')).map(str::to_string).collect()
-        };
-        let options = Options {
-            only: list(args.opt_value_from_str("--only")?),
-            filter: list(args.opt_value_from_str("--filter")?),
-            seven_b: args.contains("--seven-b"),
-            tiny: args.contains("--tiny"),
-        };
-        let json = args.contains("--json");
-        let rest = args.finish();
-        if let Some(unknown) = rest.first() {
+        let options: Option<String> = args.opt_value_from_str("--options")?;
+        let options: Options = serde_json::from_str(options.as_deref().unwrap_or("{}"))?;
+        let commit: Option<String> = args.opt_value_from_str("--commit")?;
+        let out: Option<String> = args.opt_value_from_str("--out")?;
+        let (json, quiet) = (args.contains("--json"), args.contains("--quiet"));
+        if let Some(unknown) = args.finish().first() {
             return Err(format!("unknown argument {}\n\n{USAGE}", unknown.to_string_lossy()).into());
         }
-        let environment = block_on(llava_bench::environment())?;
-        if !json {
+        let mut environment = block_on(llava_bench::environment())?;
+        environment["commit"] = commit.into();
+        environment["date"] = today().into();
+        let shown = !json && !quiet;
+        if shown {
             println!("{environment}");
         }
         let mut results = Vec::new();
         let mut section = String::new();
         block_on(llava_bench::run(&options, &mut |result| {
-            if json {
-                results.push(result);
-            } else {
+            if shown {
                 println!("{}", report::lines(&result, &mut section));
             }
+            results.push(result);
         }))?;
+        let all = json!({ "environment": environment, "results": results }).to_string();
         if json {
-            println!("{}", json!({ "environment": environment, "results": results }));
+            println!("{all}");
+        }
+        if let Some(file) = out {
+            std::fs::write(file, all)?;
         }
         Ok(())
+    }
+
+    /// The date in UTC, as year-month-day.
+    fn today() -> String {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // Howard Hinnant's `civil_from_days`, for days since 1970.
+        let days = now.as_secs() / 86400 + 719468;
+        let (era, day_of_era) = (days / 146097, days % 146097);
+        let year = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+        let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+        let month = (5 * day_of_year + 2) / 153;
+        let (day, month) = (day_of_year - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+        format!("{}-{month:02}-{day:02}", year + era * 400 + u64::from(month <= 2))
     }
 }

@@ -1,31 +1,149 @@
-//! `cargo xtask bench`: builds the bench crate, picks the driver, and hands over to it.
+//! `cargo xtask bench`: builds the bench crate for this machine and for the browser, brings the engines it is compared
+//! with, picks the driver, and hands over.
 
 use crate::paths::Paths;
-use crate::{setup, shell};
-use anyhow::{Result, bail};
+use crate::shell::{self, say};
+use crate::{setup, wasm};
+use anyhow::{Context, Result, bail};
+use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Runs the native bench with the arguments it knows.
-pub fn run(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
-    let mut args = pico_args::Arguments::from_vec(args.to_vec());
-    args.contains("--native");
-    let swiftshader = args.contains("--swiftshader");
-    native(paths, swiftshader, &args.finish())
+const USAGE: &str = "\
+cargo xtask bench [options]       (without --native or --browser: one after the other)
+
+  --native          on this machine's GPU, or the software driver where it has none
+  --swiftshader     natively on the software driver that Chromium brings along
+  --browser         in headless Chromium, on its software adapter; with --hardware on this machine's GPU
+  --peers           in the same browser: onnxruntime-web and wllama on the same shapes (implies --browser)
+  --only LIST       of a (ceilings), b (kernels), c (models), peers; all of a, b, c where absent
+  --filter LIST     only kernels and models whose line contains one of these
+  --seven-b         also LLaVA-1.5-7B whole, on random weights (5 GB of GPU memory)
+  --tiny            sizes that show only that everything runs
+  --json            print one JSON object instead of tables
+  --out FILE        write that object to FILE as well";
+
+/// What was asked for.
+struct Wanted {
+    native: bool,
+    browser: bool,
+    peers: bool,
+    swiftshader: bool,
+    hardware: bool,
+    json: bool,
+    out: Option<PathBuf>,
+    only: Vec<String>,
+    filter: Vec<String>,
+    seven_b: bool,
+    tiny: bool,
 }
 
-fn native(paths: &Paths, swiftshader: bool, args: &[OsString]) -> Result<ExitCode> {
+impl Wanted {
+    fn parse(args: &[OsString]) -> Result<Self> {
+        let mut args = pico_args::Arguments::from_vec(args.to_vec());
+        let mut list = |name: &'static str| -> Result<Vec<String>> {
+            let text: Option<String> = args.opt_value_from_str(name)?;
+            Ok(text.iter().flat_map(|text| text.split(',')).map(str::to_string).collect())
+        };
+        let (mut only, filter) = (list("--only")?, list("--filter")?);
+        let peers = args.contains("--peers") || only.iter().any(|section| section == "peers");
+        if let Some(unknown) = only.iter().find(|section| !["a", "b", "c", "peers"].contains(&section.as_str())) {
+            bail!("no section `{unknown}`\n\n{USAGE}");
+        }
+        if only == ["peers"] {
+            // Beside the peers stand our models.
+            only.push("c".into());
+        }
+        only.retain(|section| section != "peers");
+        let (native, swiftshader) = (args.contains("--native"), args.contains("--swiftshader"));
+        let browser = args.contains("--browser") || peers;
+        let both = !native && !swiftshader && !browser;
+        let out: Option<PathBuf> = args.opt_value_from_os_str("--out", |file| Ok::<_, String>(PathBuf::from(file)))?;
+        let wanted = Wanted {
+            native: native || swiftshader || both,
+            browser: browser || both,
+            peers,
+            // Only on one and the same adapter do the two runs compare.
+            swiftshader: swiftshader || (both && setup::software_driver_wanted().is_some()),
+            hardware: args.contains("--hardware"),
+            json: args.contains("--json"),
+            out: out.map(|file| env::current_dir().map(|folder| folder.join(file))).transpose()?,
+            only,
+            filter,
+            seven_b: args.contains("--seven-b"),
+            tiny: args.contains("--tiny"),
+        };
+        match args.finish().first() {
+            Some(unknown) => bail!("unknown option {}\n\n{USAGE}", unknown.to_string_lossy()),
+            None => Ok(wanted),
+        }
+    }
+
+    /// The options of the bench crate, as its JSON: texts here are plain words, so that their Rust form is JSON too.
+    fn options(&self) -> String {
+        let Wanted { only, filter, seven_b, tiny, .. } = self;
+        format!(r#"{{"only":{only:?},"filter":{filter:?},"seven_b":{seven_b},"tiny":{tiny}}}"#)
+    }
+}
+
+pub fn run(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
+    if args.iter().any(|arg| arg == "--help") {
+        println!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let wanted = Wanted::parse(args)?;
+    let commit = commit(paths);
+    let native = if wanted.native { Some(native(paths, &wanted, &commit)?) } else { None };
+    match (wanted.browser, native) {
+        (true, native) => {
+            let beside = paths.target.join("bench-native.json");
+            if let Some(mut native) = native {
+                shell::run_shown(native.args(wanted.json.then_some("--quiet")).arg("--out").arg(&beside))?;
+            }
+            let mut node = browser(paths, &wanted, &commit)?;
+            if wanted.native {
+                node.arg("--beside").arg(&beside);
+            }
+            output(&mut node, &wanted);
+            crate::become_program(&mut node)
+        }
+        (false, Some(mut native)) => {
+            output(&mut native, &wanted);
+            crate::become_program(&mut native)
+        }
+        (false, None) => bail!("nothing to run\n\n{USAGE}"),
+    }
+}
+
+/// What becomes of the results: the same two options for both programs.
+fn output(program: &mut Command, wanted: &Wanted) {
+    program.args(wanted.json.then_some("--json"));
+    if let Some(file) = &wanted.out {
+        program.arg("--out").arg(file);
+    }
+}
+
+/// The commit that is checked out, marked where files differ from it.
+fn commit(paths: &Paths) -> String {
+    let described =
+        shell::output(Command::new("git").current_dir(&paths.root).args(["describe", "--always", "--dirty"]));
+    described.unwrap_or_else(|| "unknown".into())
+}
+
+fn native(paths: &Paths, wanted: &Wanted, commit: &str) -> Result<Command> {
     let mut cargo = Command::new(setup::cargo());
     cargo.current_dir(&paths.root).args(["build", "--release", "--package", "llava-bench"]);
     shell::run(cargo.env("CARGO_TARGET_DIR", &paths.target))?;
-    let mut bench =
-        Command::new(paths.target.join("release").join(format!("llava-bench{}", std::env::consts::EXE_SUFFIX)));
-    let driver = if swiftshader { Some(chromium_swiftshader()?) } else { setup::software_driver_wanted() };
+    let program = format!("llava-bench{}", env::consts::EXE_SUFFIX);
+    let mut bench = Command::new(paths.target.join("release").join(program));
+    bench.args(["--commit", commit, "--options", &wanted.options()]);
+    let driver = if wanted.swiftshader { Some(chromium_swiftshader()?) } else { setup::software_driver_wanted() };
     if let Some(driver) = driver {
         bench.env("VK_ICD_FILENAMES", driver);
     }
-    crate::become_program(bench.args(args))
+    Ok(bench)
 }
 
 /// The Vulkan driver in software that Chromium brings along: the one its WebGPU runs on where there is no GPU.
@@ -34,8 +152,92 @@ fn chromium_swiftshader() -> Result<PathBuf> {
     let mut places = vec![PathBuf::from("/usr/lib/chromium")];
     places.extend(browser.canonicalize().ok().and_then(|browser| Some(browser.parent()?.to_path_buf())));
     let file = places.iter().map(|folder| folder.join("vk_swiftshader_icd.json")).find(|file| file.is_file());
-    match file {
-        Some(file) => Ok(file),
-        None => bail!("no vk_swiftshader_icd.json beside {}: this browser has no SwiftShader", browser.display()),
+    file.with_context(|| format!("no vk_swiftshader_icd.json beside {}: it has no SwiftShader", browser.display()))
+}
+
+fn browser(paths: &Paths, wanted: &Wanted, commit: &str) -> Result<Command> {
+    setup::npm_packages(paths)?;
+    let site = paths.target.join("bench-site");
+    wasm::bindgen(paths, "llava-bench", &site)?;
+    let mut node = Command::new("node");
+    node.arg(paths.root.join("benches/browser.mjs")).env("LLAVA_CHROMIUM", setup::browser()?);
+    node.args(["--commit", commit, "--options", &wanted.options(), "--site"]).arg(site);
+    node.args(wanted.hardware.then_some("--hardware"));
+    if wanted.peers {
+        node.arg("--peers").arg(peers(paths)?);
+    }
+    Ok(node)
+}
+
+/// The other engines and their models, in the cache folder; made where they are not there in the form asked for.
+fn peers(paths: &Paths) -> Result<PathBuf> {
+    let (own, folder) = (paths.root.join("benches/peers"), paths.cache.join("peers"));
+    fs::create_dir_all(&folder)?;
+    once(&own.join("package-lock.json"), &folder.join(".installed-lock"), || {
+        say("installing the engines to compare with");
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(own.join(file), folder.join(file))?;
+        }
+        shell::run(setup::npm().args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder))
+    })?;
+    let script = own.join("models.py");
+    once(&script, &folder.join(".models-by"), || {
+        let python = python(&folder)?;
+        say("making the models for them (190 MB)");
+        shell::run(Command::new(python).arg(&script).arg(folder.join("models")))
+    })?;
+    Ok(folder)
+}
+
+/// Does `work` unless it was done for a file of these very contents; `stamp` keeps them.
+fn once(file: &Path, stamp: &Path, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let contents = fs::read(file).with_context(|| file.display().to_string())?;
+    if fs::read(stamp).is_ok_and(|done| done == contents) {
+        return Ok(());
+    }
+    work()?;
+    fs::write(stamp, contents)?;
+    Ok(())
+}
+
+/// A Python with what `models.py` imports, in an environment of its own.
+fn python(folder: &Path) -> Result<PathBuf> {
+    let python = folder.join(if cfg!(windows) { "venv/Scripts/python.exe" } else { "venv/bin/python" });
+    let check = ["-c", "import gguf, numpy, onnx"];
+    if shell::output(Command::new(&python).args(check)).is_none() {
+        say("installing onnx and gguf for Python");
+        let venv = Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")).status();
+        if !venv.is_ok_and(|status| status.success()) {
+            bail!(
+                "python3 with its venv module is missing (on Debian `apt-get install python3-venv`): the peers' models need it"
+            );
+        }
+        let packages = ["onnx", "gguf", "numpy", "ml_dtypes"];
+        shell::run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
+    }
+    Ok(python)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wanted;
+
+    fn parse(words: &str) -> Wanted {
+        let words: Vec<_> = words.split_whitespace().map(Into::into).collect();
+        Wanted::parse(&words).unwrap()
+    }
+
+    #[test]
+    fn options_are_json() {
+        let wanted = parse("--native --only a,b --filter mat-vec --tiny");
+        assert_eq!(wanted.options(), r#"{"only":["a", "b"],"filter":["mat-vec"],"seven_b":false,"tiny":true}"#);
+        assert!(wanted.native && !wanted.browser);
+    }
+
+    #[test]
+    fn peers_come_with_the_browser_and_our_models() {
+        let wanted = parse("--only peers");
+        assert!(wanted.peers && wanted.browser && !wanted.native);
+        assert_eq!(wanted.only, ["c"]);
     }
 }

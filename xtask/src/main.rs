@@ -25,8 +25,8 @@ cargo xtask <command>
   caption <picture> [prompt] build, then describe a picture in headless Chromium (--json, --model, --input, --batch)
   convert <folder> <bundle>  turn a Hugging Face LLaVA folder into a bundle (--quant q4|q8|f16|f32)
   test [suite ...]           run the tests; suites: native, web, e2e (all by default)
-  bench                      measure ceilings, kernels and models on this machine's GPU (--only a,b,c, --filter TEXT,
-                             --seven-b, --json); --swiftshader takes Chromium's software driver
+  bench                      measure ceilings, kernels and models: natively, in headless Chromium, beside other engines
+                             (--native, --browser, --peers, --json; `cargo xtask bench --help` has the rest)
   package                    build the npm tarball and print its sizes
 
 Environment: CARGO_TARGET_DIR (build folder), LLAVA_CHROMIUM (browser to use), LLAVA_WASM_TOOLCHAIN=rustup|debian.";

@@ -11,6 +11,8 @@ pub struct Paths {
     pub www: PathBuf,
     /// Cargo's output; outside the clone, because the dependencies take ten minutes to compile.
     pub target: PathBuf,
+    /// What all clones on this machine share.
+    pub cache: PathBuf,
     /// Tools built from source: `bin/wasm-bindgen` and its test runner.
     pub tools: PathBuf,
 }
@@ -24,7 +26,7 @@ impl Paths {
             Some(folder) => env::current_dir()?.join(folder),
             None => cache.join("target"),
         };
-        Ok(Paths { www: root.join("www"), root, target, tools: cache.join("tools") })
+        Ok(Paths { www: root.join("www"), root, target, tools: cache.join("tools"), cache })
     }
 }
 

@@ -28,6 +28,15 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program to its end, its output where it belongs.
+pub fn run_shown(command: &mut Command) -> Result<()> {
+    let status = start(command.stdin(Stdio::null()))?.wait()?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", shown(command));
+    }
+    Ok(())
+}
+
 /// Like [`run`], but gives up (and ends the program) after `limit`.
 pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     eprintln!("    {}", shown(command));

@@ -4,6 +4,7 @@ use crate::paths::Paths;
 use crate::setup;
 use crate::shell::{self, say};
 use anyhow::Result;
+use std::path::Path;
 use std::process::Command;
 
 /// Builds www/pkg (the engine, the very bytes that the package ships) and www/dist (the package's own code).
@@ -15,18 +16,24 @@ pub fn build(paths: &Paths) -> Result<()> {
 }
 
 fn engine(paths: &Paths) -> Result<()> {
+    bindgen(paths, "llava-web", &paths.www.join("pkg"))
+}
+
+/// Compiles the library of `package` for wasm32 and puts it with its JS glue into `out`.
+pub fn bindgen(paths: &Paths, package: &str, out: &Path) -> Result<()> {
     setup::wasm_bindgen(paths)?;
     let toolchain = setup::wasm_toolchain(paths)?;
-    say("compiling the engine for wasm32 (about ten minutes the first time)");
-    shell::run(toolchain.cargo(paths, "build").arg("--lib"))?;
+    say(format!("compiling {package} for wasm32 (about ten minutes the first time)"));
+    shell::run(toolchain.cargo(paths, "build").args(["--lib", "--package", package]))?;
 
     say("generating the JS glue");
+    let name = package.replace('-', "_");
     let mut wasm_bindgen = Command::new(paths.tools.join("bin/wasm-bindgen"));
     wasm_bindgen
-        .args(["--target", "web", "--out-name", "llava_web", "--out-dir"])
-        .arg(paths.www.join("pkg"))
+        .args(["--target", "web", "--out-name", &name, "--out-dir"])
+        .arg(out)
         // A quarter of the file is names of functions.
         .args(["--remove-name-section", "--remove-producers-section"])
-        .arg(toolchain.target().join("wasm32-unknown-unknown/wasm/llava_web.wasm"));
+        .arg(toolchain.target().join(format!("wasm32-unknown-unknown/wasm/{name}.wasm")));
     shell::run(&mut wasm_bindgen)
 }

@@ -1,0 +1,155 @@
+// The benches in headless Chromium: our wasm on a page, and with --peers other engines on pages of the same browser.
+// `cargo xtask bench --browser` builds what this needs and runs it.
+import { readFile, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { launch } from "../www/scripts/browser.mjs";
+import { serveFiles, start } from "../www/scripts/serve.mjs";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const { values: options } = parseArgs({
+  options: {
+    site: { type: "string" }, // wasm-bindgen's output
+    options: { type: "string", default: "{}" }, // what to run, as the wasm takes it
+    peers: { type: "string" }, // the folder with the peers' node_modules and models
+    beside: { type: "string" }, // a native run's JSON to compare with
+    commit: { type: "string", default: "" },
+    hardware: { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+    out: { type: "string" },
+  },
+});
+const print = options.json ? () => {} : (line) => console.log(line);
+
+const mounts = { "/bench/": options.site, "/peers/": join(HERE, "peers") };
+if (options.peers) Object.assign(mounts, { "/node_modules/": join(options.peers, "node_modules"), "/models/": join(options.peers, "models") });
+const files = serveFiles(mounts);
+const handler = (request, response) => {
+  // Threads of a page need these two.
+  response.setHeader("cross-origin-opener-policy", "same-origin");
+  response.setHeader("cross-origin-embedder-policy", "require-corp");
+  if (request.url === "/favicon.ico") return response.writeHead(204).end();
+  if (request.url === "/blank") return response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>bench</title>");
+  return files(request, response);
+};
+
+async function main() {
+  const server = await start({ handler });
+  const browser = await launch({ gpu: options.hardware ? "hardware" : "software" });
+  try {
+    const run = { ...(await ours(browser, server.origin)), peers: [] };
+    if (options.peers) run.peers = await peers(browser, server.origin);
+    const native = options.beside && JSON.parse(await readFile(options.beside, "utf8"));
+    const goals = JSON.parse(options.options).tiny ? [] : compare(run, native);
+    if (goals.length > 0) print(`\n${"goal".padEnd(64)}${"found".padStart(9)}  wanted`);
+    for (const { what, found, wanted, met } of goals) print(`${what.padEnd(64)}${found.toPrecision(3).padStart(9)}  ${wanted}${met ? "" : "  MISSED"}`);
+    const report = native ? { native, browser: run, goals } : { ...run, goals };
+    if (options.json) console.log(JSON.stringify(report));
+    if (options.out) await writeFile(options.out, JSON.stringify(report));
+  } finally {
+    await browser.close();
+    await server.close();
+  }
+}
+
+/** Runs `work` on a page of its own; an error of the page becomes this program's. */
+async function onPage(browser, origin, prepare, work) {
+  const page = await browser.newPage();
+  try {
+    page.on("console", (message) => message.type() === "error" && console.error(`browser: ${message.text()}`));
+    const crash = new Promise((_, fail) => page.on("crash", () => fail(new Error("the page crashed"))));
+    await prepare(page);
+    await page.goto(`${origin}/blank`);
+    return await Promise.race([work(page), crash]);
+  } finally {
+    await page.close();
+  }
+}
+
+/** Our own benches, printed as their results come. */
+function ours(browser, origin) {
+  const results = [];
+  const onResult = (json, line) => {
+    results.push(JSON.parse(json));
+    print(line);
+  };
+  return onPage(
+    browser,
+    origin,
+    (page) => page.exposeFunction("onResult", onResult),
+    async (page) => {
+      const environment = await page.evaluate(async () => {
+        globalThis.bench = await import("/bench/llava_bench.js");
+        await globalThis.bench.default();
+        const { vendor, architecture, description } = (await navigator.gpu.requestAdapter()).info;
+        // wgpu tells no name in a browser.
+        return { ...JSON.parse(await globalThis.bench.environment()), adapter: [vendor, architecture, description].join(" ").trim() };
+      });
+      Object.assign(environment, { chromium: browser.version(), commit: options.commit, date: new Date().toISOString().slice(0, 10) });
+      print(JSON.stringify(environment));
+      await page.evaluate((options) => globalThis.bench.run(options, globalThis.onResult), options.options);
+      return { environment, results };
+    },
+  );
+}
+
+/** One page for each job: engines keep much in memory. A job that fails is reported and does not stop the others. */
+async function peers(browser, origin) {
+  const threads = Math.max(2, availableParallelism());
+  const jobs = [
+    ["ortDecoder", "T", "T"],
+    ["ortVision", "V", null],
+    ["ortDecoder", "S", "S"],
+    ["wllama", "T", { name: "T", threads }],
+    ["wllama", "S", { name: "S", threads }],
+  ];
+  print(`\n${"engine".padEnd(38)}${"model".padEnd(7)}${"what".padEnd(13)}${"ms".padStart(9)}`);
+  const found = [];
+  for (const [entry, model, argument] of jobs) {
+    const job = (page) => page.evaluate(async ([entry, argument]) => (await import("/peers/peers.js"))[entry](argument), [entry, argument]);
+    try {
+      const { engine, check, results } = await onPage(browser, origin, async () => {}, job);
+      for (const [metric, ms] of Object.entries(results)) {
+        found.push({ engine, model, metric, ms, check });
+        print(`${engine.padEnd(38)}${model.padEnd(7)}${metric.padEnd(13)}${ms.toFixed(1).padStart(9)}   ${check}`);
+      }
+    } catch (error) {
+      found.push({ engine: entry, model, error: error.message });
+      print(`${entry.padEnd(38)}${model.padEnd(7)}failed: ${error.message.split("\n")[0]}`);
+    }
+  }
+  return found;
+}
+
+/** What the project has set itself, as far as this run shows it. */
+function compare(run, native) {
+  const value = (of, name, metric) => of?.results.find((result) => result.section === "model" && result.name === name && result.metric === metric)?.value;
+  const peer = (engine, model, metric) => run.peers.find((result) => result.engine.startsWith(engine) && result.model === model && result.metric === metric)?.ms;
+  const goals = [];
+  const least = (what, found, wanted) => Number.isFinite(found) && goals.push({ what, found, wanted: `at least ${wanted}`, met: found >= wanted });
+  const most = (what, found, wanted) => Number.isFinite(found) && goals.push({ what, found, wanted: `at most ${wanted}`, met: found <= wanted });
+  const ort = "onnxruntime-web";
+  least("T, decode: onnxruntime-web / ours", peer(ort, "T", "decode@64") / value(run, "T", "decode@64"), 8);
+  least("T, prefill of 64: onnxruntime-web / ours", peer(ort, "T", "prefill 64") / value(run, "T", "prefill 64"), 2);
+  least("V, one picture: onnxruntime-web / ours", peer(ort, "V", "image") / value(run, "V", "image"), 2);
+  const small = "S (SmolLM2-135M)";
+  most("S, decode: ours / wllama", value(run, small, "decode@64") / peer("wllama", "S", "decode@64"), 8);
+  const layer = "7B layer (2 layers - 1)";
+  most("7B layer, dispatches", value(run, layer, "dispatches"), 8);
+  least("7B layer, decode speed at context 2048 of that at 256", value(run, layer, "speed at 2048 of 256"), 0.85);
+  most("32 tiny layers, host per token, us", value(run, "32 tiny layers", "host per token"), 1000);
+  least("default model, first token: new picture / second question", value(run, "default model", "sooner on the same picture"), 5);
+  if (native?.environment.adapter.includes("SwiftShader") && !options.hardware) {
+    for (const name of ["T", small, "7B, 1 layer"]) {
+      least(`${name}, decode speed: browser / native`, value(native, name, "decode@64") / value(run, name, "decode@64"), 0.8);
+    }
+  }
+  return goals;
+}
+
+await main().catch((error) => {
+  console.error(`error: ${error.message}`);
+  process.exitCode = 1;
+});
