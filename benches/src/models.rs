@@ -322,7 +322,7 @@ async fn default_model(bench: &mut Bench<'_>) -> Result<()> {
     let start = Instant::now();
     let mut engine = Engine::load(bench.gpu.clone(), &source, DEFAULT_TOKENIZER, LoadOptions::default()).await?;
     emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
-    emit(bench, name, "load and record", since(start) - source.made_in_ms.get(), "ms");
+    emit(bench, name, "load, with warm-up", since(start) - source.made_in_ms.get(), "ms");
     let picture = |shade: u8| Picture { width: 96, height: 96, rgb: vec![shade; 96 * 96 * 3] };
     let questions = ["What is in this picture?", "Which colour is it?", "How many shapes are there?"];
     let mut firsts = Vec::new();
@@ -353,7 +353,7 @@ async fn default_model(bench: &mut Bench<'_>) -> Result<()> {
     }
     let every_other = |from: usize| median(&firsts[from..].iter().step_by(2).copied().collect::<Vec<_>>());
     let (fresh, again) = (every_other(1), every_other(2));
-    emit(bench, name, "first token, cold", firsts[0], "ms");
+    emit(bench, name, "first token of all", firsts[0], "ms");
     emit(bench, name, "first token, new picture", fresh, "ms");
     emit(bench, name, "first token, same picture", again, "ms");
     emit(bench, name, "sooner on the same picture", fresh / again, "x");
