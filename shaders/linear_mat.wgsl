@@ -1,9 +1,11 @@
-// out[i, j] = finish(sum over k of x[i, k] * weight[j, k]) for many rows i.
+// finish(sums over k of x[i, k] * weight[j, k]) for many rows i on a GPU.
 //
-// Workgroup: a tile of 32 rows of x by 64 rows of the weight, 8 x 8 invocations of 4 x 8 outputs each. Along k it goes
-// in steps of 32 columns (one quantization block): both tiles are brought into workgroup memory (12 KiB), the weight
-// dequantized there once for 32 rows of x, turned so that the four or eight values an invocation needs of one k lie in
-// one or two vec4. Per k an invocation then reads three vec4 for 32 multiply-adds.
+// Workgroup: a tile of 64 rows of x by 64 slots of the weight's rows, 8 x 8 invocations of 8 x 8 outputs each. Along k it
+// goes in steps of 32 columns (one quantization block): both tiles are brought into workgroup memory (16 KiB; half of it
+// with F16_TILES, where products and sums stay f32), the weight dequantized there once for 64 rows of x, turned so that
+// the eight values an invocation needs of one k lie in two vec4. Per k an invocation then reads four vec4 for 64
+// multiply-adds. Eight neighbours fetch 128 neighbouring bytes of a row of x; the place of a group of rows is XORed with
+// the quad it came from, so that invocations that store different quads meet different banks.
 #import flat_index
 #import rows
 
@@ -11,17 +13,17 @@
 #import weight
 #import epilogue
 
-var<workgroup> x_tile: array<vec4<f32>, 256>; // [32 columns, 8 groups of 4 rows]
-var<workgroup> weight_tile: array<vec4<f32>, 512>; // [32 columns, 16 groups of 4 rows]
+#if F16_TILES
+alias Tile4 = vec4<f16>;
+#else
+alias Tile4 = vec4<f32>;
+#endif
 
-fn store(at: u32, row: u32, sums: vec4<f32>) {
-    if (at < dims.n) {
-#repeat i 4
-        if (row + $iu < dims.rows) {
-            finish(at, row + $iu, sums[$i]);
-        }
-#end
-    }
+var<workgroup> x_tile: array<Tile4, 512>; // [32 columns, 16 groups of 4 rows]
+var<workgroup> weight_tile: array<Tile4, 512>; // [32 columns, 16 groups of 4 slots]
+
+fn place(column: u32, group: u32) -> u32 {
+    return column * 16u + (group ^ (column / 4u));
 }
 
 @compute @workgroup_size(64)
@@ -33,62 +35,73 @@ fn main(
     let row_tiles = (dims.rows + 63u) / 64u;
     let tile = flat_index(workgroup, workgroups);
     // Neighbouring workgroups share the weight's tile, the larger of the two to fetch.
-    let n_tiles = (dims.n + 31u) / 32u;
+    let n_tiles = (dims.n + 63u) / 64u;
     if (tile >= row_tiles * n_tiles) {
         return;
     }
-    let first_x = tile % n_tiles * 32u;
-    let first_row = tile / n_tiles * 64u;
+    let first_x = tile % n_tiles * 64u;
+    let first_slot = tile / n_tiles * 64u;
     let quads = (dims.cols + 3u) / 4u;
     let major = lane / 8u;
     let minor = lane % 8u;
 
-    // Sums of four rows of x by eight rows of the weight.
+    // Sums of four and four rows of x by four and four slots of the weight.
 #repeat i 4
-    var low$i = vec4<f32>();
-    var high$i = vec4<f32>();
+    var upper_low$i = vec4<f32>();
+    var upper_high$i = vec4<f32>();
+    var lower_low$i = vec4<f32>();
+    var lower_high$i = vec4<f32>();
 #end
     for (var first_quad = 0u; first_quad < quads; first_quad += 8u) {
-        // Each invocation fetches four rows of four columns and stores the transpose: once of x, twice of the weight.
+        // Each invocation fetches four rows of four columns and stores the transpose, twice of each matrix.
         let quad = first_quad + minor;
-        let at = first_x + major * 4u;
-#repeat i 4
-        var x$i = vec4<f32>();
-        if (quad < quads && at + $iu < dims.n) {
-            x$i = x4(at + $iu, quad);
-        }
-#end
-#repeat i 4
-        x_tile[(minor * 4u + $iu) * 8u + major] = vec4<f32>(x0[$i], x1[$i], x2[$i], x3[$i]);
-#end
         for (var group = major; group < 16u; group += 8u) {
-            let row = first_row + group * 4u;
+            let at = first_x + group * 4u;
+            let slot = first_slot + group * 4u;
 #repeat i 4
+            var x$i = vec4<f32>();
             var w$i = vec4<f32>();
-            if (quad < quads && row + $iu < dims.rows) {
-                w$i = weight4(row + $iu, quad);
+            if (quad < quads) {
+                if (at + $iu < dims.n) {
+                    x$i = x4(at + $iu, quad);
+                }
+                w$i = weight4(row_of(slot + $iu), quad);
             }
 #end
 #repeat i 4
-            weight_tile[(minor * 4u + $iu) * 16u + group] = vec4<f32>(w0[$i], w1[$i], w2[$i], w3[$i]);
+            x_tile[place(minor * 4u + $iu, group)] = Tile4(vec4<f32>(x0[$i], x1[$i], x2[$i], x3[$i]));
+            weight_tile[place(minor * 4u + $iu, group)] = Tile4(vec4<f32>(w0[$i], w1[$i], w2[$i], w3[$i]));
 #end
         }
         workgroupBarrier();
         for (var k = 0u; k < 32u; k++) {
-            let values = x_tile[k * 8u + major];
-            let w_low = weight_tile[k * 16u + minor * 2u];
-            let w_high = weight_tile[k * 16u + minor * 2u + 1u];
+            let x_upper = vec4<f32>(x_tile[place(k, major * 2u)]);
+            let x_lower = vec4<f32>(x_tile[place(k, major * 2u + 1u)]);
+            let w_low = vec4<f32>(weight_tile[place(k, minor * 2u)]);
+            let w_high = vec4<f32>(weight_tile[place(k, minor * 2u + 1u)]);
 #repeat i 4
-            low$i += values[$i] * w_low;
-            high$i += values[$i] * w_high;
+            upper_low$i += x_upper[$i] * w_low;
+            upper_high$i += x_upper[$i] * w_high;
+            lower_low$i += x_lower[$i] * w_low;
+            lower_high$i += x_lower[$i] * w_high;
 #end
         }
         workgroupBarrier();
     }
 
-    let row = first_row + minor * 8u;
+    var sums = array<vec2<f32>, 32>(
 #repeat i 4
-    store(first_x + major * 4u + $iu, row, low$i);
-    store(first_x + major * 4u + $iu, row + 4u, high$i);
+        upper_low$i.xy, upper_low$i.zw, upper_high$i.xy, upper_high$i.zw,
 #end
+#repeat i 4
+        lower_low$i.xy, lower_low$i.zw, lower_high$i.xy, lower_high$i.zw,
+#end
+    );
+    for (var i = 0u; i < 32u; i++) {
+        let at = first_x + major * 8u + i / 4u;
+        let pair = first_slot / 2u + minor * 4u + i % 4u;
+        if (at < dims.n && pair < pair_count()) {
+            finish(at, pair, sums[i]);
+        }
+    }
 }

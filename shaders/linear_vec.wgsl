@@ -1,9 +1,11 @@
-// out[i, j] = finish(sum over k of x[i, k] * weight[j, k]) for few rows i: every weight is read once, and reading it is
-// the cost.
+// finish(sums over k of x[i, k] * weight[j, k]) for few rows i on a GPU: every weight is read once, and reading it is the
+// cost.
 //
-// Workgroup: 64 / LANES outputs, LANES invocations each. They take the 32-column chunks of the weight's row in turn, so
-// that neighbours read neighbouring 16-byte blocks. LANES = 1 (CPU adapters) needs no barrier. The scale and minimum of
-// a block are applied once per block: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x).
+// Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take
+// the 32-column chunks in turn, so that neighbours read neighbouring 16-byte blocks, and keep their chunk of x in
+// registers for all 4 rows. The scale and minimum of a block are applied once per block: sum(x * (q * s + m)) = s * sum(x
+// * q) + m * sum(x). The sums meet in workgroup memory, in two steps of at most 8 each; with SUBGROUPS the first step is
+// one instruction.
 #import flat_index
 #import rows
 
@@ -11,83 +13,102 @@
 #import weight
 #import epilogue
 
-#if Q4
-fn chunk_sum(row: u32, chunk: u32, at: u32) -> f32 {
-    let block = row * (dims.cols / 32u) + chunk;
-    let words = weight[block];
-    let quad = chunk * 8u;
-    var products = vec4<f32>();
-    var sums = vec4<f32>();
-#repeat i 4
-    let low$i = x4(at, quad + $iu);
-    let high$i = x4(at, quad + $iu + 4u);
-    products += low_nibbles(words[$i]) * low$i + low_nibbles(words[$i] >> 4u) * high$i;
-    sums += low$i + high$i;
-#end
-    let scale = weight_scale(block);
-    return scale.x * dot(products, vec4<f32>(1.0)) + scale.y * dot(sums, vec4<f32>(1.0));
-}
-#else
-#if Q8
-fn chunk_sum(row: u32, chunk: u32, at: u32) -> f32 {
-    let block = row * (dims.cols / 32u) + chunk;
-    let quad = chunk * 8u;
-    let first = weight[block * 2u];
-    let second = weight[block * 2u + 1u];
-    var products = vec4<f32>();
-#repeat i 4
-    products += signed_bytes(first[$i]) * x4(at, quad + $iu) + signed_bytes(second[$i]) * x4(at, quad + $iu + 4u);
-#end
-    return weight_scale(block) * dot(products, vec4<f32>(1.0));
-}
-#else
-fn chunk_sum(row: u32, chunk: u32, at: u32) -> f32 {
-    let end = min(chunk * 8u + 8u, (dims.cols + 3u) / 4u);
-    var products = vec4<f32>();
-    for (var quad = chunk * 8u; quad < end; quad++) {
-        products += weight4(row, quad) * x4(at, quad);
-    }
-    return dot(products, vec4<f32>(1.0));
-}
-#endif
-#endif
-
-#if SHARED_ROW
-var<workgroup> partials: array<f32, 64>;
-#endif
+var<workgroup> partials: array<vec4<f32>, 64>;
 
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
+#if SUBGROUPS
+    @builtin(subgroup_size) subgroup_size: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+#endif
 ) {
-    let outputs = 64u / LANES;
-    let groups = (dims.rows + outputs - 1u) / outputs;
+    let slots = 4u * 64u / LANES;
+    let row_groups = (dims.rows + slots - 1u) / slots;
     let group = flat_index(workgroup, workgroups);
-    let at = group / groups;
+    let at = group / row_groups;
     if (at >= dims.n) {
         return;
     }
-    let row = group % groups * outputs + lane / LANES;
+    let part = lane % LANES;
+    let slot = group % row_groups * slots + lane / LANES * 4u;
+#repeat r 4
+    let row$r = row_of(slot + $ru);
+#end
     let chunks = (dims.cols + 31u) / 32u;
-    var sum = 0.0;
-    if (row < dims.rows) {
-        for (var chunk = lane % LANES; chunk < chunks; chunk += LANES) {
-            sum += chunk_sum(row, chunk, at);
-        }
-    }
-#if SHARED_ROW
-    partials[lane] = sum;
-    workgroupBarrier();
-    if (lane % LANES != 0u) {
-        return;
-    }
-    for (var i = 1u; i < LANES; i++) {
-        sum += partials[lane + i];
-    }
+    var sums = vec4<f32>();
+    for (var chunk = part; chunk < chunks; chunk += LANES) {
+#if BLOCKS
+        var total = vec4<f32>();
+#repeat i 8
+        let v$i = x4(at, chunk * 8u + $iu);
+        total += v$i;
+#end
+        let x_sum = dot(total, vec4<f32>(1.0));
+#repeat r 4
+        {
+            let block = row$r * chunks + chunk;
+            var products = vec4<f32>();
+#if Q4
+            let words = weight[block];
+            products += low_nibbles(words.x) * v0 + low_nibbles(words.x >> 4u) * v4;
+            products += low_nibbles(words.y) * v1 + low_nibbles(words.y >> 4u) * v5;
+            products += low_nibbles(words.z) * v2 + low_nibbles(words.z >> 4u) * v6;
+            products += low_nibbles(words.w) * v3 + low_nibbles(words.w >> 4u) * v7;
+            let scale = weight_scale(block);
+            sums[$r] += scale.x * dot(products, vec4<f32>(1.0)) + scale.y * x_sum;
+#else
+            let first = weight[block * 2u];
+            products += signed_bytes(first.x) * v0 + signed_bytes(first.y) * v1;
+            products += signed_bytes(first.z) * v2 + signed_bytes(first.w) * v3;
+            let second = weight[block * 2u + 1u];
+            products += signed_bytes(second.x) * v4 + signed_bytes(second.y) * v5;
+            products += signed_bytes(second.z) * v6 + signed_bytes(second.w) * v7;
+            sums[$r] += weight_scale(block) * dot(products, vec4<f32>(1.0));
 #endif
-    if (row < dims.rows) {
-        finish(at, row, sum);
+        }
+#end
+#else
+        let end = min(chunk * 8u + 8u, (dims.cols + 3u) / 4u);
+        for (var quad = chunk * 8u; quad < end; quad++) {
+            let values = x4(at, quad);
+#repeat r 4
+            sums[$r] += dot(weight4(row$r, quad), values);
+#end
+        }
+#endif
+    }
+
+#if SUBGROUPS
+    // LANES is 64: the whole workgroup sums the same rows.
+    sums = subgroupAdd(sums);
+    let step = subgroup_size;
+    if (subgroup_lane == 0u) {
+        partials[lane] = sums;
+    }
+    workgroupBarrier();
+#else
+    let step = min(8u, LANES);
+    partials[lane] = sums;
+    workgroupBarrier();
+    if (lane % step == 0u) {
+        for (var i = 1u; i < step; i++) {
+            sums += partials[lane + i];
+        }
+        partials[lane] = sums;
+    }
+    workgroupBarrier();
+#endif
+    if (part == 0u) {
+        for (var i = step; i < LANES; i += step) {
+            sums += partials[lane + i];
+        }
+        for (var i = 0u; i < 2u; i++) {
+            if (slot / 2u + i < pair_count()) {
+                finish(at, slot / 2u + i, select(sums.xy, sums.zw, i == 1u));
+            }
+        }
     }
 }

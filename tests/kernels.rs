@@ -5,7 +5,7 @@
 mod cases;
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cases::Scale;
 use futures_lite::future::block_on;
@@ -22,10 +22,17 @@ fn gpu() -> &'static launch::Gpu {
     })
 }
 
+/// Cases change which variants run in this process, so one runs at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 macro_rules! on_the_gpu {
     ($($case:ident),*) => {
         $(#[test]
         fn $case() {
+            let _alone = alone();
             block_on(cases::$case(&gpu().device, Scale::Full));
         })*
     };
@@ -46,9 +53,14 @@ fn every_shader_is_valid_wgsl() {
         let source = shader.source();
         let module = naga::front::wgsl::parse_str(&source);
         let module = module.unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
-        // Nothing beyond the WebGPU standard, of which `unpack2x16float` is a part.
-        let capabilities = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        // Nothing beyond the WebGPU standard: `unpack2x16float` and, as far as a shader enables them, f16 and subgroups.
+        let capabilities = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32
+            | naga::valid::Capabilities::SHADER_FLOAT16
+            | naga::valid::Capabilities::SUBGROUP;
         let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
+        validator
+            .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+            .subgroup_operations(naga::valid::SubgroupOperationSet::all());
         validator.validate(&module).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
         let bindings = module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()).count();
         assert!(bindings <= 9, "{}: more than 8 storage buffers beside the uniform", shader.name);

@@ -1,4 +1,5 @@
-// activate(x): the activation of number ACTIVATION, in the order of `kernels::Activation`.
+// activate(x, which): the activation of that number, in the order of `kernels::Activation`. A number of the uniform, not a
+// constant: a pipeline for each of them would be compiled for the sake of a few instructions per output.
 
 // Abramowitz and Stegun 7.1.26: within 1.5e-7 of the error function.
 fn erf(x: f32) -> f32 {
@@ -7,8 +8,8 @@ fn erf(x: f32) -> f32 {
     return sign(x) * (1.0 - poly * exp(-x * x));
 }
 
-fn activate(x: f32) -> f32 {
-    switch ACTIVATION {
+fn activate(x: f32, which: u32) -> f32 {
+    switch which {
         case 1u: {
             return 0.5 * x * (1.0 + erf(x * 0.7071067811865476));
         }

@@ -1,24 +1,33 @@
-// finish(row, col, sum): what a linear layer stores at out[row, col] once the products are summed: act(sum + bias) +
-// residual. BIAS and RESIDUAL are the numbers of their bindings, zero where absent.
-#import activation
+// finish(at, pair, sums): what becomes of the sums of a pair of the weight's rows for row `at` of x. The pairs of an
+// epilogue are rows it needs together, `dims.distance` apart; pairs (row_of) are numbered so that those of a head, or
+// of the whole matrix, follow each other. A last pair may lack its second row.
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> bias: array<f32>; // [rows], read if dims.has_bias
 
-@group(0) @binding(2) var<storage, read_write> out: array<f32>; // [n, rows]
-#if BIAS
-@group(0) @binding(BIAS) var<storage, read_write> bias: array<f32>; // [rows]
+#if ROPE_CACHE
+#import epilogue_rope_cache
+#else
+#if SILU_MUL
+#import epilogue_silu_mul
+#else
+#import epilogue_sum
 #endif
-#if RESIDUAL
-@group(0) @binding(RESIDUAL) var<storage, read_write> residual: array<f32>; // [n, rows]
 #endif
 
-fn finish(row: u32, col: u32, sum: f32) {
-    let at = row * dims.rows + col;
-    var value = sum;
-#if BIAS
-    value += bias[col];
-#endif
-    value = activate(value);
-#if RESIDUAL
-    value += residual[at];
-#endif
-    out[at] = value;
+// The weight's row at place `slot` of the order of pairs: members of a pair are neighbours.
+fn row_of(slot: u32) -> u32 {
+    let pair = slot / 2u;
+    let row = pair / dims.distance * 2u * dims.distance + pair % dims.distance + slot % 2u * dims.distance;
+    return min(row, dims.rows - 1u);
+}
+
+fn pair_count() -> u32 {
+    return (dims.rows + 1u) / 2u;
+}
+
+fn biased(row: u32, sum: f32) -> f32 {
+    if (dims.has_bias != 0u) {
+        return sum + bias[row];
+    }
+    return sum;
 }

@@ -12,6 +12,7 @@ use cubecl::client::Client;
 use cubecl::ir::settings::Dim3;
 use cubecl::prelude::{CubeCount, CubeDim, ExecutionMode, KernelId};
 use cubecl::server::{KernelArguments, MetadataBindingInfo};
+use cubecl::wgpu::wgpu;
 
 use crate::error::{Error, Result};
 
@@ -40,8 +41,8 @@ pub struct Shader {
 impl Shader {
     /// The complete WGSL module. `#import name` stands for `shaders/shared/name.wgsl`; `#if NAME`, `#else` and `#endif`
     /// select lines by a constant; `#repeat i COUNT` to `#end` writes its lines COUNT times with the number for `$i` (a
-    /// driver may keep a loop's array in memory, but not named variables); the uniform `dims` is bound after the
-    /// storage buffers.
+    /// driver may keep a loop's array in memory, but not named variables), also one inside another; the uniform `dims`
+    /// is bound after the storage buffers. The constants SUBGROUPS and F16_TILES enable the extensions they need.
     ///
     /// # Panics
     /// On an unknown import or constant: a mistake in a shader, which the tests find.
@@ -49,6 +50,13 @@ impl Shader {
         let mut body = String::new();
         self.expand(self.text, &mut body);
         let mut source = format!("// {}\n", self.name);
+        // naga has subgroups but does not know the line that enables them.
+        if cfg!(target_family = "wasm") && self.constants.contains(&("SUBGROUPS", 1)) {
+            source.push_str("enable subgroups;\n");
+        }
+        if self.constants.contains(&("F16_TILES", 1)) {
+            source.push_str("enable f16;\n");
+        }
         for (name, value) in &self.constants {
             source.push_str(&format!("const {name}: u32 = {value}u;\n"));
         }
@@ -81,7 +89,13 @@ impl Shader {
                     let number = format!("${}", words.next().expect("a name after #repeat"));
                     let count = words.next().expect("a count after #repeat");
                     let count = count.parse().unwrap_or_else(|_| self.constant(count));
-                    let body: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "#end").collect();
+                    let mut depth = 1;
+                    let inside = |line: &&str| {
+                        let first = line.split_whitespace().next();
+                        depth += (first == Some("#repeat")) as i32 - (first == Some("#end")) as i32;
+                        depth > 0
+                    };
+                    let body: Vec<&str> = lines.by_ref().take_while(inside).collect();
                     for i in 0..count {
                         self.expand(&body.join("\n").replace(&number, &i.to_string()), out);
                     }
@@ -106,6 +120,9 @@ fn shared(name: &str) -> &'static str {
     match name {
         "activation" => include_str!("../../shaders/shared/activation.wgsl"),
         "epilogue" => include_str!("../../shaders/shared/epilogue.wgsl"),
+        "epilogue_rope_cache" => include_str!("../../shaders/shared/epilogue_rope_cache.wgsl"),
+        "epilogue_silu_mul" => include_str!("../../shaders/shared/epilogue_silu_mul.wgsl"),
+        "epilogue_sum" => include_str!("../../shaders/shared/epilogue_sum.wgsl"),
         "flat_index" => include_str!("../../shaders/shared/flat_index.wgsl"),
         "rows" => include_str!("../../shaders/shared/rows.wgsl"),
         "weight" => include_str!("../../shaders/shared/weight.wgsl"),
@@ -192,6 +209,27 @@ pub(crate) fn output<const D: usize>(like: &GpuTensor, shape: [usize; D]) -> Gpu
     GpuTensor::new_contiguous(like.client.clone(), like.device.clone(), shape.into(), handle, DType::F32)
 }
 
+/// A placeholder for the optional binding number `slot` (0 or 1) of a shader that is told not to read it.
+pub(crate) fn absent(like: &GpuTensor, slot: usize) -> GpuTensor {
+    static ABSENT: OnceLock<[GpuTensor; 2]> = OnceLock::new();
+    let word = || {
+        let handle = like.client.memory_persistent_allocation((), |()| like.client.empty(16));
+        GpuTensor::new_contiguous(like.client.clone(), like.device.clone(), [4].into(), handle, DType::F32)
+    };
+    ABSENT.get_or_init(|| [word(), word()])[slot].clone()
+}
+
+/// What WGSL may use on an adapter beyond the standard's core, as far as kernels have variants for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Operations between the invocations of a subgroup.
+    pub subgroups: bool,
+    /// 16-bit floats in arithmetic and in workgroup memory.
+    pub f16: bool,
+    /// `dot4I8Packed`: products of four signed bytes in one instruction.
+    pub packed_dot: bool,
+}
+
 /// Which adapter the kernels run on.
 #[derive(Clone, Debug)]
 pub struct Adapter {
@@ -201,6 +239,7 @@ pub struct Adapter {
     pub backend: String,
     /// Whether the adapter is a CPU (SwiftShader, lavapipe), where other shapes of kernels are fast.
     pub software: bool,
+    pub features: Features,
 }
 
 /// The GPU: Burn's device and what is known of the adapter behind it.
@@ -220,6 +259,8 @@ pub async fn init_device() -> Result<Gpu> {
     if let Some(gpu) = GPU.get() {
         return Ok(gpu.clone());
     }
+    #[cfg(target_family = "wasm")]
+    web_features::request_subgroups();
     let opened = Device::wgpu_options().init_with_setup_async().await;
     let (device, setup) = match opened {
         Ok(opened) => opened,
@@ -234,13 +275,51 @@ pub async fn init_device() -> Result<Gpu> {
     let description = format!("{} {}", info.name, info.driver).to_lowercase();
     let software = format!("{:?}", info.device_type) == "Cpu"
         || ["swiftshader", "llvmpipe", "lavapipe"].iter().any(|known| description.contains(known));
-    let adapter = Adapter { name: info.name, backend: info.backend.to_string(), software };
+    let features = features(&setup.device);
+    let adapter = Adapter { name: info.name, backend: info.backend.to_string(), software, features };
     Ok(GPU.get_or_init(|| Gpu { device, adapter }).clone())
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn features(device: &wgpu::Device) -> Features {
+    let has = |feature| device.features().contains(feature);
+    // naga writes `dot4I8Packed` out where the driver has no instruction for it.
+    Features { subgroups: has(wgpu::Features::SUBGROUP), f16: has(wgpu::Features::SHADER_F16), packed_dot: true }
+}
+
+#[cfg(target_family = "wasm")]
+fn features(device: &wgpu::Device) -> Features {
+    Features {
+        subgroups: web_features::has_subgroups(),
+        f16: device.features().contains(wgpu::Features::SHADER_F16),
+        packed_dot: web_features::has_packed_dot(),
+    }
+}
+
+/// Features of browsers that wgpu does not know.
+#[cfg(target_family = "wasm")]
+mod web_features {
+    use wasm_bindgen::prelude::wasm_bindgen;
+
+    #[wasm_bindgen(module = "/src/kernels/web_features.js")]
+    extern "C" {
+        /// Makes every device requested from now on ask for subgroups where the adapter has them.
+        pub fn request_subgroups();
+        /// Whether the device requested last has them.
+        pub fn has_subgroups() -> bool;
+        /// Whether the browser's WGSL has `dot4I8Packed`.
+        pub fn has_packed_dot() -> bool;
+    }
 }
 
 /// Whether the kernels run on a CPU adapter; false before [`init_device`].
 pub(crate) fn software_adapter() -> bool {
     GPU.get().is_some_and(|gpu| gpu.adapter.software)
+}
+
+/// What kernels may use; nothing before [`init_device`].
+pub fn adapter_features() -> Features {
+    GPU.get().map(|gpu| gpu.adapter.features).unwrap_or_default()
 }
 
 /// The CubeCL device behind Burn's.

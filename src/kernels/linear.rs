@@ -1,74 +1,193 @@
-//! Linear layers on weights in any storage format: `act(x Wᵀ + bias) + residual`. Few rows go through `linear_vec`
-//! (each weight is used once, so reading it is all that counts), many through `linear_mat` (each weight is dequantized
-//! once for 32 rows).
+//! Linear layers on weights in any storage format, with what follows them in the same pass: `act(x Wᵀ + bias) +
+//! residual`, `silu(gate) * up`, or the rotation of queries and keys and the write into the cache. Few rows go through
+//! a mat-vec variant (each weight is used once, so reading it is all that counts), many through a mat-mul variant (each
+//! weight is dequantized once for many rows).
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use super::launch::{self, GpuTensor, Shader, WORKGROUP};
+use super::launch::{self, Features, GpuTensor, Shader};
 use super::*;
 
-/// Up to this many rows the mat-vec shader is used.
-const MAX_VEC_ROWS: usize = 4;
-/// Rows of `x` and of the weight in a tile of `linear_mat.wgsl`.
-const TILE: (usize, usize) = (32, 64);
-/// Choices of invocations that share an output in `linear_vec.wgsl`: on a GPU neighbours read neighbouring blocks of a
-/// row; on a CPU a barrier costs more than that gains.
-pub const VEC_LANES: [u32; 2] = [1, 16];
+/// From this many rows on the mat-mul variants are used.
+const MIN_MAT_ROWS: usize = 4;
+/// Invocations in a workgroup of `linear_rows.wgsl`, slots and rows of x of an invocation.
+const ROWS_LANES: usize = 16;
+const ROWS_SLOTS: usize = 8;
+const ROWS_OF_X: usize = 8;
+/// Slots of a group of invocations in `linear_vec.wgsl`.
+const VEC_SLOTS: usize = 4;
+/// Rows of x and of the weight in a tile of `linear_mat.wgsl` and `linear_dot.wgsl`.
+const TILE: usize = 64;
 
-/// The choice in use; 0 stands for the adapter's own.
-static CHOSEN_LANES: AtomicU32 = AtomicU32::new(0);
-
-/// Fixes the choice among [`VEC_LANES`] for mat-vec launches from now on, whatever the adapter; results do not depend
-/// on it.
-pub fn set_vec_lanes(lanes: u32) {
-    assert!(VEC_LANES.contains(&lanes), "mat-vec lanes are one of {VEC_LANES:?}");
-    CHOSEN_LANES.store(lanes, Ordering::Relaxed);
+/// How a linear layer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinearVariant {
+    /// For CPU adapters; any number of rows.
+    Rows,
+    /// The same with x by subgroup broadcast.
+    RowsSubgroups,
+    /// For GPUs, few rows: 16 invocations an output.
+    Vec16,
+    /// 64 invocations an output.
+    Vec64,
+    /// The same with subgroup sums.
+    Vec64Subgroups,
+    /// For GPUs, many rows: f32 tiles in workgroup memory.
+    Mat,
+    /// The same with f16 tiles: inputs are rounded to f16.
+    MatF16,
+    /// Packed products of bytes: inputs are rounded to 8 bits in blocks of 32. Only for q4 and q8.
+    Dot,
 }
 
-fn vec_lanes() -> u32 {
-    match CHOSEN_LANES.load(Ordering::Relaxed) {
-        0 => VEC_LANES[!launch::software_adapter() as usize],
-        lanes => lanes,
+impl LinearVariant {
+    pub const ALL: [Self; 8] = [
+        Self::Rows,
+        Self::RowsSubgroups,
+        Self::Vec16,
+        Self::Vec64,
+        Self::Vec64Subgroups,
+        Self::Mat,
+        Self::MatF16,
+        Self::Dot,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::RowsSubgroups => "rows-subgroups",
+            Self::Vec16 => "vec16",
+            Self::Vec64 => "vec64",
+            Self::Vec64Subgroups => "vec64-subgroups",
+            Self::Mat => "mat",
+            Self::MatF16 => "mat-f16",
+            Self::Dot => "dot",
+        }
+    }
+
+    /// Whether an adapter with `features` can run it.
+    pub fn available(self, features: &Features) -> bool {
+        match self {
+            Self::RowsSubgroups | Self::Vec64Subgroups => features.subgroups,
+            Self::MatF16 => features.f16,
+            Self::Dot => features.packed_dot,
+            Self::Rows | Self::Vec16 | Self::Vec64 | Self::Mat => true,
+        }
+    }
+
+    /// Whether it can run on weights of this format.
+    pub fn fits(self, format: Format) -> bool {
+        self != Self::Dot || format.is_quantized()
+    }
+
+    /// Whether it computes with f32 inputs throughout, so that results differ from other variants' by rounding only.
+    pub fn exact(self) -> bool {
+        !matches!(self, Self::MatF16 | Self::Dot)
+    }
+
+    /// Whether it is made for CPU adapters (else for GPUs).
+    pub fn for_cpu(self) -> bool {
+        matches!(self, Self::Rows | Self::RowsSubgroups)
+    }
+
+    /// Whether it takes few (`vec`) or many rows of x; those for CPU adapters take both.
+    pub fn takes(self, use_: LinearUse) -> bool {
+        match self {
+            Self::Rows | Self::RowsSubgroups => true,
+            Self::Vec16 | Self::Vec64 | Self::Vec64Subgroups => use_ == LinearUse::Vec,
+            Self::Mat | Self::MatF16 | Self::Dot => use_ == LinearUse::Mat,
+        }
     }
 }
 
-fn constants(format: Format, quads: bool, bias: bool, residual: bool, act: Activation) -> Vec<(&'static str, u32)> {
+/// Few rows of x, as in decoding, or many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinearUse {
+    Vec,
+    Mat,
+}
+
+static CHOSEN: [Choice; 2] = [Choice::new(), Choice::new()];
+
+/// Fixes the variant for `use_` from now on, or leaves it to the kind of adapter (`None`).
+///
+/// # Panics
+/// If the variant does not take that use.
+pub fn set_linear_variant(use_: LinearUse, variant: Option<LinearVariant>) {
+    assert!(variant.is_none_or(|variant| variant.takes(use_)), "{variant:?} is not for {use_:?}");
+    CHOSEN[use_ as usize].set(variant.map(|variant| variant as usize));
+}
+
+/// The variant in use for `use_`.
+pub fn linear_variant(use_: LinearUse) -> LinearVariant {
+    match CHOSEN[use_ as usize].get() {
+        Some(index) => LinearVariant::ALL[index],
+        None if launch::software_adapter() => match launch::adapter_features().subgroups {
+            true => LinearVariant::RowsSubgroups,
+            false => LinearVariant::Rows,
+        },
+        None if use_ == LinearUse::Vec => LinearVariant::Vec64,
+        None => LinearVariant::Mat,
+    }
+}
+
+/// What a linear layer makes of its sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Epilogue {
+    Sum,
+    SiluMul,
+    RopeCache(KvFormat),
+}
+
+impl Epilogue {
+    const ALL: [Self; 4] = [Self::Sum, Self::SiluMul, Self::RopeCache(KvFormat::F32), Self::RopeCache(KvFormat::F16)];
+
+    fn constants(self) -> [(&'static str, u32); 3] {
+        [
+            ("SILU_MUL", (self == Self::SiluMul) as u32),
+            ("ROPE_CACHE", matches!(self, Self::RopeCache(_)) as u32),
+            ("KV_F16", (self == Self::RopeCache(KvFormat::F16)) as u32),
+        ]
+    }
+
+    fn dims(self) -> &'static [&'static str] {
+        match self {
+            Self::Sum => &["n", "rows", "cols", "distance", "has_bias", "has_residual", "activation"],
+            Self::SiluMul => &["n", "rows", "cols", "distance", "has_bias"],
+            Self::RopeCache(_) => &["n", "rows", "cols", "distance", "has_bias", "heads", "kv_heads", "capacity"],
+        }
+    }
+}
+
+fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilogue: Epilogue) -> Shader {
     let mut constants = WeightLayout::constants(format, quads);
-    // The number of each optional binding, zero where it is absent.
-    constants.push(("BIAS", if bias { 3 } else { 0 }));
-    constants.push(("RESIDUAL", if residual { 3 + bias as u32 } else { 0 }));
-    constants.push(("ACTIVATION", act as u32));
-    constants
-}
-
-fn vec_shader(mut constants: Vec<(&'static str, u32)>, lanes: u32) -> Shader {
-    constants.push(("LANES", lanes));
-    constants.push(("SHARED_ROW", (lanes > 1) as u32));
-    Shader {
-        name: "linear_vec",
-        text: include_str!("../../shaders/linear_vec.wgsl"),
-        constants,
-        dims: &["n", "rows", "cols"],
-    }
-}
-
-fn mat_shader(constants: Vec<(&'static str, u32)>) -> Shader {
-    Shader {
-        name: "linear_mat",
-        text: include_str!("../../shaders/linear_mat.wgsl"),
-        constants,
-        dims: &["n", "rows", "cols"],
-    }
+    constants.push(("BLOCKS", format.is_quantized() as u32));
+    constants.extend(epilogue.constants());
+    let subgroups = matches!(variant, LinearVariant::RowsSubgroups | LinearVariant::Vec64Subgroups);
+    constants.push(("SUBGROUPS", subgroups as u32));
+    let (name, text) = match variant {
+        LinearVariant::Rows | LinearVariant::RowsSubgroups => {
+            constants.push(("X_ROWS", if many { ROWS_OF_X as u32 } else { 1 }));
+            ("linear_rows", include_str!("../../shaders/linear_rows.wgsl"))
+        }
+        LinearVariant::Vec16 | LinearVariant::Vec64 | LinearVariant::Vec64Subgroups => {
+            constants.push(("LANES", if variant == LinearVariant::Vec16 { 16 } else { 64 }));
+            ("linear_vec", include_str!("../../shaders/linear_vec.wgsl"))
+        }
+        LinearVariant::Mat | LinearVariant::MatF16 => {
+            constants.push(("F16_TILES", (variant == LinearVariant::MatF16) as u32));
+            ("linear_mat", include_str!("../../shaders/linear_mat.wgsl"))
+        }
+        LinearVariant::Dot => ("linear_dot", include_str!("../../shaders/linear_dot.wgsl")),
+    };
+    Shader { name, text, constants, dims: epilogue.dims() }
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
-    for (format, quads) in WeightLayout::KINDS {
-        for (bias, residual) in [(false, false), (true, false), (false, true), (true, true)] {
-            for act in Activation::ALL {
-                let constants = || constants(format, quads, bias, residual, act);
-                all.extend(VEC_LANES.map(|lanes| vec_shader(constants(), lanes)));
-                all.push(mat_shader(constants()));
+    for variant in LinearVariant::ALL {
+        for (format, quads) in WeightLayout::KINDS.into_iter().filter(|(format, _)| variant.fits(*format)) {
+            for epilogue in Epilogue::ALL {
+                let uses: &[bool] = if variant.for_cpu() { &[false, true] } else { &[false] };
+                all.extend(uses.iter().map(|many| shader(variant, *many, format, quads, epilogue)));
             }
         }
     }
@@ -97,6 +216,51 @@ pub fn linear(
     ))
 }
 
+/// `silu(gate) * up`, where `x Wᵀ + bias` is all of gate, then all of up.
+///
+/// # Shapes
+/// - `x`: `[n, cols]`, `w`: `[2 * ffn, cols]`, `bias`: `[2 * ffn]`
+/// - output: `[n, ffn]`
+pub fn linear_silu_mul(x: Tensor<2>, w: &Weight, bias: Option<&Tensor<1>>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::linear_silu_mul(
+        x.into_dispatch(),
+        w.data.clone().into_dispatch(),
+        Operand::of(bias.cloned()),
+        w.layout(),
+    ))
+}
+
+/// Takes `x Wᵀ + bias` as all of q, then k, then v; rotates q and k by their position (the two halves of a head are the
+/// pairs' first and second members, as in Hugging Face's `rotate_half`), writes k and v into the cache at rows `position
+/// + i`, in place, and returns q. What lies beyond the cache's capacity is dropped.
+///
+/// # Shapes
+/// - `x`: `[n, cols]`, `w`: `[(heads + 2 * kv_heads) * head_dim, cols]`, `bias`: as many as `w` has rows
+/// - `rope`: `[capacity, head_dim]`, from [`rope_table`]
+/// - output: `[n, heads * head_dim]`
+pub fn linear_rope_cache(
+    x: Tensor<2>,
+    w: &Weight,
+    bias: Option<&Tensor<1>>,
+    rope: &Tensor<2>,
+    kv: &KvCache,
+    state: &Tensor<1, Int>,
+    heads: Heads,
+) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::linear_rope_cache(
+        x.into_dispatch(),
+        w.data.clone().into_dispatch(),
+        Operand::of(bias.cloned()),
+        rope.clone().into_dispatch(),
+        kv.k.clone().into_dispatch(),
+        kv.v.clone().into_dispatch(),
+        state.clone().into_dispatch(),
+        w.layout(),
+        heads,
+        kv.format,
+    ))
+}
+
 /// [`linear`] on plain slices; sums in f64.
 pub fn naive(
     x: &[f32],
@@ -117,6 +281,26 @@ pub fn naive(
         }
     }
     out
+}
+
+/// What [`LinearVariant::Dot`] makes of `x`: 8 bits in blocks of 32 with one scale each.
+pub fn naive_bytes(x: &[f32]) -> Vec<f32> {
+    let block = |block: &[f32]| {
+        let top = block.iter().fold(0f32, |top, x| top.max(x.abs()));
+        let inverse = if top == 0.0 { 0.0 } else { 127.0 / top };
+        block.iter().map(|x| (x * inverse).round_ties_even() * (top / 127.0)).collect::<Vec<_>>()
+    };
+    x.chunks(32).flat_map(block).collect()
+}
+
+/// The second half of [`linear_silu_mul`] on plain slices: `gate_up` is `[n, 2 * ffn]`.
+pub fn naive_silu_mul(gate_up: &[f32], ffn: usize) -> Vec<f32> {
+    let row = |row: &[f32]| {
+        let (gate, up) = row.split_at(ffn);
+        let pair = |(gate, up): (&f32, &f32)| (naive_activation(Activation::Silu, *gate as f64) * *up as f64) as f32;
+        gate.iter().zip(up).map(pair).collect::<Vec<_>>()
+    };
+    gate_up.chunks_exact(2 * ffn).flat_map(row).collect()
 }
 
 /// An activation by its definition.
@@ -155,30 +339,98 @@ pub(super) fn launch(
     layout: WeightLayout,
     act: Activation,
 ) -> GpuTensor {
-    let x = launch::contiguous(x);
+    let [n, _] = x.meta.shape().dims();
     let residual = residual.map(launch::contiguous);
+    if let Some(residual) = &residual {
+        assert_eq!(residual.meta.shape().dims(), [n, layout.rows], "linear: shape of the residual");
+    }
+    let has_residual = residual.is_some() as u32;
+    let residual = residual.unwrap_or_else(|| launch::absent(&x, 1));
+    let out = launch::output(&x, [n, layout.rows]);
+    run(x, weight, &out, bias, layout, Epilogue::Sum, 1, &[&residual], &[has_residual, act as u32]);
+    out
+}
+
+pub(super) fn launch_silu_mul(
+    x: GpuTensor,
+    weight: GpuTensor,
+    bias: Option<GpuTensor>,
+    layout: WeightLayout,
+) -> GpuTensor {
+    let [n, _] = x.meta.shape().dims();
+    assert!(layout.rows.is_multiple_of(2), "linear_silu_mul: as many rows of gate as of up");
+    let ffn = layout.rows / 2;
+    let out = launch::output(&x, [n, ffn]);
+    run(x, weight, &out, bias, layout, Epilogue::SiluMul, ffn, &[], &[]);
+    out
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
+pub(super) fn launch_rope_cache(
+    x: GpuTensor,
+    weight: GpuTensor,
+    bias: Option<GpuTensor>,
+    rope: GpuTensor,
+    k: GpuTensor,
+    v: GpuTensor,
+    state: GpuTensor,
+    layout: WeightLayout,
+    heads: Heads,
+    format: KvFormat,
+) -> GpuTensor {
+    heads.check();
+    let Heads { heads, kv_heads, head_dim } = heads;
+    let [n, _] = x.meta.shape().dims();
+    let [capacity, kv_width] = k.meta.shape().dims();
+    assert_eq!(layout.rows, (heads + 2 * kv_heads) * head_dim, "linear_rope_cache: rows of q, k and v together");
+    assert_eq!(kv_width, format.width(kv_heads * head_dim), "linear_rope_cache: columns of the cache");
+    assert_eq!(v.meta.shape(), k.meta.shape(), "linear_rope_cache: the caches' shapes");
+    assert_eq!(rope.meta.shape().dims(), [capacity, head_dim], "linear_rope_cache: shape of the table");
+    let out = launch::output(&x, [n, heads * head_dim]);
+    let dims = [heads, kv_heads, capacity].map(|dim| dim as u32);
+    run(x, weight, &out, bias, layout, Epilogue::RopeCache(format), head_dim / 2, &[&rope, &k, &v, &state], &dims);
+    out
+}
+
+/// Launches the variant in use. `buffers` and `dims` are those of the epilogue, after what all of them have.
+#[allow(clippy::too_many_arguments, reason = "the three public operations differ in nothing else")]
+fn run(
+    x: GpuTensor,
+    weight: GpuTensor,
+    out: &GpuTensor,
+    bias: Option<GpuTensor>,
+    layout: WeightLayout,
+    epilogue: Epilogue,
+    distance: usize,
+    buffers: &[&GpuTensor],
+    dims: &[u32],
+) {
+    let x = launch::contiguous(x);
     let [n, cols] = x.meta.shape().dims();
     let WeightLayout { format, rows, .. } = layout;
     assert_eq!(cols, layout.cols, "linear: columns of the input and of the weight");
     if let Some(bias) = &bias {
         assert_eq!(bias.meta.num_elements(), rows, "linear: bias of {rows} rows");
     }
-    if let Some(residual) = &residual {
-        assert_eq!(residual.meta.shape().dims(), [n, rows], "linear: shape of the residual");
+    let use_ = if n < MIN_MAT_ROWS { LinearUse::Vec } else { LinearUse::Mat };
+    let mut variant = linear_variant(use_);
+    if !variant.fits(format) {
+        variant = LinearVariant::Mat;
     }
-    let constants = constants(format, layout.quads(), bias.is_some(), residual.is_some(), act);
-    let out = launch::output(&x, [n, rows]);
-    let mut buffers = vec![&x, &weight, &out];
-    buffers.extend(&bias);
-    buffers.extend(&residual);
-    let dims = [n, rows, cols].map(|dim| dim as u32);
-    if n <= MAX_VEC_ROWS {
-        let lanes = vec_lanes();
-        let groups = n * rows.div_ceil(WORKGROUP / lanes as usize);
-        launch::launch(vec_shader(constants, lanes), &buffers, &dims, groups);
-    } else {
-        let groups = n.div_ceil(TILE.0) * rows.div_ceil(TILE.1);
-        launch::launch(mat_shader(constants), &buffers, &dims, groups);
-    }
-    out
+    let many = use_ == LinearUse::Mat;
+    let groups = match variant {
+        LinearVariant::Rows | LinearVariant::RowsSubgroups => {
+            n.div_ceil(if many { ROWS_OF_X } else { 1 }) * rows.div_ceil(ROWS_LANES * ROWS_SLOTS)
+        }
+        LinearVariant::Vec16 => n * rows.div_ceil(VEC_SLOTS * 4),
+        LinearVariant::Vec64 | LinearVariant::Vec64Subgroups => n * rows.div_ceil(VEC_SLOTS),
+        LinearVariant::Mat | LinearVariant::MatF16 | LinearVariant::Dot => n.div_ceil(TILE) * rows.div_ceil(TILE),
+    };
+    let has_bias = bias.is_some();
+    let bias = bias.unwrap_or_else(|| launch::absent(&x, 0));
+    let mut all_buffers = vec![&x, &weight, out, &bias];
+    all_buffers.extend(buffers);
+    let mut all_dims = [n, rows, cols, distance, has_bias as usize].map(|dim| dim as u32).to_vec();
+    all_dims.extend(dims);
+    launch::launch(shader(variant, many, format, layout.quads(), epilogue), &all_buffers, &all_dims, groups);
 }

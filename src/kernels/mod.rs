@@ -14,9 +14,10 @@ pub mod launch;
 mod layer_norm;
 mod linear;
 mod rms_norm;
-mod rope_cache;
+mod rope;
 mod sample;
-mod silu_mul;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Cube, Dispatch, ExtensionType, backend_extension};
@@ -29,11 +30,12 @@ pub use advance::advance;
 pub use attention::{attention, attention_full};
 pub use embedding::{embed_drawn, embedding};
 pub use layer_norm::layer_norm;
-pub use linear::{VEC_LANES, linear, set_vec_lanes};
+pub use linear::{
+    LinearUse, LinearVariant, linear, linear_rope_cache, linear_silu_mul, linear_variant, set_linear_variant,
+};
 pub use rms_norm::rms_norm;
-pub use rope_cache::{rope_cache, rope_table};
+pub use rope::rope_table;
 pub use sample::sample;
-pub use silu_mul::silu_mul;
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.
 pub mod naive {
@@ -41,11 +43,12 @@ pub mod naive {
     pub use super::attention::naive_full as attention_full;
     pub use super::embedding::naive as embedding;
     pub use super::layer_norm::naive as layer_norm;
-    pub use super::linear::{naive as linear, naive_activation as activation};
+    pub use super::linear::{
+        naive as linear, naive_activation as activation, naive_bytes as bytes, naive_silu_mul as silu_mul,
+    };
     pub use super::rms_norm::naive as rms_norm;
-    pub use super::rope_cache::{naive as rope_cache, naive_table as rope_table};
+    pub use super::rope::{naive as rope_cache, naive_table as rope_table};
     pub use super::sample::naive as sample;
-    pub use super::silu_mul::naive as silu_mul;
 }
 
 /// A linear layer's or an embedding's weight on the GPU, still in its storage format.
@@ -112,21 +115,48 @@ impl WeightLayout {
     }
 }
 
+/// How a [`KvCache`] stores its numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvFormat {
+    #[default]
+    F32,
+    /// Two f16 in a word: word `d` of a head holds the elements `d` and `d + head_dim / 2`. Needs `head_dim` to be a
+    /// multiple of 8.
+    F16,
+}
+
+impl KvFormat {
+    /// Words that hold `numbers` numbers.
+    pub fn width(self, numbers: usize) -> usize {
+        match self {
+            KvFormat::F32 => numbers,
+            KvFormat::F16 => numbers / 2,
+        }
+    }
+}
+
 /// Keys and values of the positions seen so far, for one layer.
 #[derive(Clone, Debug)]
 pub struct KvCache {
-    /// `[capacity, kv_heads * head_dim]`
+    /// `[capacity, words of kv_heads * head_dim numbers]`
     pub k: Tensor<2>,
-    /// `[capacity, kv_heads * head_dim]`
+    /// As `k`.
     pub v: Tensor<2>,
+    pub format: KvFormat,
 }
 
 impl KvCache {
-    /// Room for `capacity` positions of `width` = `kv_heads * head_dim` numbers; what it holds is undefined until
-    /// written.
-    pub fn new(capacity: usize, width: usize, device: &Device) -> Self {
-        let rows = || launch::persistent_rows(capacity, width, device);
-        Self { k: rows(), v: rows() }
+    /// Room for `capacity` positions; what it holds is undefined until written.
+    ///
+    /// # Panics
+    /// On f16 with a `head_dim` that is not a multiple of 8.
+    pub fn new(capacity: usize, heads: Heads, format: KvFormat, device: &Device) -> Self {
+        assert!(
+            format == KvFormat::F32 || heads.head_dim % 8 == 0,
+            "f16 caches need a head_dim that is a multiple of 8"
+        );
+        let rows = || launch::persistent_rows(capacity, format.width(heads.kv_heads * heads.head_dim), device);
+        Self { k: rows(), v: rows(), format }
     }
 }
 
@@ -149,6 +179,25 @@ impl Heads {
             head_dim % 4 == 0 && (4..=Self::MAX_HEAD_DIM).contains(&head_dim),
             "head_dim {head_dim} is not 4..=128 by 4"
         );
+    }
+}
+
+/// A variant chosen for this process: its index, or none.
+struct Choice(AtomicUsize);
+
+impl Choice {
+    const NONE: usize = usize::MAX;
+
+    const fn new() -> Self {
+        Self(AtomicUsize::new(Self::NONE))
+    }
+
+    fn set(&self, index: Option<usize>) {
+        self.0.store(index.unwrap_or(Self::NONE), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<usize> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|index| *index != Self::NONE)
     }
 }
 
@@ -226,14 +275,24 @@ pub trait LlavaOps: Backend {
         bias: FloatTensor<Self>,
         eps: f32,
     ) -> FloatTensor<Self>;
-    fn silu_mul(gate_up: FloatTensor<Self>) -> FloatTensor<Self>;
-    fn rope_cache(
-        qkv: FloatTensor<Self>,
+    fn linear_silu_mul(
+        x: FloatTensor<Self>,
+        weight: IntTensor<Self>,
+        #[extension_type] bias: Operand<Self>,
+        layout: WeightLayout,
+    ) -> FloatTensor<Self>;
+    #[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
+    fn linear_rope_cache(
+        x: FloatTensor<Self>,
+        weight: IntTensor<Self>,
+        #[extension_type] bias: Operand<Self>,
         rope: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         state: IntTensor<Self>,
+        layout: WeightLayout,
         heads: Heads,
+        format: KvFormat,
     ) -> FloatTensor<Self>;
     fn attention(
         q: FloatTensor<Self>,
@@ -290,19 +349,28 @@ impl LlavaOps for Cube {
         layer_norm::launch(x, weight, bias, eps)
     }
 
-    fn silu_mul(gate_up: FloatTensor<Self>) -> FloatTensor<Self> {
-        silu_mul::launch(gate_up)
+    fn linear_silu_mul(
+        x: FloatTensor<Self>,
+        weight: IntTensor<Self>,
+        bias: Operand<Self>,
+        layout: WeightLayout,
+    ) -> FloatTensor<Self> {
+        linear::launch_silu_mul(x, weight, bias.into_option(), layout)
     }
 
-    fn rope_cache(
-        qkv: FloatTensor<Self>,
+    fn linear_rope_cache(
+        x: FloatTensor<Self>,
+        weight: IntTensor<Self>,
+        bias: Operand<Self>,
         rope: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         state: IntTensor<Self>,
+        layout: WeightLayout,
         heads: Heads,
+        format: KvFormat,
     ) -> FloatTensor<Self> {
-        rope_cache::launch(qkv, rope, k, v, state, heads)
+        linear::launch_rope_cache(x, weight, bias.into_option(), rope, k, v, state, layout, heads, format)
     }
 
     fn attention(
@@ -336,14 +404,7 @@ impl LlavaOps for Cube {
 
 /// Every variant of every shader, for tests that parse them all.
 pub fn shaders() -> Vec<Shader> {
-    let mut all = vec![
-        advance::shader(),
-        layer_norm::shader(),
-        rms_norm::shader(),
-        rope_cache::shader(),
-        sample::shader(),
-        silu_mul::shader(),
-    ];
+    let mut all = vec![advance::shader(), layer_norm::shader(), rms_norm::shader(), sample::shader()];
     all.extend(attention::shaders());
     all.extend(embedding::shaders());
     all.extend(linear::shaders());

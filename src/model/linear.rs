@@ -1,10 +1,10 @@
 //! A linear layer over any weight format; quantization lives here and nowhere above.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::loader::Loader;
 use crate::error::Result;
-use crate::kernels::{self, Activation, Weight};
+use crate::kernels::{self, Activation, Heads, KvCache, Weight};
 use crate::weights::WeightSource;
 
 /// `y = activation(x Wᵀ + bias) + residual`.
@@ -46,5 +46,23 @@ impl Linear {
     /// `x` `[n, cols]` -> `[n, rows]`; `residual` `[n, rows]` is added after the activation.
     pub fn forward(&self, x: Tensor<2>, activation: Activation, residual: Option<Tensor<2>>) -> Tensor<2> {
         kernels::linear(x, &self.weight, self.bias.as_ref(), residual, activation)
+    }
+
+    /// `x` `[n, cols]` -> `silu(gate) * up` `[n, rows / 2]`, where this layer is gate and up, stacked.
+    pub fn forward_silu_mul(&self, x: Tensor<2>) -> Tensor<2> {
+        kernels::linear_silu_mul(x, &self.weight, self.bias.as_ref())
+    }
+
+    /// `x` `[n, cols]` -> rotated queries `[n, heads * head_dim]`, where this layer is q, k and v, stacked; keys and
+    /// values go to `kv`.
+    pub fn forward_rope_cache(
+        &self,
+        x: Tensor<2>,
+        rope: &Tensor<2>,
+        kv: &KvCache,
+        state: &Tensor<1, Int>,
+        heads: Heads,
+    ) -> Tensor<2> {
+        kernels::linear_rope_cache(x, &self.weight, self.bias.as_ref(), rope, kv, state, heads)
     }
 }

@@ -6,7 +6,7 @@ use super::linear::Linear;
 use super::loader::Loader;
 use crate::config::{LlamaConfig, LlavaConfig};
 use crate::error::Result;
-use crate::kernels::{self, Activation, Heads, KvCache, Weight};
+use crate::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
 use crate::weights::WeightSource;
 
 /// Token embedding, decoder layers, final norm and language-model head.
@@ -112,6 +112,11 @@ impl Layer {
         let gate_up = [(mlp("gate_proj"), ffn), (mlp("up_proj"), ffn)];
         let gate_up_proj = Linear::load_stacked(loader, &gate_up, hidden, config.mlp_bias).await?;
         let down_proj = Linear::load(loader, &mlp("down_proj"), hidden, ffn, config.mlp_bias).await?;
+        let heads = Heads {
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+        };
         Ok(Self {
             input_layernorm,
             qkv_proj,
@@ -119,23 +124,18 @@ impl Layer {
             post_attention_layernorm,
             gate_up_proj,
             down_proj,
-            kv_cache: KvCache::new(capacity, key_value, loader.device()),
-            heads: Heads {
-                heads: config.num_attention_heads,
-                kv_heads: config.num_key_value_heads,
-                head_dim: config.head_dim,
-            },
+            kv_cache: KvCache::new(capacity, heads, KvFormat::F32, loader.device()),
+            heads,
         })
     }
 
     fn forward(&self, x: Tensor<2>, rope: &Tensor<2>, state: &Tensor<1, Int>) -> Tensor<2> {
-        let qkv = self.qkv_proj.forward(self.input_layernorm.forward(x.clone()), Activation::None, None);
-        let q = kernels::rope_cache(qkv, rope, &self.kv_cache, state, self.heads);
+        let normed = self.input_layernorm.forward(x.clone());
+        let q = self.qkv_proj.forward_rope_cache(normed, rope, &self.kv_cache, state, self.heads);
         let attended = kernels::attention(q, &self.kv_cache, state, self.heads);
         let x = self.o_proj.forward(attended, Activation::None, Some(x));
-        let gate_up =
-            self.gate_up_proj.forward(self.post_attention_layernorm.forward(x.clone()), Activation::None, None);
-        self.down_proj.forward(kernels::silu_mul(gate_up), Activation::None, Some(x))
+        let mlp = self.gate_up_proj.forward_silu_mul(self.post_attention_layernorm.forward(x.clone()));
+        self.down_proj.forward(mlp, Activation::None, Some(x))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::kernels::launch::{self, read_floats, read_words, write_words};
-use llava_web::kernels::{self, Activation, Heads, KvCache, Weight, naive};
+use llava_web::kernels::{self, Activation, Heads, KvCache, KvFormat, LinearUse, LinearVariant, Weight, naive};
 use llava_web::quant::Format;
 
 /// Hands the names of all tables to a runner's macro, so that neither runner can miss one.
@@ -10,16 +10,16 @@ macro_rules! for_each_case {
     ($runner:ident) => {
         $runner!(
             activations,
+            attention,
             attention_full,
             embedding,
             linear,
+            linear_rope_cache,
+            linear_silu_mul,
             norms,
             recorded,
-            rope_and_attention,
             sample,
-            silu_mul,
-            tiny_scales,
-            vec_lanes
+            tiny_scales
         );
     };
 }
@@ -93,17 +93,19 @@ fn assert_close(what: &str, actual: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
-/// `[n, rows, cols]`, most of them multiples of no tile. The last ones only fit formats without blocks.
+/// `[n, rows, cols]`, most of them multiples of no tile. Those with columns that are no multiple of 32 only fit formats
+/// without blocks.
 const LINEAR: &[[usize; 3]] = &[
     [1, 130, 96],
     [5, 65, 64],
+    [3, 66, 588],
     [33, 7, 160],
+    [6, 70, 33],
     [70, 131, 32],
-    [1, 66, 588],
     [9, 31, 588],
     [2, 5, 37],
-    [6, 70, 33],
     [1, 1, 1],
+    [1, 257, 2240],
     [3, 257, 704],
     [4, 1, 1024],
     [31, 64, 320],
@@ -116,21 +118,44 @@ const LINEAR: &[[usize; 3]] = &[
     [40, 100, 257],
 ];
 
+const FORMATS: [Format; 4] = [Format::Q4, Format::Q8, Format::F16, Format::F32];
+
+/// Every variant that this adapter can run on `n` rows of x and a weight of `format`, each set in turn while `case` runs
+/// with its tolerance and with what it makes of its inputs.
+async fn each_linear_variant<F: AsyncFnMut(LinearVariant, f32, fn(&[f32]) -> Vec<f32>)>(
+    n: usize,
+    format: Format,
+    mut case: F,
+) {
+    let use_ = if n < 4 { LinearUse::Vec } else { LinearUse::Mat };
+    let runs = |variant: &LinearVariant| {
+        variant.available(&launch::adapter_features()) && variant.takes(use_) && variant.fits(format)
+    };
+    for variant in LinearVariant::ALL.into_iter().filter(runs) {
+        let (tolerance, inputs): (_, fn(&[f32]) -> Vec<f32>) = match variant {
+            // A rounding of x may fall to the other side.
+            LinearVariant::Dot => (5e-3, naive::bytes),
+            LinearVariant::MatF16 => (2e-3, <[f32]>::to_vec),
+            _ => (2e-5, <[f32]>::to_vec),
+        };
+        kernels::set_linear_variant(use_, Some(variant));
+        case(variant, tolerance, inputs).await;
+        kernels::set_linear_variant(use_, None);
+    }
+}
+
 pub async fn linear(device: &Device, scale: Scale) {
     let mut numbers = Numbers::new(1);
-    let mut variant = 0;
-    for [n, out, cols] in scale.of(LINEAR, 8) {
-        for format in [Format::Q4, Format::Q8, Format::F16, Format::F32] {
-            if !format.fits(*cols) {
-                continue;
-            }
+    let mut count = 0;
+    for [n, out, cols] in scale.of(LINEAR, 5) {
+        for format in FORMATS.into_iter().filter(|format| format.fits(*cols)) {
             let bytes = format.encode("weight", *out, *cols, &numbers.floats(out * cols)).unwrap();
             let weight = Weight::from_bytes(bytes.clone(), format, *out, *cols, device);
-            for _ in 0..3 {
-                let act = Activation::ALL[variant % 6];
-                let bias = (variant / 2 % 2 == 0).then(|| numbers.floats(*out));
-                let residual = (variant % 3 != 0).then(|| numbers.floats(n * out));
-                variant += 1;
+            each_linear_variant(*n, format, async |variant, tolerance, inputs| {
+                let act = Activation::ALL[count % 6];
+                let bias = (count / 2 % 2 == 0).then(|| numbers.floats(*out));
+                let residual = (count % 3 != 0).then(|| numbers.floats(n * out));
+                count += 1;
                 let x = numbers.floats(n * cols);
                 let actual = kernels::linear(
                     rows(&x, *cols, device),
@@ -139,37 +164,110 @@ pub async fn linear(device: &Device, scale: Scale) {
                     residual.as_ref().map(|residual| rows(residual, *out, device)),
                     act,
                 );
-                let expected =
-                    naive::linear(&x, &bytes, format, (*out, *cols), bias.as_deref(), residual.as_deref(), act);
-                let what = format!("linear {n}x{out}x{cols} {format:?} {act:?}");
-                assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 2e-5);
-            }
+                let (bias, residual) = (bias.as_deref(), residual.as_deref());
+                let expected = naive::linear(&inputs(&x), &bytes, format, (*out, *cols), bias, residual, act);
+                let what = format!("linear {} {n}x{out}x{cols} {format:?} {act:?}", variant.name());
+                assert_close(&what, &read_floats(actual).await.unwrap(), &expected, tolerance);
+            })
+            .await;
         }
     }
 }
 
-/// Every choice of lanes of the mat-vec shader, not only this adapter's.
-pub async fn vec_lanes(device: &Device, scale: Scale) {
-    let mut numbers = Numbers::new(10);
-    let table: &[[usize; 3]] = &[[1, 70, 96], [4, 3, 37], [2, 5, 588], [3, 66, 1024], [1, 1, 1]];
-    for lanes in kernels::VEC_LANES {
-        kernels::set_vec_lanes(lanes);
-        for [n, out, cols] in scale.of(table, 3) {
-            for format in [Format::Q4, Format::Q8, Format::F16, Format::F32] {
-                if !format.fits(*cols) {
-                    continue;
-                }
-                let bytes = format.encode("weight", *out, *cols, &numbers.floats(out * cols)).unwrap();
-                let weight = Weight::from_bytes(bytes.clone(), format, *out, *cols, device);
-                let (x, bias) = (numbers.floats(n * cols), numbers.floats(*out));
-                let x_rows = rows(&x, *cols, device);
-                let actual = kernels::linear(x_rows, &weight, Some(&vector(&bias, device)), None, Activation::None);
-                let expected = naive::linear(&x, &bytes, format, (*out, *cols), Some(&bias), None, Activation::None);
-                let what = format!("{lanes} lanes, {n}x{out}x{cols} {format:?}");
-                assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 2e-5);
+/// `[n, ffn, cols]`.
+const SILU_MUL: &[[usize; 3]] = &[[1, 35, 64], [5, 33, 32], [3, 1, 32], [70, 66, 96], [1, 700, 160], [2, 129, 64]];
+
+pub async fn linear_silu_mul(device: &Device, scale: Scale) {
+    let mut numbers = Numbers::new(5);
+    for (i, [n, ffn, cols]) in scale.of(SILU_MUL, 2).iter().enumerate() {
+        let format = Format::Q4;
+        let bytes = format.encode("weight", 2 * ffn, *cols, &numbers.floats(2 * ffn * cols)).unwrap();
+        let weight = Weight::from_bytes(bytes.clone(), format, 2 * ffn, *cols, device);
+        each_linear_variant(*n, format, async |variant, tolerance, inputs| {
+            let x = numbers.floats(n * cols);
+            let bias = (i % 2 == 0).then(|| numbers.floats(2 * ffn));
+            let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
+            let actual = kernels::linear_silu_mul(rows(&x, *cols, device), &weight, bias_vector.as_ref());
+            let sums =
+                naive::linear(&inputs(&x), &bytes, format, (2 * ffn, *cols), bias.as_deref(), None, Activation::None);
+            let what = format!("linear_silu_mul {} {n}x{ffn}x{cols} {format:?}", variant.name());
+            assert_close(&what, &read_floats(actual).await.unwrap(), &naive::silu_mul(&sums, *ffn), tolerance);
+        })
+        .await;
+    }
+}
+
+/// Positions already in the cache, new ones, capacity, heads, key/value heads, head size.
+const ROPE_CACHE: &[(usize, usize, usize, [usize; 3])] = &[
+    (7, 1, 8, [3, 1, 40]),
+    (3, 5, 16, [4, 2, 32]),
+    (30, 37, 70, [2, 2, 64]),
+    (0, 1, 3, [1, 1, 4]),
+    // More than fits: what lies beyond is dropped.
+    (10, 9, 15, [4, 4, 36]),
+    (63, 3, 100, [8, 1, 128]),
+    (0, 700, 700, [2, 1, 64]),
+];
+
+pub async fn linear_rope_cache(device: &Device, scale: Scale) {
+    let mut numbers = Numbers::new(6);
+    let cols = 64;
+    for (i, (position, n, capacity, [heads, kv_heads, head_dim])) in scale.of(ROPE_CACHE, 2).iter().enumerate() {
+        let (position, n, capacity, format) = (*position, *n, *capacity, Format::Q8);
+        let shape = Heads { heads: *heads, kv_heads: *kv_heads, head_dim: *head_dim };
+        let out = (heads + 2 * kv_heads) * head_dim;
+        let frequencies: Vec<f32> =
+            (0..head_dim / 2).map(|i| 1e4f32.powf(-2.0 * i as f32 / *head_dim as f32)).collect();
+        let rope = kernels::rope_table(&frequencies, capacity, device);
+        let table = naive::rope_table(&frequencies, capacity);
+        let state = words(&[position as u32, 0, 0, 0], device);
+        let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
+        let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
+        for kv_format in [KvFormat::F32, KvFormat::F16] {
+            if kv_format == KvFormat::F16 && head_dim % 8 != 0 {
+                continue;
             }
+            each_linear_variant(n, format, async |variant, tolerance, inputs| {
+                let what = format!("{} {n} after {position} of {capacity}, {shape:?} {kv_format:?}", variant.name());
+                let width = kv_heads * head_dim;
+                let (mut k, mut v) = (vec![0.0; capacity * width], vec![0.0; capacity * width]);
+                let kv = KvCache::new(capacity, shape, kv_format, device);
+                let x = numbers.floats(n * cols);
+                let bias = (i % 2 == 0).then(|| numbers.floats(out));
+                let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
+                let x_rows = rows(&x, cols, device);
+                let q = kernels::linear_rope_cache(x_rows, &weight, bias_vector.as_ref(), &rope, &kv, &state, shape);
+                let sums =
+                    naive::linear(&inputs(&x), &bytes, format, (out, cols), bias.as_deref(), None, Activation::None);
+                let expected = naive::rope_cache(&sums, &table, &mut k, &mut v, position, shape);
+                assert_close(&format!("rope q: {what}"), &read_floats(q).await.unwrap(), &expected, tolerance);
+                // Rows that were not written hold anything.
+                let written = position * width..(position + n).min(capacity) * width;
+                let cached = async |cache: &Tensor<2>| {
+                    let values = read_floats(cache.clone()).await.unwrap();
+                    unpack_cache(&values, shape, kv_format)[written.clone()].to_vec()
+                };
+                let tolerance = if kv_format == KvFormat::F16 { tolerance.max(1e-3) } else { tolerance };
+                assert_close(&format!("cached k: {what}"), &cached(&kv.k).await, &k[written.clone()], tolerance);
+                assert_close(&format!("cached v: {what}"), &cached(&kv.v).await, &v[written.clone()], tolerance);
+            })
+            .await;
         }
     }
+}
+
+/// The numbers in a cache's words.
+fn unpack_cache(words: &[f32], heads: Heads, format: KvFormat) -> Vec<f32> {
+    if format == KvFormat::F32 {
+        return words.to_vec();
+    }
+    let half = |bits: u32| half::f16::from_bits(bits as u16).to_f32();
+    let head = |words: &[f32]| {
+        let low = words.iter().map(|word| half(word.to_bits()));
+        let high = words.iter().map(|word| half(word.to_bits() >> 16));
+        low.chain(high).collect::<Vec<f32>>()
+    };
+    words.chunks_exact(heads.head_dim / 2).flat_map(head).collect()
 }
 
 /// Weights so small that their f16 scales are subnormal: a GPU that flushes those loses the tensor.
@@ -245,16 +343,6 @@ pub async fn norms(device: &Device, scale: Scale) {
     }
 }
 
-pub async fn silu_mul(device: &Device, scale: Scale) {
-    let mut numbers = Numbers::new(5);
-    let table: &[[usize; 2]] = &[[3, 70], [1, 1], [700, 33], [1, 11008]];
-    for [n, ffn] in scale.of(table, 2) {
-        let x: Vec<f32> = numbers.floats(n * 2 * ffn).iter().map(|value| value * 20.0).collect();
-        let actual = read_floats(kernels::silu_mul(rows(&x, 2 * ffn, device))).await.unwrap();
-        assert_close(&format!("silu_mul {n}x{ffn}"), &actual, &naive::silu_mul(&x, *ffn), 1e-5);
-    }
-}
-
 /// Positions already in the cache, new ones, capacity, heads, key/value heads, head size.
 const CACHED: &[(usize, usize, usize, [usize; 3])] = &[
     (0, 5, 16, [4, 2, 32]),
@@ -271,31 +359,20 @@ const CACHED: &[(usize, usize, usize, [usize; 3])] = &[
     (699, 1, 700, [2, 2, 32]),
 ];
 
-pub async fn rope_and_attention(device: &Device, scale: Scale) {
+pub async fn attention(device: &Device, scale: Scale) {
     let mut numbers = Numbers::new(6);
     for (position, n, capacity, [heads, kv_heads, head_dim]) in scale.of(CACHED, 6) {
         let (position, n, capacity) = (*position, *n, *capacity);
         let shape = Heads { heads: *heads, kv_heads: *kv_heads, head_dim: *head_dim };
         let what = format!("{n} after {position} of {capacity}, {shape:?}");
         let width = kv_heads * head_dim;
-        let (mut k, mut v) = (numbers.floats(capacity * width), numbers.floats(capacity * width));
-        let kv = KvCache { k: rows(&k, width, device), v: rows(&v, width, device) };
-        let frequencies: Vec<f32> =
-            (0..head_dim / 2).map(|i| 1e4f32.powf(-2.0 * i as f32 / *head_dim as f32)).collect();
-        let rope = kernels::rope_table(&frequencies, capacity, device);
+        let (k, v) = (numbers.floats(capacity * width), numbers.floats(capacity * width));
+        let kv = KvCache { k: rows(&k, width, device), v: rows(&v, width, device), format: KvFormat::F32 };
         let state = words(&[position as u32, 0, 0, 0], device);
-
-        let qkv = numbers.floats(n * (heads + 2 * kv_heads) * head_dim);
-        let q = kernels::rope_cache(rows(&qkv, (heads + 2 * kv_heads) * head_dim, device), &rope, &kv, &state, shape);
-        let table = naive::rope_table(&frequencies, capacity);
-        let expected = naive::rope_cache(&qkv, &table, &mut k, &mut v, position, shape);
-        assert_close(&format!("rope q: {what}"), &read_floats(q.clone()).await.unwrap(), &expected, 1e-5);
-        assert_close(&format!("cached k: {what}"), &read_floats(kv.k.clone()).await.unwrap(), &k, 1e-5);
-        assert_close(&format!("cached v: {what}"), &read_floats(kv.v.clone()).await.unwrap(), &v, 0.0);
-
-        let actual = read_floats(kernels::attention(q, &kv, &state, shape)).await.unwrap();
-        let expected = naive::attention(&expected, &k, &v, position, shape);
-        assert_close(&format!("attention: {what}"), &actual, &expected, 2e-5);
+        let q = numbers.floats(n * heads * head_dim);
+        let q_rows = rows(&q, heads * head_dim, device);
+        let actual = read_floats(kernels::attention(q_rows, &kv, &state, shape)).await.unwrap();
+        assert_close(&format!("attention: {what}"), &actual, &naive::attention(&q, &k, &v, position, shape), 2e-5);
     }
 }
 
