@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use llava_web::Result;
 use llava_web::kernels::launch::{self, write_words};
-use llava_web::kernels::{self, Activation, Heads, KvCache, Weight};
+use llava_web::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
 use llava_web::quant::Format;
 use serde_json::json;
 
@@ -131,8 +131,8 @@ async fn attention(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
             if !bench.wants(&format!("{name} {shape}")) {
                 continue;
             }
-            let kv = KvCache::new(context, kv_width, &device);
-            fill(&kv, context, heads, &mut random, &device);
+            let mut cached = || rows(random.floats(context * kv_width), kv_width, &device);
+            let kv = KvCache { k: cached(), v: cached(), format: KvFormat::F32 };
             write_words(&state, &[(context - n) as u32, 0, 0, 0]);
             let q = rows(random.floats(n * width), width, &device);
             let pairs: usize = (0..n).map(|i| context - n + i + 1).sum();
@@ -164,15 +164,6 @@ async fn attention(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
     }
     device.memory_cleanup();
     Ok(())
-}
-
-/// Puts `positions` keys and values into the cache the way a prompt does.
-fn fill(kv: &KvCache, positions: usize, heads: Heads, random: &mut Random, device: &Device) {
-    let width = (heads.heads + 2 * heads.kv_heads) * heads.head_dim;
-    let qkv = rows(random.floats(positions * width), width, device);
-    let rope = kernels::rope_table(&vec![0.0; heads.head_dim / 2], positions, device);
-    let state = launch::persistent_words(4, device);
-    drop(kernels::rope_cache(qkv, &rope, kv, &state, heads));
 }
 
 async fn norms(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
