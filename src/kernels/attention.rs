@@ -1,38 +1,12 @@
 //! Softmax attention with f32 accumulation: causal over the cache for the decoder, over all positions for the vision
-//! tower. One shader, tiled over queries, with an online softmax: scores are never stored beyond one tile of keys.
+//! tower. Few queries go through `attention_decode` (each key and value is used once, so reading it is all that
+//! counts), many through `attention_flash` (each key and value is used by many queries).
 
-use super::launch::{self, GpuTensor, Shader, WORKGROUP};
+use super::launch::{self, GpuTensor};
 use super::*;
 
-/// Up to this many queries each gets a workgroup of its own, as in decoding.
-const MAX_SINGLE_QUERIES: usize = 4;
-/// Queries of a workgroup otherwise.
-const QUERY_TILE: usize = 16;
-
-fn shader(head_dim: usize, queries: usize, full: bool) -> Shader {
-    let lanes = WORKGROUP / queries;
-    let constants = vec![
-        ("HEAD_QUADS", head_dim as u32 / 4),
-        ("QUERIES", queries as u32),
-        ("LANES", lanes as u32),
-        ("OWN_QUADS", (head_dim / 4).div_ceil(lanes) as u32),
-        ("KEYS", if queries == 1 { 64 } else { 32 }),
-        ("FULL", full as u32),
-    ];
-    let dims: &[&str] =
-        if full { &["n", "heads", "scale: f32"] } else { &["n", "heads", "kv_heads", "capacity", "scale: f32"] };
-    Shader { name: "attention", text: include_str!("../../shaders/attention.wgsl"), constants, dims }
-}
-
-pub(super) fn shaders() -> Vec<Shader> {
-    let mut all = Vec::new();
-    for head_dim in (4..=Heads::MAX_HEAD_DIM).step_by(4) {
-        for queries in [1, QUERY_TILE] {
-            all.extend([false, true].map(|full| shader(head_dim, queries, full)));
-        }
-    }
-    all
-}
+/// Up to this many queries each gets workgroups of its own, as in decoding.
+const MAX_DECODE_QUERIES: usize = 4;
 
 /// Causal attention over the cache: query `i` sees rows `0..=position + i`. Scores are scaled by `1 / sqrt(head_dim)`;
 /// `heads / kv_heads` neighbouring heads share a key/value head.
@@ -47,6 +21,7 @@ pub fn attention(q: Tensor<2>, kv: &KvCache, state: &Tensor<1, Int>, heads: Head
         kv.v.clone().into_dispatch(),
         state.clone().into_dispatch(),
         heads,
+        kv.format,
     ))
 }
 
@@ -99,37 +74,32 @@ pub fn naive_full(qkv: &[f32], heads: Heads) -> Vec<f32> {
     q.chunks_exact(width).flat_map(|q| naive(q, &k, &v, n - 1, heads)).collect()
 }
 
-fn queries(n: usize) -> usize {
-    if n <= MAX_SINGLE_QUERIES { 1 } else { QUERY_TILE }
-}
-
-pub(super) fn launch(q: GpuTensor, k: GpuTensor, v: GpuTensor, state: GpuTensor, heads: Heads) -> GpuTensor {
+pub(super) fn launch(
+    q: GpuTensor,
+    k: GpuTensor,
+    v: GpuTensor,
+    state: GpuTensor,
+    heads: Heads,
+    format: KvFormat,
+) -> GpuTensor {
     heads.check();
     let q = launch::contiguous(q);
     let [n, width] = q.meta.shape().dims();
-    let [capacity, kv_width] = k.meta.shape().dims();
+    let [_, kv_width] = k.meta.shape().dims();
     assert_eq!(width, heads.heads * heads.head_dim, "attention: columns of the queries");
-    assert_eq!(kv_width, heads.kv_heads * heads.head_dim, "attention: columns of the cache");
+    assert_eq!(kv_width, format.width(heads.kv_heads * heads.head_dim), "attention: columns of the cache");
     assert_eq!(v.meta.shape(), k.meta.shape(), "attention: the caches' shapes");
-    let out = launch::output(&q, [n, width]);
-    let queries = queries(n);
-    let scale = 1.0 / (heads.head_dim as f32).sqrt();
-    let dims = [n as u32, heads.heads as u32, heads.kv_heads as u32, capacity as u32, scale.to_bits()];
-    let groups = n.div_ceil(queries) * heads.heads;
-    launch::launch(shader(heads.head_dim, queries, false), &[&q, &k, &v, &state, &out], &dims, groups);
-    out
+    match n <= MAX_DECODE_QUERIES {
+        true => attention_decode::launch(q, k, v, state, heads, format),
+        false => attention_flash::launch(q, k, v, state, heads, format),
+    }
 }
 
 pub(super) fn launch_full(qkv: GpuTensor, heads: Heads) -> GpuTensor {
     heads.check();
     assert_eq!(heads.kv_heads, heads.heads, "attention_full: every head has its own keys and values");
     let qkv = launch::contiguous(qkv);
-    let [n, width] = qkv.meta.shape().dims();
+    let [_, width] = qkv.meta.shape().dims();
     assert_eq!(width, 3 * heads.heads * heads.head_dim, "attention_full: columns of q, k and v together");
-    let out = launch::output(&qkv, [n, width / 3]);
-    let queries = queries(n);
-    let scale = 1.0 / (heads.head_dim as f32).sqrt();
-    let dims = [n as u32, heads.heads as u32, scale.to_bits()];
-    launch::launch(shader(heads.head_dim, queries, true), &[&qkv, &out], &dims, n.div_ceil(queries) * heads.heads);
-    out
+    attention_flash::launch_full(qkv, heads)
 }

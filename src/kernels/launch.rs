@@ -119,6 +119,9 @@ impl Shader {
 fn shared(name: &str) -> &'static str {
     match name {
         "activation" => include_str!("../../shaders/shared/activation.wgsl"),
+        "attention_quads" => include_str!("../../shaders/shared/attention_quads.wgsl"),
+        "attention_split" => include_str!("../../shaders/shared/attention_split.wgsl"),
+        "attention_words" => include_str!("../../shaders/shared/attention_words.wgsl"),
         "epilogue" => include_str!("../../shaders/shared/epilogue.wgsl"),
         "epilogue_rope_cache" => include_str!("../../shaders/shared/epilogue_rope_cache.wgsl"),
         "epilogue_silu_mul" => include_str!("../../shaders/shared/epilogue_silu_mul.wgsl"),

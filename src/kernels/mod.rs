@@ -9,6 +9,8 @@
 
 mod advance;
 mod attention;
+mod attention_decode;
+mod attention_flash;
 mod embedding;
 pub mod launch;
 mod layer_norm;
@@ -28,6 +30,8 @@ pub use launch::Shader;
 
 pub use advance::advance;
 pub use attention::{attention, attention_full};
+pub use attention_decode::{AttentionDecodeVariant, attention_decode_variant, set_attention_decode_variant};
+pub use attention_flash::{AttentionFlashVariant, attention_flash_variant, set_attention_flash_variant};
 pub use embedding::{embed_drawn, embedding};
 pub use layer_norm::layer_norm;
 pub use linear::{
@@ -126,6 +130,13 @@ pub enum KvFormat {
 }
 
 impl KvFormat {
+    pub const ALL: [Self; 2] = [Self::F32, Self::F16];
+
+    /// Whether heads of this size can be stored so.
+    pub fn fits(self, head_dim: usize) -> bool {
+        self == KvFormat::F32 || head_dim.is_multiple_of(8)
+    }
+
     /// Words that hold `numbers` numbers.
     pub fn width(self, numbers: usize) -> usize {
         match self {
@@ -151,10 +162,7 @@ impl KvCache {
     /// # Panics
     /// On f16 with a `head_dim` that is not a multiple of 8.
     pub fn new(capacity: usize, heads: Heads, format: KvFormat, device: &Device) -> Self {
-        assert!(
-            format == KvFormat::F32 || heads.head_dim % 8 == 0,
-            "f16 caches need a head_dim that is a multiple of 8"
-        );
+        assert!(format.fits(heads.head_dim), "f16 caches need a head_dim that is a multiple of 8");
         let rows = || launch::persistent_rows(capacity, format.width(heads.kv_heads * heads.head_dim), device);
         Self { k: rows(), v: rows(), format }
     }
@@ -300,6 +308,7 @@ pub trait LlavaOps: Backend {
         v: FloatTensor<Self>,
         state: IntTensor<Self>,
         heads: Heads,
+        format: KvFormat,
     ) -> FloatTensor<Self>;
     fn attention_full(qkv: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self>;
     /// Returns `state`, which it changed.
@@ -379,8 +388,9 @@ impl LlavaOps for Cube {
         v: FloatTensor<Self>,
         state: IntTensor<Self>,
         heads: Heads,
+        format: KvFormat,
     ) -> FloatTensor<Self> {
-        attention::launch(q, k, v, state, heads)
+        attention::launch(q, k, v, state, heads, format)
     }
 
     fn attention_full(qkv: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self> {
@@ -405,7 +415,8 @@ impl LlavaOps for Cube {
 /// Every variant of every shader, for tests that parse them all.
 pub fn shaders() -> Vec<Shader> {
     let mut all = vec![advance::shader(), layer_norm::shader(), rms_norm::shader(), sample::shader()];
-    all.extend(attention::shaders());
+    all.extend(attention_decode::shaders());
+    all.extend(attention_flash::shaders());
     all.extend(embedding::shaders());
     all.extend(linear::shaders());
     all

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::kernels::launch::{self, read_floats, read_words, write_words};
-use llava_web::kernels::{self, Activation, Heads, KvCache, KvFormat, LinearUse, LinearVariant, Weight, naive};
+use llava_web::kernels::{self, Activation, AttentionDecodeVariant, AttentionFlashVariant, LinearUse, LinearVariant};
+use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
 use llava_web::quant::Format;
 
 /// Hands the names of all tables to a runner's macro, so that neither runner can miss one.
@@ -11,7 +12,6 @@ macro_rules! for_each_case {
         $runner!(
             activations,
             attention,
-            attention_full,
             embedding,
             linear,
             linear_rope_cache,
@@ -344,50 +344,130 @@ pub async fn norms(device: &Device, scale: Scale) {
 }
 
 /// Positions already in the cache, new ones, capacity, heads, key/value heads, head size.
-const CACHED: &[(usize, usize, usize, [usize; 3])] = &[
-    (0, 5, 16, [4, 2, 32]),
-    (7, 1, 8, [3, 1, 40]),
-    (30, 37, 70, [2, 2, 64]),
-    (0, 1, 3, [1, 1, 4]),
-    (100, 1, 300, [6, 2, 80]),
-    (63, 4, 100, [8, 1, 128]),
-    (64, 2, 66, [2, 1, 96]),
-    // More than fits: what lies beyond is dropped.
-    (10, 9, 15, [4, 4, 36]),
-    (0, 700, 700, [2, 1, 64]),
-    (650, 50, 701, [4, 2, 128]),
-    (699, 1, 700, [2, 2, 32]),
+type Cached = (usize, usize, usize, [usize; 3]);
+
+const ATTENTION: &[(Cached, KvFormat)] = &[
+    ((100, 1, 300, [6, 2, 64]), KvFormat::F32),
+    ((30, 37, 70, [2, 2, 64]), KvFormat::F16),
+    ((0, 5, 16, [4, 2, 32]), KvFormat::F32),
+    ((63, 4, 100, [8, 1, 128]), KvFormat::F16),
+    ((7, 1, 8, [3, 1, 40]), KvFormat::F32),
+    ((0, 1, 1, [1, 1, 4]), KvFormat::F32),
+    // As many tiles of keys, and splits, as there are.
+    ((1022, 3, 2000, [1, 1, 128]), KvFormat::F32),
+    ((1999, 1, 2000, [2, 1, 64]), KvFormat::F16),
+    // More than fits: the last queries see the whole cache.
+    ((13, 4, 15, [5, 1, 36]), KvFormat::F32),
+    ((10, 9, 15, [4, 4, 36]), KvFormat::F32),
+    ((0, 65, 65, [3, 1, 80]), KvFormat::F32),
+    ((31, 33, 64, [1, 1, 96]), KvFormat::F16),
+    ((0, 700, 700, [2, 1, 64]), KvFormat::F16),
+    ((650, 50, 701, [4, 2, 128]), KvFormat::F32),
 ];
 
+/// Every variant of attention: over caches in every format, and over all positions. One case, as the choice of a
+/// variant holds for the whole process.
 pub async fn attention(device: &Device, scale: Scale) {
     let mut numbers = Numbers::new(6);
-    for (position, n, capacity, [heads, kv_heads, head_dim]) in scale.of(CACHED, 6) {
-        let (position, n, capacity) = (*position, *n, *capacity);
+    for ((position, n, capacity, [heads, kv_heads, head_dim]), format) in scale.of(ATTENTION, 4) {
         let shape = Heads { heads: *heads, kv_heads: *kv_heads, head_dim: *head_dim };
-        let what = format!("{n} after {position} of {capacity}, {shape:?}");
-        let width = kv_heads * head_dim;
-        let (k, v) = (numbers.floats(capacity * width), numbers.floats(capacity * width));
-        let kv = KvCache { k: rows(&k, width, device), v: rows(&v, width, device), format: KvFormat::F32 };
-        let state = words(&[position as u32, 0, 0, 0], device);
-        let q = numbers.floats(n * heads * head_dim);
-        let q_rows = rows(&q, heads * head_dim, device);
-        let actual = read_floats(kernels::attention(q_rows, &kv, &state, shape)).await.unwrap();
-        assert_close(&format!("attention: {what}"), &actual, &naive::attention(&q, &k, &v, position, shape), 2e-5);
+        let cache = Cache::new(&mut numbers, *position + n, *capacity, shape, *format, device);
+        cache.check(&mut numbers, *n, &[*position]).await;
     }
-}
+    // Every position, hence every split and tile's boundary.
+    let shape = Heads { heads: 2, kv_heads: 1, head_dim: 32 };
+    let positions: Vec<usize> = (0..700).collect();
+    let positions = match scale {
+        Scale::Full => &positions[..],
+        Scale::Browser => &[0, 31, 32, 33, 255, 256, 511, 512, 513, 699],
+    };
+    Cache::new(&mut numbers, 700, 700, shape, KvFormat::F32, device).check(&mut numbers, 1, positions).await;
 
-pub async fn attention_full(device: &Device, scale: Scale) {
-    let mut numbers = Numbers::new(7);
-    let table: &[[usize; 3]] =
-        &[[5, 3, 40], [65, 2, 64], [1, 1, 32], [17, 2, 128], [2, 4, 80], [50, 2, 36], [33, 1, 4], [577, 2, 64]];
-    for [n, heads, head_dim] in scale.of(table, 4) {
+    for [n, heads, head_dim] in scale.of(ATTENTION_FULL, 2) {
         let shape = Heads { heads: *heads, kv_heads: *heads, head_dim: *head_dim };
         // Large scores, so that the softmax is sharp and its running maximum moves.
         let qkv: Vec<f32> = numbers.floats(n * 3 * heads * head_dim).iter().map(|value| value * 4.0).collect();
-        let actual = kernels::attention_full(rows(&qkv, 3 * heads * head_dim, device), shape);
         let expected = naive::attention_full(&qkv, shape);
-        assert_close(&format!("attention_full {n} {shape:?}"), &read_floats(actual).await.unwrap(), &expected, 5e-5);
+        for variant in AttentionFlashVariant::ALL {
+            kernels::set_attention_flash_variant(Some(variant));
+            let actual = kernels::attention_full(rows(&qkv, 3 * heads * head_dim, device), shape);
+            let what = format!("attention_full {} {n} {shape:?}", variant.name());
+            assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 5e-5);
+        }
+        kernels::set_attention_flash_variant(None);
     }
+}
+
+/// Positions, heads, head size.
+const ATTENTION_FULL: &[[usize; 3]] = &[[65, 2, 64], [5, 3, 40], [1, 1, 40], [17, 2, 128], [50, 2, 36], [577, 2, 64]];
+
+/// A cache on the GPU and what it holds.
+struct Cache {
+    k: Vec<f32>,
+    v: Vec<f32>,
+    kv: KvCache,
+    heads: Heads,
+    state: Tensor<1, Int>,
+}
+
+impl Cache {
+    /// With `filled` rows; the others, which nobody may read, are not numbers.
+    fn new(
+        numbers: &mut Numbers,
+        filled: usize,
+        capacity: usize,
+        heads: Heads,
+        format: KvFormat,
+        device: &Device,
+    ) -> Self {
+        let width = heads.kv_heads * heads.head_dim;
+        let mut values = || {
+            let mut values = numbers.floats(capacity * width);
+            values.iter_mut().skip(filled * width).for_each(|value| *value = f32::NAN);
+            match format {
+                KvFormat::F32 => (rows(&values, width, device), values),
+                KvFormat::F16 => {
+                    let (packed, rounded) = packed_f16(&values, heads.head_dim);
+                    (rows(&packed, width / 2, device), rounded)
+                }
+            }
+        };
+        let ((k_rows, k), (v_rows, v)) = (values(), values());
+        Self { k, v, kv: KvCache { k: k_rows, v: v_rows, format }, heads, state: words(&[0; 4], device) }
+    }
+
+    /// Attention of `n` queries after each of `positions`, by every variant.
+    async fn check(&self, numbers: &mut Numbers, n: usize, positions: &[usize]) {
+        let width = self.heads.heads * self.heads.head_dim;
+        // Large scores, so that the softmax is sharp and its running maximum moves.
+        let q: Vec<f32> = numbers.floats(n * width).iter().map(|value| value * 4.0).collect();
+        let q_rows = rows(&q, width, &self.state.device());
+        for position in positions {
+            write_words(&self.state, &[*position as u32]);
+            let expected = naive::attention(&q, &self.k, &self.v, *position, self.heads);
+            for (decode, flash) in AttentionDecodeVariant::ALL.into_iter().zip(AttentionFlashVariant::ALL) {
+                kernels::set_attention_decode_variant(Some(decode));
+                kernels::set_attention_flash_variant(Some(flash));
+                let actual = kernels::attention(q_rows.clone(), &self.kv, &self.state, self.heads);
+                let (format, [capacity, _]) = (self.kv.format, self.kv.k.dims());
+                let what =
+                    format!("attention {decode:?} {n} after {position} of {capacity}, {:?} {format:?}", self.heads);
+                assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 2e-5);
+            }
+        }
+        kernels::set_attention_decode_variant(None);
+        kernels::set_attention_flash_variant(None);
+    }
+}
+
+/// The words of an f16 cache, as floats of the same bits, and the numbers they hold.
+fn packed_f16(values: &[f32], head_dim: usize) -> (Vec<f32>, Vec<f32>) {
+    let rounded: Vec<half::f16> = values.iter().map(|value| half::f16::from_f32(*value)).collect();
+    let words = rounded.chunks_exact(head_dim).flat_map(|head| {
+        let (low, high) = head.split_at(head_dim / 2);
+        low.iter().zip(high).map(|(low, high)| f32::from_bits(low.to_bits() as u32 | (high.to_bits() as u32) << 16))
+    });
+    (words.collect(), rounded.iter().map(|value| value.to_f32()).collect())
 }
 
 /// Temperature (0: greedy), top_k, top_p, seed, repetition, frequency and presence penalty.

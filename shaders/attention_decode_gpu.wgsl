@@ -1,0 +1,186 @@
+// out[i, h] = softmax_j(scale * q[i, h] . k[j, h']) v[j, h'], j over 0 ..= position + i, h' the head that shares its
+// keys and values with h, for few queries i: every key and value is read once, and reading it is the cost.
+//
+// For GPUs. Workgroup: one query, HEADS heads that share a key/value head (so that they share the reading), one run of
+// positions (so that there are workgroups enough), in tiles of 32 keys. Eight rows of eight invocations: a row has every
+// eighth key of the tile and its invocations read neighbouring quads of it, 128 bytes at once; four keys are under way
+// at a time. The products of a row's invocations are added up through workgroup memory. Each row keeps a softmax of its
+// own over its keys; the eight are merged at the end. Two barriers a tile.
+#import flat_index
+#import attention_quads
+#if SPLIT
+#import attention_split
+#endif
+
+const LOWEST: f32 = -3.0e38;
+const TILE: u32 = 32u;
+
+var<workgroup> shared_position: u32;
+var<workgroup> queries: array<Pair, HEADS * PAIRS>;
+var<workgroup> products: array<f32, HEADS * TILE * 9>; // eight of a key; the ninth keeps neighbours in different banks
+var<workgroup> scores: array<f32, HEADS * TILE>;
+var<workgroup> merged: array<vec4<f32>, 16 * PAIRS>; // [row, 2, PAIRS]
+var<workgroup> tops: array<f32, HEADS * 8>;
+var<workgroup> totals: array<f32, HEADS * 8>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let group = flat_index(workgroup, workgroups);
+#if SPLIT
+    let item = group / dims.splits;
+#else
+    let item = group;
+#endif
+    let blocks = dims.heads / HEADS;
+    if (item >= dims.n * blocks) {
+        return;
+    }
+    let query_index = item / blocks;
+    let head = item % blocks * HEADS;
+    let kv_head = head / (dims.heads / dims.kv_heads);
+    // The position comes from a buffer; only this way do all invocations provably agree on it, as a barrier in a loop
+    // demands.
+    if (lane == 0u) {
+        shared_position = state[0];
+    }
+    let position = workgroupUniformLoad(&shared_position);
+    let visible = min(position + query_index + 1u, dims.capacity);
+#if SPLIT
+    let length = split_length(visible);
+    let begin = group % dims.splits * length;
+    let end = min(begin + length, visible);
+    if (begin >= end) {
+        return;
+    }
+#else
+    let begin = 0u;
+    let end = visible;
+#endif
+
+    for (var i = lane; i < HEADS * PAIRS; i += 64u) {
+        let pair = query_pair(query_row(query_index, head + i / PAIRS), i % PAIRS);
+        queries[i] = Pair(pair.a * dims.scale, pair.b * dims.scale);
+    }
+    workgroupBarrier();
+
+    let row = lane / 8u;
+    let part = lane % 8u;
+    var top: array<f32, HEADS>;
+    var total: array<f32, HEADS>;
+    var sum: array<Pair, HEADS * OWN>; // [HEADS, OWN]: pairs part, part + 8 of each head
+#repeat g HEADS
+    top[$g] = LOWEST;
+#end
+    for (var base = begin; base < end; base += TILE) {
+        // Past the end the last key stands in.
+#repeat u 4
+        let key_start$u = key_row(min(base + $uu * 8u + row, end - 1u), kv_head);
+#end
+        var partial: array<f32, HEADS * 4>; // [HEADS, 4]
+#repeat o OWN
+        let own$o = min(part + $ou * 8u, PAIRS - 1u);
+        let counts$o = part + $ou * 8u < PAIRS;
+#end
+#repeat o OWN
+#repeat u 4
+        let key$o_$u = key_pair(key_start$u, own$o);
+#end
+#end
+#repeat o OWN
+        if (counts$o) {
+#repeat g HEADS
+            let query$g = queries[$gu * PAIRS + own$o];
+#repeat u 4
+            partial[$g * 4 + $u] += dot(query$g.a, key$o_$u.a) + dot(query$g.b, key$o_$u.b);
+#end
+#end
+        }
+#end
+#repeat g HEADS
+#repeat u 4
+        products[($gu * TILE + $uu * 8u + row) * 9u + part] = partial[$g * 4 + $u];
+#end
+#end
+        workgroupBarrier();
+
+        for (var i = lane; i < HEADS * TILE; i += 64u) {
+            var score = 0.0;
+            for (var j = 0u; j < 8u; j++) {
+                score += products[i * 9u + j];
+            }
+            scores[i] = select(LOWEST, score, base + i % TILE < end);
+        }
+        workgroupBarrier();
+
+#repeat u 4
+        let value_start$u = value_row(min(base + $uu * 8u + row, end - 1u), kv_head);
+#end
+#repeat o OWN
+#repeat u 4
+        let value$o_$u = value_pair(value_start$u, own$o);
+#end
+#end
+        // A row whose first key lies past the end has no maximum yet: its weights are 0, not exp(0).
+#repeat g HEADS
+#repeat u 4
+        let score$g_$u = scores[$gu * TILE + $uu * 8u + row];
+#end
+        let top$g = max(max(max(score$g_0, score$g_1), max(score$g_2, score$g_3)), top[$g]);
+        let shrink$g = exp(top[$g] - top$g);
+        top[$g] = top$g;
+#repeat u 4
+        let weight$g_$u = select(0.0, exp(score$g_$u - top$g), score$g_$u > LOWEST);
+#end
+        total[$g] = total[$g] * shrink$g + (weight$g_0 + weight$g_1 + weight$g_2 + weight$g_3);
+#repeat o OWN
+        sum[$g * OWN + $o].a = sum[$g * OWN + $o].a * shrink$g + (weight$g_0 * value$o_0.a + weight$g_1 * value$o_1.a
+            + weight$g_2 * value$o_2.a + weight$g_3 * value$o_3.a);
+        sum[$g * OWN + $o].b = sum[$g * OWN + $o].b * shrink$g + (weight$g_0 * value$o_0.b + weight$g_1 * value$o_1.b
+            + weight$g_2 * value$o_2.b + weight$g_3 * value$o_3.b);
+#end
+#end
+    }
+
+    if (part == 0u) {
+#repeat g HEADS
+        tops[$gu * 8u + row] = top[$g];
+        totals[$gu * 8u + row] = total[$g];
+#end
+    }
+#repeat g HEADS
+    workgroupBarrier();
+#repeat o OWN
+    if (part + $ou * 8u < PAIRS) {
+        merged[row * 2u * PAIRS + part + $ou * 8u] = sum[$g * OWN + $o].a;
+        merged[row * 2u * PAIRS + PAIRS + part + $ou * 8u] = sum[$g * OWN + $o].b;
+    }
+#end
+    workgroupBarrier();
+    if (lane < QUADS) {
+        var highest = LOWEST;
+        for (var i = 0u; i < 8u; i++) {
+            highest = max(highest, tops[$gu * 8u + i]);
+        }
+        var whole = vec4<f32>();
+        var whole_total = 0.0;
+        for (var i = 0u; i < 8u; i++) {
+            let share = exp(tops[$gu * 8u + i] - highest);
+            whole += merged[i * 2u * PAIRS + lane] * share;
+            whole_total += totals[$gu * 8u + i] * share;
+        }
+#if SPLIT
+        let to = ((query_index * dims.heads + head + $gu) * dims.splits + group % dims.splits) * (QUADS + 1u);
+        out[to + lane] = whole;
+        if (lane == 0u) {
+            out[to + QUADS] = vec4<f32>(highest, whole_total, 0.0, 0.0);
+        }
+#else
+        out[(query_index * dims.heads + head + $gu) * QUADS + lane] = whole / whole_total;
+#endif
+    }
+#end
+}

@@ -1,0 +1,142 @@
+//! Attention of many queries, tiled, with an online softmax: scores are never stored beyond a tile. Causal over the
+//! cache, or of all positions over all positions.
+
+use super::launch::{self, Features, GpuTensor, Shader, WORKGROUP};
+use super::*;
+
+/// Shapes of the shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionFlashVariant {
+    /// For CPU adapters: no barriers, four queries an invocation.
+    Cpu,
+    /// For GPUs: tiles of queries, keys and values in workgroup memory.
+    Gpu,
+}
+
+impl AttentionFlashVariant {
+    pub const ALL: [Self; 2] = [Self::Cpu, Self::Gpu];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
+        }
+    }
+
+    /// Whether an adapter with `features` can run it.
+    pub fn available(self, _features: &Features) -> bool {
+        true
+    }
+
+    /// Queries that share a pass over the keys.
+    fn queries(self) -> usize {
+        match self {
+            Self::Cpu => 16,
+            Self::Gpu => 32,
+        }
+    }
+
+    /// Tiles of queries in a workgroup: of the CPU shape, whose quartets of invocations do not depend on each other, so
+    /// few that there are workgroups for every core.
+    fn tiles(self, all: usize) -> usize {
+        match self {
+            Self::Cpu => (all / 32).clamp(1, WORKGROUP / 4),
+            Self::Gpu => 1,
+        }
+    }
+}
+
+static CHOSEN: Choice = Choice::new();
+
+/// Fixes the variant from now on, or leaves it to the kind of adapter (`None`).
+pub fn set_attention_flash_variant(variant: Option<AttentionFlashVariant>) {
+    CHOSEN.set(variant.map(|variant| variant as usize));
+}
+
+/// The variant in use.
+pub fn attention_flash_variant() -> AttentionFlashVariant {
+    match CHOSEN.get() {
+        Some(index) => AttentionFlashVariant::ALL[index],
+        None if launch::software_adapter() => AttentionFlashVariant::Cpu,
+        None => AttentionFlashVariant::Gpu,
+    }
+}
+
+fn shader(variant: AttentionFlashVariant, head_dim: usize, format: KvFormat, full: bool) -> Shader {
+    let mut constants = vec![("FULL", full as u32), ("KV_F16", (format == KvFormat::F16) as u32)];
+    let (name, text) = match variant {
+        AttentionFlashVariant::Cpu => {
+            constants.extend([("HEAD_DIM", head_dim as u32), ("HALF_HEAD", head_dim as u32 / 2), ("KEYS", 8)]);
+            ("attention_flash_cpu", include_str!("../../shaders/attention_flash_cpu.wgsl"))
+        }
+        AttentionFlashVariant::Gpu => {
+            let pairs = (head_dim / 4).div_ceil(2);
+            let chunks = pairs.div_ceil(4);
+            constants.extend([("QUADS", head_dim as u32 / 4), ("PAIRS", pairs as u32), ("CHUNKS", chunks as u32)]);
+            ("attention_flash_gpu", include_str!("../../shaders/attention_flash_gpu.wgsl"))
+        }
+    };
+    let dims: &[&str] = match full {
+        true => &["n", "heads", "tiles", "scale: f32"],
+        false => &["n", "heads", "tiles", "scale: f32", "kv_heads", "capacity"],
+    };
+    Shader { name, text, constants, dims }
+}
+
+pub(super) fn shaders() -> Vec<Shader> {
+    let mut all = Vec::new();
+    for head_dim in (4..=Heads::MAX_HEAD_DIM).step_by(4) {
+        for variant in AttentionFlashVariant::ALL {
+            all.push(shader(variant, head_dim, KvFormat::F32, true));
+            let formats = KvFormat::ALL.into_iter().filter(|format| format.fits(head_dim));
+            all.extend(formats.map(|format| shader(variant, head_dim, format, false)));
+        }
+    }
+    all
+}
+
+/// Enqueues `variant` over `buffers`, of which the first holds the queries; `cache` is `kv_heads`, `capacity` and the
+/// format where there is one.
+fn enqueue(buffers: &[&GpuTensor], n: usize, heads: Heads, cache: Option<(usize, usize, KvFormat)>) -> GpuTensor {
+    let variant = attention_flash_variant();
+    let out = launch::output(buffers[0], [n, heads.heads * heads.head_dim]);
+    let all = n.div_ceil(variant.queries()) * heads.heads;
+    let tiles = variant.tiles(all);
+    let scale = 1.0 / (heads.head_dim as f32).sqrt();
+    let mut dims = vec![n as u32, heads.heads as u32, tiles as u32, scale.to_bits()];
+    let format = cache.map_or(KvFormat::F32, |(.., format)| format);
+    if let Some((kv_heads, capacity, _)) = cache {
+        dims.extend([kv_heads as u32, capacity as u32]);
+    }
+    let shader = shader(variant, heads.head_dim, format, cache.is_none());
+    let buffers = [buffers, &[&out]].concat();
+    let workgroups = all.div_ceil(tiles);
+    match variant {
+        AttentionFlashVariant::Cpu => {
+            let scratch = launch::output(&out, [all * 2 * variant.queries(), heads.head_dim]);
+            launch::launch(shader, &[&buffers[..], &[&scratch]].concat(), &dims, workgroups);
+        }
+        AttentionFlashVariant::Gpu => launch::launch(shader, &buffers, &dims, workgroups),
+    }
+    out
+}
+
+/// Shapes were checked by `attention::launch`.
+pub(super) fn launch(
+    q: GpuTensor,
+    k: GpuTensor,
+    v: GpuTensor,
+    state: GpuTensor,
+    heads: Heads,
+    format: KvFormat,
+) -> GpuTensor {
+    let [n, _] = q.meta.shape().dims();
+    let [capacity, _] = k.meta.shape().dims();
+    enqueue(&[&q, &k, &v, &state], n, heads, Some((heads.kv_heads, capacity, format)))
+}
+
+/// Shapes were checked by `attention::launch_full`.
+pub(super) fn launch_full(qkv: GpuTensor, heads: Heads) -> GpuTensor {
+    let [n, _] = qkv.meta.shape().dims();
+    enqueue(&[&qkv], n, heads, None)
+}
