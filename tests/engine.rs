@@ -1,6 +1,9 @@
 //! One engine over several requests: what it reuses of the ones before must not change any answer.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use futures_lite::future::block_on;
 use llava_web::{
@@ -27,9 +30,27 @@ struct Bundle {
 
 impl Bundle {
     fn new(checkpoint: &str) -> Self {
+        Self::from_folder(&golden().join("checkpoints").join(checkpoint))
+    }
+
+    /// The checkpoint with a longer context than it has.
+    fn with_context(checkpoint: &str, positions: usize) -> Self {
+        let (original, copy) = (golden().join("checkpoints").join(checkpoint), tempfile::tempdir().unwrap());
+        for entry in fs::read_dir(original).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        let config = copy.path().join("config.json");
+        let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        json["text_config"]["max_position_embeddings"] = positions.into();
+        fs::write(&config, json.to_string()).unwrap();
+        Self::from_folder(copy.path())
+    }
+
+    fn from_folder(checkpoint: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("bundle");
-        hf::convert(&golden().join("checkpoints").join(checkpoint), &out, &Options::new(Format::F32)).unwrap();
+        hf::convert(checkpoint, &out, &Options::new(Format::F32)).unwrap();
         let source = FolderSource::open(&out).unwrap();
         Self { tokenizer: source.tokenizer().unwrap(), source, _folder: folder }
     }
@@ -184,6 +205,26 @@ fn a_nearly_full_context_is_reused() {
     assert_eq!(ask(&mut engine, "a ball").0, ask(&mut bundle.engine(Some(context)), "a ball").0);
 }
 
+/// More positions than run through the decoder at once, and the picture lies across the border.
+#[test]
+fn a_long_prompt_runs_in_parts() {
+    const MOST: usize = 1024;
+    let bundle = Bundle::with_context("gqa", 4096);
+    let question = |prompt: &str| input(serde_json::json!({ "prompt": prompt, "raw": true }));
+    let red = picture(250);
+    let before = "a red circle ".repeat(169);
+    let prompt = format!("{before}<image>{}", "a red circle ".repeat(40));
+    let whole = ask(&mut bundle.engine(Some(2000)), Some(&red), &question(&prompt));
+    // The same in two requests, neither of which runs in parts.
+    let mut engine = bundle.engine(Some(2000));
+    let text = ask(&mut engine, None, &question(&before));
+    let image_tokens = engine.info()["image_tokens"].as_u64().unwrap() as usize;
+    assert!(text.prompt_tokens < MOST && text.prompt_tokens + image_tokens > MOST, "{} before it", text.prompt_tokens);
+    let rest = ask(&mut engine, Some(&red), &question(&prompt));
+    assert!(rest.prompt_tokens > MOST && rest.cached_tokens >= text.prompt_tokens - 1);
+    assert_eq!(rest.token_ids, whole.token_ids);
+}
+
 /// The default model, whose answers are text that becomes the same tokens again.
 #[test]
 fn a_conversation_on_one_picture_starts_sooner() {
@@ -213,4 +254,15 @@ fn a_conversation_on_one_picture_starts_sooner() {
     let next = same_as_fresh(&bundle, &mut engine, Some(&picture(250)), &next);
     println!("next turn: {} of {} positions reused", next.cached_tokens, next.prompt_tokens);
     assert!(next.cached_tokens > again.prompt_tokens + 1, "some of the answer too: {}", again.description);
+
+    // An answer cut off at any length is continued: of its tokens the last one's keys and values were not written yet.
+    for length in 1..8 {
+        let raw = "USER: <image>\nWhat is in this picture? ASSISTANT:";
+        let cut = input(serde_json::json!({ "prompt": raw, "raw": true, "max_tokens": length }));
+        let cut = ask(&mut engine, Some(&picture(250)), &cut);
+        let prompt = format!("{raw} {} and more of it", cut.description);
+        let longer = input(serde_json::json!({ "prompt": prompt, "raw": true }));
+        let longer = same_as_fresh(&bundle, &mut engine, Some(&picture(250)), &longer);
+        assert_eq!(longer.cached_tokens, cut.prompt_tokens + length - 1, "{prompt}");
+    }
 }
