@@ -9,7 +9,7 @@ use web_time::Instant;
 
 use crate::config::LlavaConfig;
 use crate::error::{Error, Result};
-use crate::image::{self, AspectRatio, Patches, Picture, PreprocessorConfig};
+use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
 use crate::kernels::{self, launch};
 use crate::model::Llava;
 use crate::pace::Pace;
@@ -100,10 +100,33 @@ pub struct Engine {
     gpu: launch::Gpu,
     buffers: DecodeBuffers,
     decode_step: launch::Recorded<()>,
-    /// Embeddings of the last picture.
-    last_image: Option<(ImageHash, Tensor<2>)>,
+    last_image: Option<LastImage>,
     /// What the key-value caches hold.
     cached: Prefix,
+}
+
+/// The picture encoded last.
+struct LastImage {
+    file: Option<FileHash>,
+    hash: ImageHash,
+    /// `[image tokens, hidden]`
+    features: Tensor<2>,
+}
+
+/// SHA-256 of an encoded picture and of how it is made square: tells a known file without decoding it.
+type FileHash = [u8; 32];
+
+/// A request's picture.
+struct Image {
+    file: Option<FileHash>,
+    hash: ImageHash,
+    content: Content,
+}
+
+enum Content {
+    /// Embeddings of the picture encoded last.
+    Known(Box<Tensor<2>>),
+    New(Patches),
 }
 
 /// A tokenized prompt, ready to run.
@@ -237,7 +260,7 @@ impl Engine {
     /// generation stops.
     pub async fn generate(
         &mut self,
-        picture: Option<&Picture>,
+        picture: Option<&Source>,
         input: &Input,
         on_piece: &mut dyn FnMut(&str, usize) -> bool,
     ) -> Result<Output> {
@@ -262,12 +285,11 @@ impl Engine {
         let max_tokens = max_tokens.min(self.context_length - prompt_tokens);
 
         let image_started = Instant::now();
-        let patches = match picture {
-            Some(picture) => Some(self.patches(picture, input.image_aspect_ratio)?),
+        let image = match picture {
+            Some(picture) => Some(self.image(picture, input.image_aspect_ratio)?),
             None => None,
         };
-        let hash = patches.as_ref().map(|(_, hash)| *hash);
-        let slots = prefix::slots(&prompt.ids, prompt.image.clone().zip(hash));
+        let slots = prefix::slots(&prompt.ids, prompt.image.clone().zip(image.as_ref().map(|image| image.hash)));
         let request = Request { ids: prompt.ids, image: prompt.image, slots };
         // The last position always runs: its logits give the first token. What comes after the prefix is about to be
         // overwritten.
@@ -283,9 +305,9 @@ impl Engine {
         };
 
         let mut go_on = || on_piece("", 0);
-        let features = match (patches, &request.image) {
-            (Some((patches, hash)), Some(span)) if span.end > cached_tokens => {
-                self.image_features(patches, hash, &mut go_on).await.map(Some)
+        let features = match (image, &request.image) {
+            (Some(image), Some(span)) if span.end > cached_tokens => {
+                self.image_features(image, &mut go_on).await.map(Some)
             }
             _ => Ok(None),
         };
@@ -386,27 +408,43 @@ impl Engine {
         })
     }
 
-    /// The patches of `picture`, and the hash of their values.
-    fn patches(&self, picture: &Picture, aspect_ratio: Option<AspectRatio>) -> Result<(Patches, ImageHash)> {
-        let patches = image::patches(picture, &self.preprocessor, aspect_ratio, self.config.vision.patch_size)?;
+    /// Finds out which picture it is. Only a new one is decoded and cut into patches.
+    fn image(&self, source: &Source, aspect_ratio: Option<AspectRatio>) -> Result<Image> {
+        let file: Option<FileHash> = match source {
+            Source::Encoded(bytes) => {
+                let way = format!("{aspect_ratio:?}\0");
+                Some(Sha256::new_with_prefix(way).chain_update(bytes).finalize().into())
+            }
+            Source::Decoded(_) => None,
+        };
+        if let Some(last) = &self.last_image
+            && file.is_some()
+            && last.file == file
+        {
+            return Ok(Image { file, hash: last.hash, content: Content::Known(Box::new(last.features.clone())) });
+        }
+        let picture = source.picture()?;
+        let patches = image::patches(&picture, &self.preprocessor, aspect_ratio, self.config.vision.patch_size)?;
         let hash = Sha256::digest(bytemuck::cast_slice(&patches.values)).into();
-        Ok((patches, hash))
+        let content = match &self.last_image {
+            Some(last) if last.hash == hash => Content::Known(Box::new(last.features.clone())),
+            _ => Content::New(patches),
+        };
+        Ok(Image { file, hash, content })
     }
 
     /// Embeddings of a picture, `[image tokens, hidden]`; the last picture's are kept.
     async fn image_features(
         &mut self,
-        patches: Patches,
-        hash: ImageHash,
+        image: Image,
         go_on: &mut dyn FnMut() -> bool,
     ) -> std::result::Result<Tensor<2>, Halt> {
-        if let Some((last, features)) = &self.last_image
-            && *last == hash
-        {
-            return Ok(features.clone());
-        }
-        let features = self.encode(patches, go_on).await?;
-        self.last_image = Some((hash, features.clone()));
+        let Image { file, hash, content } = image;
+        let features = match content {
+            Content::Known(features) => *features,
+            Content::New(patches) => self.encode(patches, go_on).await?,
+        };
+        self.last_image = Some(LastImage { file, hash, features: features.clone() });
         Ok(features)
     }
 

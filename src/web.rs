@@ -7,11 +7,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use crate::bundle::Manifest;
+use crate::engine;
 use crate::error::{Error, Result};
-use crate::image::Picture;
+use crate::image::{Picture, Source};
 use crate::kernels::launch;
 use crate::weights::WeightSource;
-use crate::{engine, image};
 
 unsafe extern "C" {
     fn __wasm_call_ctors();
@@ -117,18 +117,19 @@ impl WeightSource for JsSource {
     }
 }
 
-fn picture(image: &JsValue) -> Result<Option<Picture>> {
+fn picture(image: &JsValue) -> Result<Option<Source>> {
     if image.is_undefined() || image.is_null() {
         return Ok(None);
     }
     if let Some(bytes) = image.dyn_ref::<Uint8Array>() {
-        return Picture::decode(&bytes.to_vec(), image::MAX_PIXELS).map(Some);
+        return Ok(Some(Source::Encoded(bytes.to_vec())));
     }
     let field = |name: &str| js_sys::Reflect::get(image, &name.into()).unwrap_or(JsValue::UNDEFINED);
     let size = |name: &str| field(name).as_f64().map(|value| value as usize);
     match (size("width"), size("height")) {
         (Some(width), Some(height)) => {
-            Picture::from_rgba(width, height, &Uint8Array::new(&field("data")).to_vec()).map(Some)
+            let picture = Picture::from_rgba(width, height, &Uint8Array::new(&field("data")).to_vec())?;
+            Ok(Some(picture.into()))
         }
         _ => Err(Error::Image("expected encoded bytes or { width, height, data }".into())),
     }

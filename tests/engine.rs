@@ -10,7 +10,7 @@ use llava_web::{
     bundle::FolderSource,
     convert::{Options, hf},
     engine::{Engine, FinishReason, Input, LoadOptions, Output},
-    image::Picture,
+    image::{MAX_PIXELS, Picture, Source},
     kernels::launch,
     quant::Format,
 };
@@ -65,9 +65,9 @@ impl Bundle {
 }
 
 /// A picture of gradients; `red` tells one from another.
-fn picture(red: u8) -> Picture {
+fn picture(red: u8) -> Source {
     let rgb = (0..40 * 40).flat_map(|i| [red, (i % 40 * 6) as u8, (i / 40 * 6) as u8]).collect();
-    Picture { width: 40, height: 40, rgb }
+    Picture { width: 40, height: 40, rgb }.into()
 }
 
 fn input(fields: serde_json::Value) -> Input {
@@ -76,12 +76,12 @@ fn input(fields: serde_json::Value) -> Input {
     input
 }
 
-fn ask(engine: &mut Engine, picture: Option<&Picture>, input: &Input) -> Output {
+fn ask(engine: &mut Engine, picture: Option<&Source>, input: &Input) -> Output {
     block_on(engine.generate(picture, input, &mut |_, _| true)).unwrap()
 }
 
 /// Asks `engine` and a fresh one, compares, and returns the answer of the first.
-fn same_as_fresh(bundle: &Bundle, engine: &mut Engine, picture: Option<&Picture>, input: &Input) -> Output {
+fn same_as_fresh(bundle: &Bundle, engine: &mut Engine, picture: Option<&Source>, input: &Input) -> Output {
     let found = ask(engine, picture, input);
     let fresh = ask(&mut bundle.engine(None), picture, input);
     assert_eq!(fresh.cached_tokens, 0, "nothing of the warm-up is left");
@@ -99,7 +99,7 @@ fn a_used_engine_answers_as_a_fresh_one() {
         let info = engine.info();
         let image_tokens = info["image_tokens"].as_u64().unwrap() as usize;
         let (red, dark) = (picture(250), picture(20));
-        let mut ask = |what: &str, picture: Option<&Picture>, fields| {
+        let mut ask = |what: &str, picture: Option<&Source>, fields| {
             let output = same_as_fresh(&bundle, &mut engine, picture, &input(fields));
             println!("{checkpoint}: {what}: {} of {} positions reused", output.cached_tokens, output.prompt_tokens);
             output
@@ -131,6 +131,27 @@ fn a_used_engine_answers_as_a_fresh_one() {
             serde_json::json!({ "messages": turns, "temperature": 1.0, "seed": 5, "repetition_penalty": 1.2 });
         assert_eq!(ask("sampled", Some(&red), sampled).cached_tokens, second.prompt_tokens - 1);
     }
+}
+
+#[test]
+fn a_file_is_known_by_its_bytes_and_the_way_it_is_made_square() {
+    let bundle = Bundle::new("gqa");
+    let mut engine = bundle.engine(None);
+    let bytes = fs::read(golden().join("pictures/tall.png")).unwrap();
+    let pixels = Picture::decode(&bytes, MAX_PIXELS).unwrap();
+    assert_ne!(pixels.width, pixels.height);
+    let (file, pixels) = (Source::Encoded(bytes), pixels.into());
+    let image_tokens = engine.info()["image_tokens"].as_u64().unwrap() as usize;
+    let mut ask = |picture: &Source, way: &str| {
+        let input = input(serde_json::json!({ "prompt": "a red circle", "image_aspect_ratio": way }));
+        same_as_fresh(&bundle, &mut engine, Some(picture), &input).cached_tokens > image_tokens
+    };
+    assert!(!ask(&file, "crop"));
+    assert!(ask(&file, "crop"));
+    assert!(!ask(&file, "pad"));
+    assert!(ask(&pixels, "pad"));
+    assert!(ask(&file, "pad"));
+    assert!(!ask(&pixels, "crop"));
 }
 
 #[test]

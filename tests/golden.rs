@@ -104,6 +104,7 @@ async fn compare(name: &str, format: Format, expected: &Expected, golden: &Golde
     let tokenizer_json = source.tokenizer().unwrap();
     let mut engine = Engine::load(gpu, &source, &tokenizer_json, LoadOptions::default()).await.unwrap();
     let input = Input { prompt: Some(golden.prompt.clone()), max_tokens: Some(32), ..Input::default() };
+    let picture = picture.into();
     // Twice: the second request meets used caches and a remembered picture.
     for _ in 0..2 {
         let output = engine.generate(Some(&picture), &input, &mut |_, _| true).await.unwrap();

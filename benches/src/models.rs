@@ -323,7 +323,7 @@ async fn default_model(bench: &mut Bench<'_>) -> Result<()> {
     let mut engine = Engine::load(bench.gpu.clone(), &source, DEFAULT_TOKENIZER, LoadOptions::default()).await?;
     emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
     emit(bench, name, "load, with warm-up", since(start) - source.made_in_ms.get(), "ms");
-    let picture = |shade: u8| Picture { width: 96, height: 96, rgb: vec![shade; 96 * 96 * 3] };
+    let picture = |shade: u8| Picture { width: 96, height: 96, rgb: vec![shade; 96 * 96 * 3] }.into();
     let questions = ["What is in this picture?", "Which colour is it?", "How many shapes are there?"];
     let mut firsts = Vec::new();
     // After a first answer a new picture, and a second question about it, three times over.

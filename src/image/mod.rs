@@ -9,6 +9,8 @@ pub use decode::MAX_PIXELS;
 pub use preprocess::{AspectRatio, Patches, PixelValues, PreprocessorConfig, patches};
 pub use resize::Filter;
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 
 /// An 8-bit RGB picture, rows from the top, three bytes a pixel.
@@ -18,6 +20,33 @@ pub struct Picture {
     pub height: usize,
     /// `[height, width, 3]`
     pub rgb: Vec<u8>,
+}
+
+/// A picture as the caller has it.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A PNG, JPEG, WebP or GIF file of at most [`MAX_PIXELS`]; decoded only when it must be.
+    Encoded(Vec<u8>),
+    Decoded(Picture),
+}
+
+impl From<Picture> for Source {
+    fn from(picture: Picture) -> Self {
+        Source::Decoded(picture)
+    }
+}
+
+impl Source {
+    /// The pixels.
+    ///
+    /// # Errors
+    /// As [`Picture::decode`].
+    pub fn picture(&self) -> Result<Cow<'_, Picture>> {
+        match self {
+            Source::Encoded(bytes) => Picture::decode(bytes, MAX_PIXELS).map(Cow::Owned),
+            Source::Decoded(picture) => Ok(Cow::Borrowed(picture)),
+        }
+    }
 }
 
 impl Picture {
