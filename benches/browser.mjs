@@ -1,7 +1,6 @@
 // The benches in headless Chromium: our wasm on a page, and with --peers other engines on pages of the same browser.
 // `cargo xtask bench --browser` builds what this needs and runs it.
 import { readFile, writeFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -22,6 +21,11 @@ const { values: options } = parseArgs({
   },
 });
 const print = options.json ? () => {} : (line) => console.log(line);
+
+/** All of our benches, and one job of another engine. */
+const LONGEST_MINUTES = 120;
+const LONGEST_PEER_MINUTES = 15;
+const WLLAMA_THREADS = 2;
 
 const mounts = { "/bench/": options.site, "/peers/": join(HERE, "peers") };
 if (options.peers) Object.assign(mounts, { "/node_modules/": join(options.peers, "node_modules"), "/models/": join(options.peers, "models") });
@@ -55,14 +59,18 @@ async function main() {
 }
 
 /** Runs `work` on a page of its own; an error of the page becomes this program's. */
-async function onPage(browser, origin, prepare, work) {
+async function onPage(browser, origin, minutes, prepare, work) {
   const page = await browser.newPage();
   try {
     page.on("console", (message) => {
       // onnxruntime's warnings come as errors.
       if (message.type() === "error" && !message.text().includes("[W:onnxruntime")) console.error(`browser: ${message.text()}`);
     });
-    const crash = new Promise((_, fail) => page.on("crash", () => fail(new Error("the page crashed"))));
+    const crash = new Promise((_, fail) => {
+      page.on("crash", () => fail(new Error("the page crashed")));
+      setTimeout(() => fail(new Error(`no end within ${minutes} minutes`)), minutes * 60_000).unref();
+    });
+    crash.catch(() => {});
     await prepare(page);
     await page.goto(`${origin}/blank`);
     return await Promise.race([work(page), crash]);
@@ -81,6 +89,7 @@ function ours(browser, origin) {
   return onPage(
     browser,
     origin,
+    LONGEST_MINUTES,
     (page) => page.exposeFunction("onResult", onResult),
     async (page) => {
       const environment = await page.evaluate(async () => {
@@ -100,20 +109,19 @@ function ours(browser, origin) {
 
 /** One page for each job: engines keep much in memory. A job that fails is reported and does not stop the others. */
 async function peers(browser, origin) {
-  const threads = Math.max(2, availableParallelism());
   const jobs = [
+    ["wllama", "T", { name: "T", threads: WLLAMA_THREADS }],
+    ["wllama", "S", { name: "S", threads: WLLAMA_THREADS }],
     ["ortDecoder", "T", "T"],
     ["ortVision", "V", null],
     ["ortDecoder", "S", "S"],
-    ["wllama", "T", { name: "T", threads }],
-    ["wllama", "S", { name: "S", threads }],
   ];
   print(`\n${"engine".padEnd(38)}${"model".padEnd(7)}${"what".padEnd(13)}${"ms".padStart(9)}`);
   const found = [];
   for (const [entry, model, argument] of jobs) {
     const job = (page) => page.evaluate(async ([entry, argument]) => (await import("/peers/peers.js"))[entry](argument), [entry, argument]);
     try {
-      const { engine, check, results } = await onPage(browser, origin, async () => {}, job);
+      const { engine, check, results } = await onPage(browser, origin, LONGEST_PEER_MINUTES, async () => {}, job);
       for (const [metric, ms] of Object.entries(results)) {
         found.push({ engine, model, metric, ms, check });
         print(`${engine.padEnd(38)}${model.padEnd(7)}${metric.padEnd(13)}${ms.toFixed(1).padStart(9)}   ${check}`);
