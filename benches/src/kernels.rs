@@ -3,7 +3,10 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use llava_web::Result;
 use llava_web::kernels::launch::{self, write_words};
-use llava_web::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
+use llava_web::kernels::{
+    self, Activation, AttentionDecodeVariant, AttentionFlashVariant, Heads, KvCache, KvFormat, LinearUse,
+    LinearVariant, Weight,
+};
 use llava_web::quant::Format;
 use serde_json::json;
 
@@ -28,7 +31,7 @@ enum Limit {
 struct Work {
     name: &'static str,
     shape: String,
-    variant: String,
+    variant: &'static str,
     bytes: f64,
     flops: f64,
     limit: Limit,
@@ -67,102 +70,228 @@ const LINEAR: [(&str, usize, usize); 5] =
     [("qkv", 4096, 12288), ("o", 4096, 4096), ("gate_up", 4096, 22016), ("down", 11008, 4096), ("head", 4096, 32064)];
 
 async fn linear(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
-    let device = bench.gpu.device.clone();
-    let software = bench.gpu.adapter.software;
-    let mut random = Random::new(1);
-    // A software adapter takes seconds for the 600 positions of a prompt.
-    let prompt = bench.size(if software { 64 } else { 600 }, 8);
     for (part, cols, out) in LINEAR {
         for format in [Format::Q4, Format::Q8] {
             let (cols, out) = (bench.size(cols, 64), bench.size(out, 96));
-            let what = format!("{part} {out}x{cols} {}", format.name());
-            let is_head = part == "head";
-            // Above the smallest limit of a binding.
-            if is_head && format == Format::Q8 {
-                continue;
+            // At q8 the head is above the smallest limit of a binding. To a trial run `down` and `head` are as `o`.
+            let too_large = part == "head" && format == Format::Q8;
+            let repeats = bench.options.tiny && matches!(part, "down" | "head");
+            if !too_large && !repeats {
+                let measured = linear_layer(bench, ceilings, part, format, out, cols).await;
+                kernels::set_linear_variant(LinearUse::Vec, None);
+                kernels::set_linear_variant(LinearUse::Mat, None);
+                measured?;
+                bench.gpu.device.memory_cleanup();
             }
-            let vec_wanted = bench.wants(&format!("mat-vec {what}"));
-            let mat_wanted = !is_head && bench.wants(&format!("mat-mul {what}"));
-            if !vec_wanted && !mat_wanted {
-                continue;
-            }
-            let bytes = random.tensor(format, out, cols);
-            let weight_bytes = bytes.len() as f64;
-            let rotated = bench.size(if software { ROTATED_BYTES_SOFTWARE } else { ROTATED_BYTES }, 1);
-            let copies = rotated.div_ceil(bytes.len());
-            let weights: Vec<Weight> =
-                (0..copies).map(|_| Weight::from_bytes(bytes.clone(), format, out, cols, &device)).collect();
-            drop(bytes);
-            for n in [vec_wanted.then_some(1), mat_wanted.then_some(prompt)].into_iter().flatten() {
-                let x = rows(random.floats(n * cols), cols, &device);
-                let single = n == 1;
-                let work = Work {
-                    name: if single { "mat-vec" } else { "mat-mul" },
-                    shape: if single { what.clone() } else { format!("{what} n={n}") },
-                    variant: String::new(),
-                    bytes: weight_bytes + 4.0 * (n * (cols + out)) as f64,
-                    flops: 2.0 * (n * cols * out) as f64,
-                    limit: if single { Limit::Bandwidth } else { Limit::Arithmetic },
-                };
-                measure(bench, ceilings, work, |turn| {
-                    drop(kernels::linear(x.clone(), &weights[turn % copies], None, None, Activation::None));
-                })
-                .await?;
-            }
-            drop(weights);
-            device.memory_cleanup();
         }
     }
     Ok(())
 }
 
-async fn attention(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
+/// One layer in every variant the adapter has, with the epilogue it has in a model. Variants made for the other kind of
+/// adapter are measured on `o` only.
+async fn linear_layer(
+    bench: &mut Bench<'_>,
+    ceilings: Ceilings,
+    part: &'static str,
+    format: Format,
+    out: usize,
+    cols: usize,
+) -> Result<()> {
     let device = bench.gpu.device.clone();
-    let mut random = Random::new(2);
-    let state = launch::persistent_words(4, &device);
-    for (heads, kv_heads) in [(32, 32), (32, 8)] {
-        let heads = Heads { heads: bench.size(heads, 4), kv_heads: bench.size(kv_heads, 2), head_dim: 128 };
-        let (width, kv_width) = (heads.heads * heads.head_dim, heads.kv_heads * heads.head_dim);
-        for (context, n) in [(64, 1), (256, 1), (2048, 1), (600, 600)] {
-            let (context, n) = (bench.size(context, 12), bench.size(n, n.min(12)));
-            let single = n == 1;
-            let name = if single { "attention decode" } else { "attention prefill" };
-            let shape = format!("{}/{} heads x {}, {context} positions", heads.heads, heads.kv_heads, heads.head_dim);
-            if !bench.wants(&format!("{name} {shape}")) {
-                continue;
+    let software = bench.gpu.adapter.software;
+    let mut random = Random::new(1);
+    // A software adapter takes seconds for the 600 positions of a prompt.
+    let prompt = bench.size(if software { 64 } else { 600 }, 8);
+    let what = format!("{part} {out}x{cols} {}", format.name());
+    let mut wanted = Vec::new();
+    for (use_, n) in [(LinearUse::Vec, 1), (LinearUse::Mat, prompt)] {
+        let (name, shape) = match use_ {
+            LinearUse::Vec => ("mat-vec", what.clone()),
+            LinearUse::Mat => ("mat-mul", format!("{what} n={n}")),
+        };
+        for variant in LinearVariant::ALL {
+            let runs = variant.takes(use_) && variant.fits(format) && variant.available(&bench.gpu.adapter.features);
+            let own_kind = variant.for_cpu() == software || part == "o";
+            let once = use_ == LinearUse::Vec || part != "head";
+            if runs && own_kind && once && bench.wants(&format!("{name} {shape} {}", variant.name())) {
+                wanted.push((use_, n, name, shape.clone(), variant));
             }
-            let mut cached = || rows(random.floats(context * kv_width), kv_width, &device);
-            let kv = KvCache { k: cached(), v: cached(), format: KvFormat::F32 };
-            write_words(&state, &[(context - n) as u32, 0, 0, 0]);
-            let q = rows(random.floats(n * width), width, &device);
-            let pairs: usize = (0..n).map(|i| context - n + i + 1).sum();
-            let work = Work {
-                name,
-                shape,
-                variant: String::new(),
-                bytes: 4.0 * (2 * context * kv_width + 2 * n * width) as f64,
-                flops: 4.0 * (pairs * width) as f64,
-                limit: if single { Limit::Bandwidth } else { Limit::Arithmetic },
-            };
-            measure(bench, ceilings, work, |_| drop(kernels::attention(q.clone(), &kv, &state, heads))).await?;
         }
     }
-    let (n, heads) = (bench.size(577, 9), Heads { heads: 16, kv_heads: 16, head_dim: 64 });
-    let shape = format!("16 heads x 64, {n} positions");
-    if bench.wants(&format!("attention vision {shape}")) {
-        let width = heads.heads * heads.head_dim;
-        let qkv = rows(random.floats(n * 3 * width), 3 * width, &device);
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let bytes = random.tensor(format, out, cols);
+    let weight_bytes = bytes.len() as f64;
+    let rotated = bench.size(if software { ROTATED_BYTES_SOFTWARE } else { ROTATED_BYTES }, 1);
+    let copies = rotated.div_ceil(bytes.len());
+    let weights: Vec<Weight> =
+        (0..copies).map(|_| Weight::from_bytes(bytes.clone(), format, out, cols, &device)).collect();
+    drop(bytes);
+    let head_dim = bench.size(128, 32);
+    let count = out / 3 / head_dim;
+    let heads = Heads { heads: count, kv_heads: count, head_dim };
+    let kv = KvCache::new(prompt, heads, KvFormat::F32, &device);
+    let rope = kernels::rope_table(&vec![0.0; head_dim / 2], prompt, &device);
+    let state = launch::persistent_words(4, &device);
+    for (use_, n, name, shape, variant) in wanted {
+        kernels::set_linear_variant(use_, Some(variant));
+        let x = rows(random.floats(n * cols), cols, &device);
         let work = Work {
-            name: "attention vision",
+            name,
             shape,
-            variant: String::new(),
+            variant: variant.name(),
+            bytes: weight_bytes + 4.0 * (n * (cols + out)) as f64,
+            flops: 2.0 * (n * cols * out) as f64,
+            limit: if n == 1 { Limit::Bandwidth } else { Limit::Arithmetic },
+        };
+        measure(bench, ceilings, work, |turn| {
+            let (x, weight) = (x.clone(), &weights[turn % copies]);
+            drop(match part {
+                "qkv" => kernels::linear_rope_cache(x, weight, None, &rope, &kv, &state, heads),
+                "gate_up" => kernels::linear_silu_mul(x, weight, None),
+                _ => kernels::linear(x, weight, None, None, Activation::None),
+            });
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn attention(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
+    let measured = async {
+        for format in KvFormat::ALL {
+            for (heads, kv_heads) in [(32, 32), (32, 8)] {
+                let heads = Heads { heads: bench.size(heads, 4), kv_heads: bench.size(kv_heads, 2), head_dim: 128 };
+                let contexts: &[usize] = if bench.options.tiny { &[12] } else { &[64, 256, 2048] };
+                for &context in contexts {
+                    attention_decode(bench, ceilings, heads, format, context).await?;
+                }
+                attention_prefill(bench, ceilings, heads, format).await?;
+            }
+        }
+        attention_vision(bench, ceilings).await
+    };
+    let measured = measured.await;
+    kernels::set_attention_decode_variant(None);
+    kernels::set_attention_flash_variant(None);
+    bench.gpu.device.memory_cleanup();
+    measured
+}
+
+/// A cache full of numbers.
+fn cache(heads: Heads, format: KvFormat, positions: usize, device: &Device) -> KvCache {
+    let width = heads.kv_heads * heads.head_dim;
+    let mut random = Random::new(2);
+    let mut part = || {
+        let values = random.floats(positions * width);
+        let values = match format {
+            KvFormat::F32 => values,
+            KvFormat::F16 => {
+                let halves = Format::F16.encode("cache", positions, width, &values).expect("small numbers");
+                halves.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect()
+            }
+        };
+        rows(values, format.width(width), device)
+    };
+    KvCache { k: part(), v: part(), format }
+}
+
+fn described(heads: Heads, format: KvFormat, positions: usize) -> String {
+    format!("{}/{} x {}, {format:?}, {positions} positions", heads.heads, heads.kv_heads, heads.head_dim)
+}
+
+async fn attention_decode(
+    bench: &mut Bench<'_>,
+    ceilings: Ceilings,
+    heads: Heads,
+    format: KvFormat,
+    context: usize,
+) -> Result<()> {
+    let name = "attention decode";
+    let device = bench.gpu.device.clone();
+    let shape = described(heads, format, context);
+    let width = heads.heads * heads.head_dim;
+    for variant in AttentionDecodeVariant::ALL {
+        let available = variant.available(&bench.gpu.adapter.features);
+        if !available || !bench.wants(&format!("{name} {shape} {}", variant.name())) {
+            continue;
+        }
+        kernels::set_attention_decode_variant(Some(variant));
+        let kv = cache(heads, format, context, &device);
+        let state = launch::persistent_words(4, &device);
+        write_words(&state, &[context as u32 - 1, 0, 0, 0]);
+        let q = rows(Random::new(3).floats(width), width, &device);
+        let cached = 4 * 2 * context * format.width(heads.kv_heads * heads.head_dim);
+        let work = Work {
+            name,
+            shape: shape.clone(),
+            variant: variant.name(),
+            bytes: (cached + 4 * 2 * width) as f64,
+            flops: 4.0 * (context * width) as f64,
+            limit: Limit::Bandwidth,
+        };
+        measure(bench, ceilings, work, |_| drop(kernels::attention(q.clone(), &kv, &state, heads))).await?;
+    }
+    Ok(())
+}
+
+async fn attention_prefill(bench: &mut Bench<'_>, ceilings: Ceilings, heads: Heads, format: KvFormat) -> Result<()> {
+    let name = "attention prefill";
+    let device = bench.gpu.device.clone();
+    let n = bench.size(600, 12);
+    let shape = described(heads, format, n);
+    let width = heads.heads * heads.head_dim;
+    for variant in own_flash_variants(bench, name, &shape) {
+        kernels::set_attention_flash_variant(Some(variant));
+        let kv = cache(heads, format, n, &device);
+        let state = launch::persistent_words(4, &device);
+        let q = rows(Random::new(3).floats(n * width), width, &device);
+        let cached = 4 * 2 * n * format.width(heads.kv_heads * heads.head_dim);
+        let work = Work {
+            name,
+            shape: shape.clone(),
+            variant: variant.name(),
+            bytes: (cached + 4 * 2 * n * width) as f64,
+            flops: 2.0 * (n * (n + 1) * width) as f64,
+            limit: Limit::Arithmetic,
+        };
+        measure(bench, ceilings, work, |_| drop(kernels::attention(q.clone(), &kv, &state, heads))).await?;
+    }
+    Ok(())
+}
+
+/// Those for the other kind of adapter are slow there, and measured at the vision tower's shape only.
+fn own_flash_variants(bench: &Bench<'_>, name: &str, shape: &str) -> Vec<AttentionFlashVariant> {
+    let software = bench.gpu.adapter.software;
+    let wanted = |variant: &AttentionFlashVariant| {
+        let own_kind = (*variant == AttentionFlashVariant::Cpu) == software || name == "attention vision";
+        let available = variant.available(&bench.gpu.adapter.features);
+        own_kind && available && bench.wants(&format!("{name} {shape} {}", variant.name()))
+    };
+    AttentionFlashVariant::ALL.into_iter().filter(wanted).collect()
+}
+
+async fn attention_vision(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
+    let name = "attention vision";
+    let device = bench.gpu.device.clone();
+    let (n, heads) = (bench.size(577, 9), Heads { heads: 16, kv_heads: 16, head_dim: 64 });
+    let shape = format!("16 x 64, {n} positions");
+    let width = heads.heads * heads.head_dim;
+    for variant in own_flash_variants(bench, name, &shape) {
+        kernels::set_attention_flash_variant(Some(variant));
+        let qkv = rows(Random::new(3).floats(n * 3 * width), 3 * width, &device);
+        let work = Work {
+            name,
+            shape: shape.clone(),
+            variant: variant.name(),
             bytes: 4.0 * (4 * n * width) as f64,
             flops: 4.0 * (n * n * width) as f64,
             limit: Limit::Arithmetic,
         };
         measure(bench, ceilings, work, |_| drop(kernels::attention_full(qkv.clone(), heads))).await?;
     }
-    device.memory_cleanup();
     Ok(())
 }
 
@@ -181,7 +310,7 @@ async fn norms(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
         let work = Work {
             name,
             shape,
-            variant: String::new(),
+            variant: "",
             bytes: 8.0 * (n * cols) as f64,
             flops: 4.0 * (n * cols) as f64,
             limit: Limit::Bandwidth,
@@ -214,7 +343,7 @@ async fn sample(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
         let work = Work {
             name: "sample",
             shape,
-            variant: String::new(),
+            variant: "",
             bytes: 12.0 * vocab as f64,
             flops: vocab as f64,
             limit: Limit::Bandwidth,

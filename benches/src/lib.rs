@@ -95,6 +95,10 @@ pub async fn environment() -> Result<Value> {
         "adapter": gpu.adapter.name,
         "backend": gpu.adapter.backend,
         "software": gpu.adapter.software,
+        "features": {
+            "subgroups": gpu.adapter.features.subgroups, "f16": gpu.adapter.features.f16,
+            "packed_dot": gpu.adapter.features.packed_dot,
+        },
         "versions": {
             "llava-web": version("llava-web"), "burn": version("burn"), "cubecl": version("cubecl"),
             "wgpu": version("wgpu"),

@@ -13,7 +13,7 @@ pub fn lines(result: &Value, last: &mut String) -> String {
         out += match section {
             "ceiling" => "\nceiling   variant             ms     GB/s  GFLOP/s  first ms\n",
             "kernel" => {
-                "\nkernel             shape                                     variant        ms  first ms      MB    GB/s  GFLOP/s   of ceiling\n"
+                "\nkernel             shape                                variant               ms  first ms      MB    GB/s  GFLOP/s   of ceiling\n"
             }
             "model" => "\nmodel                     what                               value\n",
             _ => "\n",
@@ -35,16 +35,16 @@ pub fn lines(result: &Value, last: &mut String) -> String {
                 None => String::new(),
             };
             format!(
-                "{name:<18} {shape:<41} {variant:<8} {ms:>8} {first:>9} {megabytes:>7} {gb:>7} {gflop:>8} {percent:>12}"
+                "{name:<18} {shape:<36} {variant:<15} {ms:>8} {first:>9} {megabytes:>7} {gb:>7} {gflop:>8} {percent:>12}"
             )
         }
         "model" => {
             let (metric, value, unit) = (text("metric"), number("value"), text("unit"));
-            format!("{name:<25} {metric:<30} {value:>9} {unit}").trim_end().to_string()
+            format!("{name:<25} {metric:<30} {value:>9} {unit}")
         }
         _ => result.to_string(),
     };
-    out
+    out.trim_end().to_string()
 }
 
 /// Four digits or so.
