@@ -38,7 +38,11 @@ fn main(
     let my_x = min(first_x + lane, dims.n - 1u);
     let my_row = row_of(first_slot + lane);
 
-    var sums: array<f32, 64>;
+#repeat m 8
+#repeat r 8
+    var sum$m_$r = 0.0;
+#end
+#end
     for (var chunk = 0u; chunk < blocks; chunk++) {
         var largest = vec4<f32>();
 #repeat i 8
@@ -72,7 +76,11 @@ fn main(
         weight_scales[lane] = vec2<f32>(weight_scale(block), 0.0);
 #endif
         workgroupBarrier();
-        var dots: array<i32, 64>;
+#repeat m 8
+#repeat r 8
+        var dot$m_$r = 0;
+#end
+#end
         for (var word = 0u; word < 8u; word++) {
 #repeat i 8
             let x_word$i = x_words[word * 64u + major * 8u + $iu];
@@ -80,7 +88,7 @@ fn main(
 #end
 #repeat m 8
 #repeat r 8
-            dots[$m * 8 + $r] += dot4I8Packed(x_word$m, weight_word$r);
+            dot$m_$r += dot4I8Packed(x_word$m, weight_word$r);
 #end
 #end
         }
@@ -92,17 +100,25 @@ fn main(
 #end
 #repeat m 8
 #repeat r 8
-        sums[$m * 8 + $r] += x_scale$m.x * scale$r.x * f32(dots[$m * 8 + $r]) + x_scale$m.y * scale$r.y;
+        sum$m_$r += x_scale$m.x * scale$r.x * f32(dot$m_$r) + x_scale$m.y * scale$r.y;
 #end
 #end
         workgroupBarrier();
     }
 
+    var sums = array<vec2<f32>, 32>(
+#repeat m 8
+        vec2<f32>(sum$m_0, sum$m_1),
+        vec2<f32>(sum$m_2, sum$m_3),
+        vec2<f32>(sum$m_4, sum$m_5),
+        vec2<f32>(sum$m_6, sum$m_7),
+#end
+    );
     for (var i = 0u; i < 32u; i++) {
         let at = first_x + major * 8u + i / 4u;
         let pair = first_slot / 2u + minor * 4u + i % 4u;
         if (at < dims.n && pair < pair_count()) {
-            finish(at, pair, vec2<f32>(sums[i * 2u], sums[i * 2u + 1u]));
+            finish(at, pair, sums[i]);
         }
     }
 }

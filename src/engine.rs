@@ -1,5 +1,6 @@
 //! A loaded model and one request at a time: picture and prompt in, text out, piece by piece.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -7,14 +8,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use web_time::Instant;
 
+use crate::bundle::Manifest;
 use crate::config::LlavaConfig;
 use crate::error::{Error, Result};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
-use crate::kernels::{self, launch};
+use crate::kernels::{self, Precision, TuneShapes, Variants, launch};
 use crate::model::Llava;
 use crate::pace::Pace;
 use crate::prefix::{self, ImageHash, Prefix, Slot};
 use crate::prompt::{Message, Prompt};
+use crate::quant::Format;
 use crate::sampler::Sampling;
 use crate::tokenizer::{TextStream, Tokenizer};
 use crate::weights::WeightSource;
@@ -33,6 +36,10 @@ const WARM_UP: usize = 64;
 pub struct LoadOptions {
     /// Positions the key-value cache holds: picture, prompt and answer together.
     pub context_length: Option<usize>,
+    /// Which kernel variants may run.
+    pub precision: Precision,
+    /// Variants chosen on this adapter before, by operation: they are not timed again.
+    pub variants: BTreeMap<String, String>,
 }
 
 /// One request, in the hosted model's field names.
@@ -98,6 +105,8 @@ pub struct Engine {
     name: String,
     quantization: String,
     gpu: launch::Gpu,
+    precision: Precision,
+    variants: Variants,
     buffers: DecodeBuffers,
     decode_step: launch::Recorded<()>,
     last_image: Option<LastImage>,
@@ -228,6 +237,8 @@ impl Engine {
         let device = &gpu.device;
         let model = Llava::load(source, &config, context_length, device).await?;
         source.all_read();
+        let shapes = TuneShapes { format: decoder_format(manifest), hidden: config.text.hidden_size };
+        let variants = kernels::tune(&gpu, shapes, options.precision, &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         // Greedy while recording: which shaders run does not depend on the values in the buffers.
         launch::write_words(&buffers.params, &Sampling::default().to_words(0));
@@ -246,6 +257,8 @@ impl Engine {
             preprocessor,
             context_length,
             gpu,
+            precision: options.precision,
+            variants,
             buffers,
             decode_step,
             last_image: None,
@@ -405,6 +418,8 @@ impl Engine {
             "image_tokens": self.config.image_tokens(),
             "adapter": self.gpu.adapter.name,
             "backend": self.gpu.adapter.backend,
+            "precision": self.precision,
+            "variants": self.variants,
         })
     }
 
@@ -531,6 +546,12 @@ impl Engine {
             Err(Halt::Aborted) | Ok(()) => launch::read_words(&self.buffers.tokens).await.map(drop),
         }
     }
+}
+
+/// The format of the decoder's weights, by one of them.
+fn decoder_format(manifest: &Manifest) -> Format {
+    let weight = "language_model.model.layers.0.mlp.down_proj.weight";
+    manifest.tensors.iter().find(|tensor| tensor.name == weight).map_or(Format::F32, |tensor| tensor.dtype)
 }
 
 fn since(start: Instant) -> f64 {

@@ -18,6 +18,7 @@ mod linear;
 mod rms_norm;
 mod rope;
 mod sample;
+mod tune;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -40,6 +41,7 @@ pub use linear::{
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
 pub use sample::sample;
+pub use tune::{Chosen, Precision, TuneShapes, Variants, tune};
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.
 pub mod naive {

@@ -2,7 +2,9 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::kernels::launch::{self, read_floats, read_words, write_words};
-use llava_web::kernels::{self, Activation, AttentionDecodeVariant, AttentionFlashVariant, LinearUse, LinearVariant};
+use llava_web::kernels::{
+    self, Activation, AttentionDecodeVariant, AttentionFlashVariant, LinearUse, LinearVariant, Precision, TuneShapes,
+};
 use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
 use llava_web::quant::Format;
 
@@ -19,7 +21,8 @@ macro_rules! for_each_case {
             norms,
             recorded,
             sample,
-            tiny_scales
+            tiny_scales,
+            tune
         );
     };
 }
@@ -589,4 +592,26 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
         fastest = fastest.min(start.elapsed().as_secs_f64() * 1e6 / count as f64);
     }
     fastest
+}
+
+/// The choice at load finds a correct variant of everything, and takes a choice made before.
+pub async fn tune(_: &Device, _: Scale) {
+    let gpu = launch::init_device().await.unwrap();
+    let shapes = TuneShapes { format: Format::Q4, hidden: 256 };
+    let chosen = kernels::tune(&gpu, shapes, Precision::Fast, &Default::default()).await.unwrap();
+    let operations: Vec<&str> = chosen.keys().copied().collect();
+    assert_eq!(operations, ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);
+    for (operation, chosen) in &chosen {
+        assert!(chosen.wrong.is_empty(), "{operation} is wrong here: {:?}", chosen.wrong);
+    }
+    let stored = chosen.iter().map(|(operation, chosen)| (operation.to_string(), chosen.variant.to_string())).collect();
+    let again = kernels::tune(&gpu, shapes, Precision::Fast, &stored).await.unwrap();
+    for (operation, again) in again {
+        assert_eq!(again.variant, chosen[operation].variant);
+        assert!(again.microseconds.is_empty(), "{operation} was timed again");
+    }
+    kernels::set_linear_variant(LinearUse::Vec, None);
+    kernels::set_linear_variant(LinearUse::Mat, None);
+    kernels::set_attention_decode_variant(None);
+    kernels::set_attention_flash_variant(None);
 }

@@ -16,6 +16,11 @@ export interface LoadOptions {
   signal?: AbortSignal;
   /** Most tokens of picture, prompt and answer together; the model's own where absent. More takes more GPU memory. */
   context_length?: number;
+  /**
+   * `exact` (default): products are computed with f32 inputs. `fast`: on adapters where it is faster, inputs of large products may be
+   * rounded to 16 or 8 bits, so that answers can differ in a word from those of `exact`.
+   */
+  precision?: "exact" | "fast";
 }
 
 /** What goes with one call beside the input. */
@@ -69,9 +74,9 @@ export class Model implements AsyncDisposable {
 
   /** @see load */
   static async load(url: string | URL, options: LoadOptions = {}): Promise<Model> {
-    const { onProgress, onWarning = console.warn, signal, context_length, ...unknown } = options;
-    checkLoadOptions(context_length, unknown);
-    const request = { type: "load", url: modelUrl(url), context_length } as const;
+    const { onProgress, onWarning = console.warn, signal, context_length, precision, ...unknown } = options;
+    checkLoadOptions(context_length, precision, unknown);
+    const request = { type: "load", url: modelUrl(url), context_length, precision } as const;
     const client = new EngineClient();
     try {
       const info = await client.request(
@@ -154,13 +159,16 @@ export class Model implements AsyncDisposable {
   }
 }
 
-function checkLoadOptions(context_length: unknown, unknown: object): void {
+function checkLoadOptions(context_length: unknown, precision: unknown, unknown: object): void {
   const [stray] = Object.keys(unknown);
   if (stray !== undefined) {
-    throw new LlavaError("invalid_input", `\`${stray}\` is not an option of load. Known: onProgress, onWarning, signal, context_length.`);
+    throw new LlavaError("invalid_input", `\`${stray}\` is not an option of load. Known: onProgress, onWarning, signal, context_length, precision.`);
   }
   if (context_length !== undefined && (!Number.isSafeInteger(context_length) || (context_length as number) < 1)) {
     throw new LlavaError("invalid_input", "`context_length` must be a whole number, 1 or more.");
+  }
+  if (precision !== undefined && precision !== "exact" && precision !== "fast") {
+    throw new LlavaError("invalid_input", '`precision` must be "exact" or "fast".');
   }
 }
 

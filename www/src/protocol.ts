@@ -17,6 +17,15 @@ export interface LoadProgress {
   from_cache: number;
 }
 
+/** The variant of an operation that runs, of those that compute correctly on this adapter the fastest. */
+export interface KernelChoice {
+  variant: string;
+  /** Microseconds of a launch, for each variant that was timed: none where there was one only, or an earlier load's choice was kept. */
+  microseconds: Record<string, number>;
+  /** Variants that computed something else than they should. */
+  wrong: string[];
+}
+
 /** What the engine says about itself and the model it holds. */
 export interface ModelInfo {
   model: string;
@@ -27,6 +36,10 @@ export interface ModelInfo {
   /** The GPU, as WebGPU names it. */
   adapter: string;
   backend: string;
+  /** As it was asked of `load`. */
+  precision: "exact" | "fast";
+  /** Which variant of each hot operation runs on this adapter, and why. */
+  variants: Record<string, KernelChoice>;
   /** The bundle's address. */
   url: string;
   /** Milliseconds from the call of `load` in the worker until the model could answer. */
@@ -62,6 +75,7 @@ export interface LoadRequest {
   type: "load";
   url: string;
   context_length: number | undefined;
+  precision: "exact" | "fast" | undefined;
 }
 
 export interface GenerateRequest {

@@ -28,13 +28,17 @@ export interface Store {
   putModel(record: ModelRecord): Promise<void>;
   /** Forgets a model and its files, but for those another model shares. */
   deleteModel(url: string): Promise<void>;
+  /** The kernel variants that were found best under `key` before, by operation. */
+  variants(key: string): Promise<Record<string, string> | undefined>;
+  putVariants(key: string, variants: Record<string, string>): Promise<void>;
   close(): void;
 }
 
 const DATABASE = "llava-web";
-const VERSION = 1;
+const VERSION = 2;
 const FILES = "files";
 const MODELS = "models";
+const VARIANTS = "variants";
 
 /**
  * The store in this browser's IndexedDB.
@@ -71,6 +75,11 @@ export async function openStore(): Promise<Store> {
         await done(models.delete([url, "ready"]));
         await collectGarbage(transaction);
       }),
+    variants: (key) => read(VARIANTS, (variants) => variants.get(key)),
+    putVariants: (key, variants) =>
+      transact(database, [VARIANTS], "readwrite", async (transaction) => {
+        await done(transaction.objectStore(VARIANTS).put(variants, key));
+      }),
     close: () => database.close(),
   };
 }
@@ -81,9 +90,12 @@ function openDatabase(): Promise<IDBDatabase> {
       reject(new LlavaError("storage", "This browser gives the page no storage (a private window?): the model is fetched again on every visit.", { cause }));
     try {
       const request = indexedDB.open(DATABASE, VERSION);
-      request.onupgradeneeded = () => {
-        request.result.createObjectStore(FILES);
-        request.result.createObjectStore(MODELS, { keyPath: ["url", "state"] });
+      request.onupgradeneeded = ({ oldVersion }) => {
+        if (oldVersion < 1) {
+          request.result.createObjectStore(FILES);
+          request.result.createObjectStore(MODELS, { keyPath: ["url", "state"] });
+        }
+        if (oldVersion < 2) request.result.createObjectStore(VARIANTS);
       };
       request.onerror = () => fail(request.error);
       request.onsuccess = () => {

@@ -3,6 +3,7 @@ import init, { Engine } from "../pkg/llava_web.js";
 import { aborted, toLlavaError, toPlain } from "./errors.js";
 import { describeAdapter, findAdapter, onDeviceLost } from "./gpu.js";
 import { Loader } from "./loader.js";
+import { keepVariants, storedVariants } from "./variants.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, ModelInfo, Reply, Request } from "./protocol.js";
 
 const stops = new Map<number, AbortController>();
@@ -47,7 +48,7 @@ async function answer(request: Exclude<Request, { type: "abort" }>, signal: Abor
   }
 }
 
-async function load({ url, context_length }: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
+async function load({ url, context_length, precision = "exact" }: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
   const started = performance.now();
   // Without a GPU there is no point in downloading anything.
   const adapter = await findAdapter();
@@ -74,11 +75,15 @@ async function load({ url, context_length }: LoadRequest, signal: AbortSignal, t
     const tokenizer = await loader.tokenizer();
     let stored: Promise<void> | undefined;
     const onAllRead = () => (stored = loader.finish());
-    engine = await Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ context_length }));
+    // In a browser the engine is not told the adapter's name.
+    const name = describeAdapter(adapter);
+    const variants = await storedVariants(name, loader.quantization, precision);
+    const options = JSON.stringify({ context_length, precision, variants });
+    engine = await Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, options);
     await stored;
     const info = JSON.parse(engine.info()) as ModelInfo;
-    // In a browser the engine is not told the adapter's name.
-    return { ...info, adapter: info.adapter || describeAdapter(adapter), url, load_ms: performance.now() - started };
+    await keepVariants(name, info);
+    return { ...info, adapter: info.adapter || name, url, load_ms: performance.now() - started };
   } catch (error) {
     // The engine knows only that a chunk could not be read; the loader knows why.
     throw readFailure ?? error;

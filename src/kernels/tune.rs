@@ -1,0 +1,329 @@
+//! Which variant of each hot operation runs on this adapter. Every candidate is first compared with the naive version
+//! on odd shapes: drivers exist that compile a shader without a word and compute something else. The correct ones made
+//! for this kind of adapter are then timed on the model's own shapes.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::TensorData;
+use serde::{Deserialize, Serialize};
+use web_time::Instant;
+
+use super::attention_decode::{AttentionDecodeVariant, set_attention_decode_variant};
+use super::attention_flash::{AttentionFlashVariant, set_attention_flash_variant};
+use super::*;
+use crate::error::{Error, Result};
+
+/// Which variants may be chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Those that compute with f32 inputs throughout.
+    #[default]
+    Exact,
+    /// Also those that round the inputs of large products to f16 or to 8 bits, as other engines do by default.
+    Fast,
+}
+
+/// The model's shapes, on which the variants are timed.
+#[derive(Clone, Copy, Debug)]
+pub struct TuneShapes {
+    /// Format of the decoder's weights.
+    pub format: Format,
+    /// Columns of the decoder's rows.
+    pub hidden: usize,
+}
+
+/// What was found about one operation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Chosen {
+    pub variant: &'static str,
+    /// Microseconds of a launch, for each variant that was timed; nothing where there was no choice.
+    pub microseconds: BTreeMap<&'static str, f64>,
+    /// Variants that failed the comparison on this adapter.
+    pub wrong: Vec<&'static str>,
+}
+
+/// By operation: `linear_vec`, `linear_mat`, `attention_decode`, `attention_flash`.
+pub type Variants = BTreeMap<&'static str, Chosen>;
+
+/// One way to run an operation.
+struct Candidate {
+    name: &'static str,
+    /// Made for this kind of adapter; the others are only tried when all of these are wrong.
+    preferred: bool,
+    select: Box<dyn Fn()>,
+}
+
+/// Chooses a variant for each hot operation and sets it for this process. `stored` are choices made on the same adapter
+/// before, by operation: they are compared, but nothing is timed.
+///
+/// # Errors
+/// [`Error::Gpu`] if the device is lost, or if no variant of an operation computes correctly on it.
+pub async fn tune(
+    gpu: &launch::Gpu,
+    shapes: TuneShapes,
+    precision: Precision,
+    stored: &BTreeMap<String, String>,
+) -> Result<Variants> {
+    let adapter = &gpu.adapter;
+    let device = &gpu.device;
+    let stored = |operation: &str| stored.get(operation).map(String::as_str);
+    let mut chosen = Variants::new();
+    for (operation, use_, n) in [("linear_vec", LinearUse::Vec, 1), ("linear_mat", LinearUse::Mat, 64)] {
+        let fits = |variant: &LinearVariant| {
+            variant.available(&adapter.features)
+                && variant.takes(use_)
+                && variant.fits(shapes.format)
+                && (variant.exact() || precision == Precision::Fast)
+        };
+        let candidate = |variant: LinearVariant| Candidate {
+            name: variant.name(),
+            preferred: variant.for_cpu() == adapter.software,
+            select: Box::new(move || set_linear_variant(use_, Some(variant))),
+        };
+        let candidates: Vec<Candidate> = LinearVariant::ALL.into_iter().filter(fits).map(candidate).collect();
+        let work = LinearWork::new(n, shapes, device);
+        let check = async || linear_is_correct(n, shapes.format, device).await;
+        chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);
+    }
+    let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
+    let decode = AttentionDecodeVariant::ALL.map(|variant| Candidate {
+        name: variant.name(),
+        preferred: (variant == AttentionDecodeVariant::Cpu) == adapter.software,
+        select: Box::new(move || set_attention_decode_variant(Some(variant))),
+    });
+    let flash = AttentionFlashVariant::ALL.map(|variant| Candidate {
+        name: variant.name(),
+        preferred: (variant == AttentionFlashVariant::Cpu) == adapter.software,
+        select: Box::new(move || set_attention_flash_variant(Some(variant))),
+    });
+    for (operation, n, candidates) in [("attention_decode", 1, decode), ("attention_flash", 37, flash)] {
+        let work = AttentionWork::new(n, 256, heads, device);
+        let check = async || attention_is_correct(n, heads, device).await;
+        let candidates = candidates.into();
+        chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);
+    }
+    Ok(chosen)
+}
+
+/// Selects the stored candidate if it is still correct, else the fastest of the correct ones.
+async fn choose(
+    operation: &str,
+    candidates: Vec<Candidate>,
+    stored: Option<&str>,
+    check: impl AsyncFn() -> Result<bool>,
+    launch: impl Fn(),
+    gpu: &launch::Gpu,
+) -> Result<Chosen> {
+    let mut wrong = Vec::new();
+    let mut microseconds = BTreeMap::new();
+    // A variant that does not even compile fails the comparison; a lost device fails that of all of them.
+    let mut correct = async |candidate: &Candidate| {
+        (candidate.select)();
+        let correct = check().await.unwrap_or(false);
+        if !correct {
+            wrong.push(candidate.name);
+        }
+        correct
+    };
+    if let Some(candidate) = candidates.iter().find(|candidate| Some(candidate.name) == stored)
+        && correct(candidate).await
+    {
+        return Ok(Chosen { variant: candidate.name, microseconds, wrong });
+    }
+    for preferred in [true, false] {
+        let mut passed = Vec::new();
+        for candidate in candidates.iter().filter(|candidate| candidate.preferred == preferred) {
+            if stored != Some(candidate.name) && correct(candidate).await {
+                passed.push(candidate);
+            }
+        }
+        if passed.len() > 1 {
+            for candidate in &passed {
+                (candidate.select)();
+                microseconds.insert(candidate.name, time(&launch, gpu).await?);
+            }
+            passed.sort_by(|a, b| microseconds[a.name].total_cmp(&microseconds[b.name]));
+        }
+        if let Some(fastest) = passed.first() {
+            (fastest.select)();
+            return Ok(Chosen { variant: fastest.name, microseconds, wrong });
+        }
+    }
+    Err(Error::Gpu(format!(
+        "`{operation}` is computed wrongly by \"{}\", whichever way it is tried ({}): update the browser or the graphics \
+         driver",
+        gpu.adapter.name,
+        wrong.join(", ")
+    )))
+}
+
+/// Launches between two looks at the clock, and rounds of which the fastest counts.
+const LAUNCHES: usize = 4;
+const ROUNDS: usize = 3;
+
+/// Microseconds of one launch.
+async fn time(launch: &impl Fn(), gpu: &launch::Gpu) -> Result<f64> {
+    // The pipeline for these shapes may not be there yet.
+    launch();
+    launch::sync(&gpu.device).await?;
+    let mut fastest = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        (0..LAUNCHES).for_each(|_| launch());
+        launch::sync(&gpu.device).await?;
+        fastest = fastest.min(start.elapsed().as_secs_f64() * 1e6 / LAUNCHES as f64);
+    }
+    Ok(fastest)
+}
+
+/// Numbers from -1 to 1 without a pattern that a wrong index could meet by chance.
+fn numbers(len: usize, seed: u32) -> Vec<f32> {
+    (0..len as u32).map(|i| (((i ^ seed).wrapping_mul(2654435761) >> 8) as f32 / 8388608.0) - 1.0).collect()
+}
+
+fn rows(values: &[f32], cols: usize, device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len() / cols, cols]), device)
+}
+
+/// Whether `actual` is within `tolerance` of `expected`, relative to the largest number expected.
+fn close(actual: &[f32], expected: &[f32], tolerance: f32) -> bool {
+    let magnitude = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    // Written so that a NaN is not close.
+    actual.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance * magnitude)
+}
+
+/// Compares the selected variant on a shape that is no multiple of any tile. The buffers are this call's own: a launch
+/// that fails takes those it was given with it.
+async fn linear_is_correct(n: usize, format: Format, device: &Device) -> Result<bool> {
+    let n = if n == 1 { 1 } else { 9 };
+    let (out, cols) = (67, 96);
+    let bytes = format.encode("weight", out, cols, &numbers(out * cols, 1))?;
+    let (x, bias, residual) = (numbers(n * cols, 2), numbers(out, 3), numbers(n * out, 4));
+    let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
+    let bias_vector = Tensor::from_data(TensorData::new(bias.clone(), [out]), device);
+    let residual_rows = rows(&residual, out, device);
+    let actual =
+        linear(rows(&x, cols, device), &weight, Some(&bias_vector), Some(residual_rows), Activation::QuickGelu);
+    let actual = launch::read_floats(actual).await?;
+    let (exact, x) = match linear_variant(if n == 1 { LinearUse::Vec } else { LinearUse::Mat }) {
+        LinearVariant::Dot => (false, naive::bytes(&x)),
+        variant => (variant.exact(), x),
+    };
+    let expected = naive::linear(&x, &bytes, format, (out, cols), Some(&bias), Some(&residual), Activation::QuickGelu);
+    Ok(close(&actual, &expected, if exact { 1e-4 } else { 1e-2 }))
+}
+
+async fn attention_is_correct(n: usize, heads: Heads, device: &Device) -> Result<bool> {
+    let positions = 77;
+    let width = heads.kv_heads * heads.head_dim;
+    let (k, v) = (numbers(positions * width, 5), numbers(positions * width, 6));
+    let q = numbers(n * heads.heads * heads.head_dim, 7);
+    let kv = KvCache { k: rows(&k, width, device), v: rows(&v, width, device), format: KvFormat::F32 };
+    let state = launch::persistent_words(4, device);
+    let position = positions - n;
+    launch::write_words(&state, &[position as u32, 0, 0, 0]);
+    let actual = attention(rows(&q, heads.heads * heads.head_dim, device), &kv, &state, heads);
+    Ok(close(&launch::read_floats(actual).await?, &naive::attention(&q, &k, &v, position, heads), 1e-4))
+}
+
+/// A launch like the model's own.
+struct LinearWork {
+    x: Tensor<2>,
+    weight: Weight,
+}
+
+impl LinearWork {
+    /// The widest rows that are timed: enough to tell variants apart.
+    const MAX_HIDDEN: usize = 4096;
+
+    fn new(n: usize, shapes: TuneShapes, device: &Device) -> Self {
+        let hidden = shapes.hidden.clamp(32, Self::MAX_HIDDEN) / 32 * 32;
+        let bytes = vec![0; shapes.format.byte_len(hidden, hidden).expect("a square of whole blocks")];
+        let weight = Weight::from_bytes(bytes, shapes.format, hidden, hidden, device);
+        Self { x: Tensor::zeros([n, hidden], device), weight }
+    }
+
+    fn launch(&self) {
+        drop(linear(self.x.clone(), &self.weight, None, None, Activation::None));
+    }
+}
+
+/// Attention over a cache of zeros.
+struct AttentionWork {
+    q: Tensor<2>,
+    kv: KvCache,
+    state: Tensor<1, Int>,
+    heads: Heads,
+}
+
+impl AttentionWork {
+    fn new(n: usize, context: usize, heads: Heads, device: &Device) -> Self {
+        let zeros = |rows, width| Tensor::zeros([rows, width], device);
+        let width = heads.kv_heads * heads.head_dim;
+        let kv = KvCache { k: zeros(context, width), v: zeros(context, width), format: KvFormat::F32 };
+        let state = launch::persistent_words(4, device);
+        launch::write_words(&state, &[(context - n) as u32, 0, 0, 0]);
+        Self { q: zeros(n, heads.heads * heads.head_dim), kv, state, heads }
+    }
+
+    fn launch(&self) {
+        drop(attention(self.q.clone(), &self.kv, &self.state, self.heads));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    /// What [`choose`] makes of candidates `(name, preferred, correct)`.
+    fn chosen(candidates: &[(&'static str, bool, bool)], stored: Option<&str>) -> Result<Chosen> {
+        let gpu = block_on(launch::init_device()).unwrap();
+        let selected = Rc::new(Cell::new(usize::MAX));
+        let candidate = |(i, (name, preferred, _)): (usize, &(&'static str, bool, bool))| {
+            let selected = selected.clone();
+            Candidate { name, preferred: *preferred, select: Box::new(move || selected.set(i)) }
+        };
+        let list = candidates.iter().enumerate().map(candidate).collect();
+        let check = async || match candidates[selected.get()] {
+            ("does not compile", ..) => Err(Error::Gpu("a launch error".into())),
+            (.., correct) => Ok(correct),
+        };
+        // The later ones of the list are the slower ones.
+        let work = || std::thread::sleep(std::time::Duration::from_millis(selected.get() as u64 * 5));
+        let chosen = block_on(choose("operation", list, stored, check, work, &gpu))?;
+        assert_eq!(candidates[selected.get()].0, chosen.variant, "the one reported is the one selected");
+        Ok(chosen)
+    }
+
+    #[test]
+    fn the_fastest_correct_variant_for_the_adapter_is_chosen() {
+        let found = chosen(&[("other kind", false, true), ("fast", true, true), ("slow", true, true)], None).unwrap();
+        assert_eq!(found.variant, "fast");
+        assert_eq!(found.microseconds.keys().copied().collect::<Vec<_>>(), ["fast", "slow"]);
+    }
+
+    #[test]
+    fn a_wrong_variant_is_never_chosen() {
+        let candidates = [("wrong", true, false), ("does not compile", true, true), ("right", true, true)];
+        let found = chosen(&candidates, Some("wrong")).unwrap();
+        assert_eq!((found.variant, found.wrong), ("right", vec!["wrong", "does not compile"]));
+        // Better one made for other machines than a wrong one.
+        assert_eq!(chosen(&[("wrong", true, false), ("other kind", false, true)], None).unwrap().variant, "other kind");
+        let error = chosen(&[("wrong", true, false)], None).unwrap_err().to_string();
+        assert!(error.contains("operation") && error.contains("wrong"), "{error}");
+    }
+
+    #[test]
+    fn a_stored_choice_is_compared_but_not_timed() {
+        let candidates = [("fast", true, true), ("slow", true, true)];
+        let found = chosen(&candidates, Some("slow")).unwrap();
+        assert_eq!((found.variant, found.microseconds.len()), ("slow", 0));
+        assert_eq!(chosen(&candidates, Some("no longer there")).unwrap().variant, "fast");
+    }
+}
