@@ -44,7 +44,10 @@ async function main() {
   const browser = await launch({ gpu: options.hardware ? "hardware" : "software" });
   try {
     const run = { ...(await ours(browser, server.origin)), peers: [] };
-    if (options.peers) run.peers = await peers(browser, server.origin);
+    if (options.peers) {
+      Object.assign(run.environment.versions, JSON.parse(await readFile(join(HERE, "peers/package.json"), "utf8")).dependencies);
+      run.peers = await peers(browser, server.origin);
+    }
     const native = options.beside && JSON.parse(await readFile(options.beside, "utf8"));
     const goals = JSON.parse(options.options).tiny ? [] : compare(run, native);
     if (goals.length > 0) print(`\n${"goal".padEnd(64)}${"found".padStart(9)}  wanted`);

@@ -34,7 +34,7 @@ impl AttentionDecodeVariant {
         let sharing = heads.heads / heads.kv_heads;
         match self {
             Self::Cpu => 1,
-            Self::Gpu => (1..=MAX_HEADS).rev().find(|count| sharing % count == 0).unwrap_or(1),
+            Self::Gpu => (1..=MAX_HEADS).rev().find(|count| sharing.is_multiple_of(*count)).unwrap_or(1),
         }
     }
 
