@@ -80,7 +80,12 @@ fn main(
 #repeat u 4
         let key_start$u = key_row(min(base + $uu * 8u + row, end - 1u), kv_head);
 #end
-        var partial: array<f32, HEADS * 4>; // [HEADS, 4]
+        // Named, as an array declared in a loop is not zero again on its second turn everywhere (Chromium on SwiftShader).
+#repeat g HEADS
+#repeat u 4
+        var partial$g_$u = 0.0;
+#end
+#end
 #repeat o OWN
         let own$o = min(part + $ou * 8u, PAIRS - 1u);
         let counts$o = part + $ou * 8u < PAIRS;
@@ -95,14 +100,14 @@ fn main(
 #repeat g HEADS
             let query$g = queries[$gu * PAIRS + own$o];
 #repeat u 4
-            partial[$g * 4 + $u] += dot(query$g.a, key$o_$u.a) + dot(query$g.b, key$o_$u.b);
+            partial$g_$u += dot(query$g.a, key$o_$u.a) + dot(query$g.b, key$o_$u.b);
 #end
 #end
         }
 #end
 #repeat g HEADS
 #repeat u 4
-        products[($gu * TILE + $uu * 8u + row) * 9u + part] = partial[$g * 4 + $u];
+        products[($gu * TILE + $uu * 8u + row) * 9u + part] = partial$g_$u;
 #end
 #end
         workgroupBarrier();

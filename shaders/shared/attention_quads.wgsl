@@ -7,6 +7,14 @@ struct Pair {
     b: vec4<f32>, // quad j + PAIRS
 }
 
+fn has_second(j: u32) -> bool {
+#if ODD_QUADS
+    return j + PAIRS < QUADS;
+#else
+    return true;
+#endif
+}
+
 #if FULL
 @group(0) @binding(0) var<storage, read_write> qkv: array<vec4<f32>>; // [n, 3, heads, QUADS]
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>; // [n, heads, QUADS]
@@ -25,7 +33,7 @@ fn value_row(row: u32, head: u32) -> u32 {
 
 fn query_pair(start: u32, j: u32) -> Pair {
     var pair = Pair(qkv[start + j], vec4<f32>());
-    if (j + PAIRS < QUADS) {
+    if (has_second(j)) {
         pair.b = qkv[start + j + PAIRS];
     }
     return pair;
@@ -49,7 +57,7 @@ fn query_row(row: u32, head: u32) -> u32 {
 
 fn query_pair(start: u32, j: u32) -> Pair {
     var pair = Pair(q[start + j], vec4<f32>());
-    if (j + PAIRS < QUADS) {
+    if (has_second(j)) {
         pair.b = q[start + j + PAIRS];
     }
     return pair;
@@ -88,7 +96,7 @@ fn key_row(row: u32, head: u32) -> u32 {
 
 fn key_pair(start: u32, j: u32) -> Pair {
     var pair = Pair(k[start + j], vec4<f32>());
-    if (j + PAIRS < QUADS) {
+    if (has_second(j)) {
         pair.b = k[start + j + PAIRS];
     }
     return pair;
@@ -96,7 +104,7 @@ fn key_pair(start: u32, j: u32) -> Pair {
 
 fn value_pair(start: u32, j: u32) -> Pair {
     var pair = Pair(v[start + j], vec4<f32>());
-    if (j + PAIRS < QUADS) {
+    if (has_second(j)) {
         pair.b = v[start + j + PAIRS];
     }
     return pair;

@@ -99,6 +99,7 @@ fn shader(
             constants.extend([
                 ("QUADS", quads as u32),
                 ("PAIRS", quads.div_ceil(2) as u32),
+                ("ODD_QUADS", quads as u32 % 2),
                 ("OWN", own as u32),
                 ("HEADS", workgroup_heads as u32),
             ]);

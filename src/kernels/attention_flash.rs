@@ -70,9 +70,14 @@ fn shader(variant: AttentionFlashVariant, head_dim: usize, format: KvFormat, ful
             ("attention_flash_cpu", include_str!("../../shaders/attention_flash_cpu.wgsl"))
         }
         AttentionFlashVariant::Gpu => {
-            let pairs = (head_dim / 4).div_ceil(2);
-            let chunks = pairs.div_ceil(4);
-            constants.extend([("QUADS", head_dim as u32 / 4), ("PAIRS", pairs as u32), ("CHUNKS", chunks as u32)]);
+            let quads = head_dim / 4;
+            let pairs = quads.div_ceil(2);
+            constants.extend([
+                ("QUADS", quads as u32),
+                ("PAIRS", pairs as u32),
+                ("ODD_QUADS", quads as u32 % 2),
+                ("CHUNKS", pairs.div_ceil(4) as u32),
+            ]);
             ("attention_flash_gpu", include_str!("../../shaders/attention_flash_gpu.wgsl"))
         }
     };
