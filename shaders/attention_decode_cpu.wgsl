@@ -1,12 +1,12 @@
 // out[i, h] = softmax_j(scale * q[i, h] . k[j, h']) v[j, h'], j over 0 ..= position + i, h' the head that shares its
 // keys and values with h, for few queries i: every key and value is read once, and reading it is the cost.
 //
-// For CPU adapters, where every load of a word is dear and four neighbouring invocations are one SIMD register: a word of q
-// is loaded once for eight keys, a score once for a run of columns, and a quartet of invocations reads consecutive words
-// of one row. Workgroup: one query, one head, one run of its positions, in tiles of TILE keys. Quartets take the keys
-// in turn, eight at a time; what each invocation has summed of a key goes to workgroup memory, where the scores are put
-// together. Then SLICES quartets share the columns of a value, KEY_GROUPS of them take the values in turn, each with a
-// softmax of its own, and these are merged at the end. Two barriers a tile.
+// For CPU adapters, where every load of a word is dear and four neighbouring invocations are one SIMD register: a word
+// of q is loaded once for eight keys, a score once for a run of columns, and a quartet of invocations reads consecutive
+// words of one row. Workgroup: one query, one head, one run of its positions, in tiles of TILE keys. Quartets take the
+// keys in turn, eight at a time; what each invocation has summed of a key goes to workgroup memory, where the scores are
+// put together. Then SLICES quartets share the columns of a value, KEY_GROUPS of them take the values in turn, each with
+// a softmax of its own, and these are merged at the end. Two barriers a tile.
 #import flat_index
 #import attention_words
 #if SPLIT

@@ -80,7 +80,7 @@ fn main(
 #repeat u 4
         let key_start$u = key_row(min(base + $uu * 8u + row, end - 1u), kv_head);
 #end
-        // Named, as an array declared in a loop is not zero again on its second turn everywhere (Chromium on SwiftShader).
+        // Named: in Chromium on SwiftShader an array declared in a loop is not zero again on the loop's second turn.
 #repeat g HEADS
 #repeat u 4
         var partial$g_$u = 0.0;
