@@ -12,7 +12,7 @@ use crate::bundle::Manifest;
 use crate::config::LlavaConfig;
 use crate::error::{Error, Result};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
-use crate::kernels::{self, Precision, TuneShapes, Variants, launch};
+use crate::kernels::{self, KvFormat, Precision, TuneShapes, Variants, launch};
 use crate::model::Llava;
 use crate::pace::Pace;
 use crate::prefix::{self, ImageHash, Prefix, Slot};
@@ -36,6 +36,8 @@ const WARM_UP: usize = 64;
 pub struct LoadOptions {
     /// Positions the key-value cache holds: picture, prompt and answer together.
     pub context_length: Option<usize>,
+    /// How the cache stores keys and values: f16 halves its memory, and what attention reads per token, at a small loss.
+    pub kv_cache: KvFormat,
     /// Which kernel variants may run.
     pub precision: Precision,
     /// Variants chosen on this adapter before, by operation: they are not timed again.
@@ -102,6 +104,7 @@ pub struct Engine {
     tokenizer: Tokenizer,
     preprocessor: PreprocessorConfig,
     context_length: usize,
+    kv_cache: KvFormat,
     name: String,
     quantization: String,
     gpu: launch::Gpu,
@@ -235,7 +238,7 @@ impl Engine {
             ));
         }
         let device = &gpu.device;
-        let model = Llava::load(source, &config, context_length, device).await?;
+        let model = Llava::load(source, &config, context_length, options.kv_cache, device).await?;
         source.all_read();
         let shapes = TuneShapes { format: decoder_format(manifest), hidden: config.text.hidden_size };
         let variants = kernels::tune(&gpu, shapes, options.precision, &options.variants).await?;
@@ -256,6 +259,7 @@ impl Engine {
             tokenizer,
             preprocessor,
             context_length,
+            kv_cache: options.kv_cache,
             gpu,
             precision: options.precision,
             variants,
@@ -409,12 +413,13 @@ impl Engine {
         Ok(queued)
     }
 
-    /// What runs where: adapter, context length, model and quantization, as a JSON object.
+    /// What runs where: adapter, context length and cache format, model and quantization, as a JSON object.
     pub fn info(&self) -> serde_json::Value {
         serde_json::json!({
             "model": self.name,
             "quantization": self.quantization,
             "context_length": self.context_length,
+            "kv_cache": self.kv_cache,
             "image_tokens": self.config.image_tokens(),
             "adapter": self.gpu.adapter.name,
             "backend": self.gpu.adapter.backend,

@@ -7,11 +7,12 @@ use std::{
 
 use futures_lite::future::block_on;
 use llava_web::{
+    Result,
     bundle::FolderSource,
     convert::{Options, hf},
     engine::{Engine, FinishReason, Input, LoadOptions, Output},
     image::{MAX_PIXELS, Picture, Source},
-    kernels::launch,
+    kernels::{KvFormat, launch},
     quant::Format,
 };
 
@@ -33,8 +34,8 @@ impl Bundle {
         Self::from_folder(&golden().join("checkpoints").join(checkpoint))
     }
 
-    /// The checkpoint with a longer context than it has.
-    fn with_context(checkpoint: &str, positions: usize) -> Self {
+    /// The checkpoint with another config.json.
+    fn edited(checkpoint: &str, edit: impl Fn(&mut serde_json::Value)) -> Self {
         let (original, copy) = (golden().join("checkpoints").join(checkpoint), tempfile::tempdir().unwrap());
         for entry in fs::read_dir(original).unwrap() {
             let entry = entry.unwrap();
@@ -42,7 +43,7 @@ impl Bundle {
         }
         let config = copy.path().join("config.json");
         let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
-        json["text_config"]["max_position_embeddings"] = positions.into();
+        edit(&mut json);
         fs::write(&config, json.to_string()).unwrap();
         Self::from_folder(copy.path())
     }
@@ -56,10 +57,13 @@ impl Bundle {
     }
 
     fn engine(&self, context_length: Option<usize>) -> Engine {
-        let options = LoadOptions { context_length };
+        self.load(LoadOptions { context_length, ..LoadOptions::default() }).unwrap()
+    }
+
+    fn load(&self, options: LoadOptions) -> Result<Engine> {
         block_on(async {
-            let gpu = launch::init_device().await.unwrap();
-            Engine::load(gpu, &self.source, &self.tokenizer, options).await.unwrap()
+            let gpu = launch::init_device().await?;
+            Engine::load(gpu, &self.source, &self.tokenizer, options).await
         })
     }
 }
@@ -230,7 +234,7 @@ fn a_nearly_full_context_is_reused() {
 #[test]
 fn a_long_prompt_runs_in_parts() {
     const MOST: usize = 1024;
-    let bundle = Bundle::with_context("gqa", 4096);
+    let bundle = Bundle::edited("gqa", |config| config["text_config"]["max_position_embeddings"] = 4096.into());
     let question = |prompt: &str| input(serde_json::json!({ "prompt": prompt, "raw": true }));
     let red = picture(250);
     let before = "a red circle ".repeat(169);
@@ -244,6 +248,30 @@ fn a_long_prompt_runs_in_parts() {
     let rest = ask(&mut engine, Some(&red), &question(&prompt));
     assert!(rest.prompt_tokens > MOST && rest.cached_tokens >= text.prompt_tokens - 1);
     assert_eq!(rest.token_ids, whole.token_ids);
+}
+
+#[test]
+fn an_f16_cache_is_reused_too_or_refused() {
+    let options = || LoadOptions { kv_cache: KvFormat::F16, ..LoadOptions::default() };
+    let bundle = Bundle::new("gqa");
+    let mut engine = bundle.load(options()).unwrap();
+    assert_eq!(engine.info()["kv_cache"], "f16");
+    for (red, prompt) in [(250, "a red circle"), (250, "a blue ball"), (20, "a blue ball"), (20, "a")] {
+        let input = input(serde_json::json!({ "prompt": prompt }));
+        let found = ask(&mut engine, Some(&picture(red)), &input);
+        let fresh = ask(&mut bundle.load(options()).unwrap(), Some(&picture(red)), &input);
+        assert_eq!(found.token_ids, fresh.token_ids);
+        let exact = ask(&mut bundle.engine(None), Some(&picture(red)), &input);
+        let same = found.token_ids.iter().zip(&exact.token_ids).take_while(|(a, b)| a == b).count();
+        println!("{same} of {} tokens as with an f32 cache", exact.token_ids.len());
+    }
+    let small_heads = Bundle::edited("gqa", |config| {
+        for (field, value) in [("num_attention_heads", 16), ("num_key_value_heads", 8), ("head_dim", 4)] {
+            config["text_config"][field] = value.into();
+        }
+    });
+    let Err(error) = small_heads.load(options()) else { panic!("heads of 4 do not fit") };
+    assert!(error.to_string().contains("`kv_cache`: f16 needs heads whose size is a multiple of 8"), "{error}");
 }
 
 /// The default model, whose answers are text that becomes the same tokens again.

@@ -11,7 +11,7 @@ use llava_web::{
     convert::{Options, hf},
     engine::{Engine, Input, LoadOptions},
     image::{MAX_PIXELS, Picture, PreprocessorConfig, patches},
-    kernels::launch,
+    kernels::{KvFormat, launch},
     model::Llava,
     prompt::Prompt,
     quant::Format,
@@ -77,7 +77,7 @@ async fn compare(name: &str, format: Format, expected: &Expected, golden: &Golde
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
 
     let device = &gpu.device;
-    let model = Llava::load(&source, &config, expected.prompt_ids.len(), device).await.unwrap();
+    let model = Llava::load(&source, &config, expected.prompt_ids.len(), KvFormat::F32, device).await.unwrap();
     let cut = patches(&picture, &preprocessor, None, config.vision.patch_size).unwrap();
     let cut = Tensor::from_data(TensorData::new(cut.values, [cut.rows, cut.cols]), device);
     let hidden = model.vision_tower.forward(cut, &mut async || Ok::<_, Infallible>(())).await.unwrap();

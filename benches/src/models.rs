@@ -7,8 +7,8 @@ use llava_web::bundle::Manifest;
 use llava_web::config::LlavaConfig;
 use llava_web::engine::{Engine, Input, LoadOptions};
 use llava_web::image::Picture;
-use llava_web::kernels;
 use llava_web::kernels::launch::{self, Recorded, read_words, write_words};
+use llava_web::kernels::{self, KvFormat};
 use llava_web::model::{Llama, Llava, Loader, MultiModalProjector, VisionTower};
 use llava_web::quant::Format;
 use llava_web::sampler::Sampling;
@@ -154,7 +154,7 @@ impl Decoder {
         let device = bench.gpu.device.clone();
         let capacity = contexts(bench)[2] + MOST_STEPS;
         let start = Instant::now();
-        let llama = Llama::load(&mut Loader::new(source, &device), config, capacity).await?;
+        let llama = Llama::load(&mut Loader::new(source, &device), config, capacity, KvFormat::F32).await?;
         launch::sync(&device).await?;
         let load = since(start) - source.made_in_ms.get();
         emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
@@ -377,7 +377,7 @@ async fn whole_7b(bench: &mut Bench<'_>) -> Result<()> {
     let model = Llava {
         vision_tower: VisionTower::load(&mut Loader::new(&tower, &device), &config).await?,
         multi_modal_projector: MultiModalProjector::load(&mut Loader::new(&projector, &device), &config).await?,
-        language_model: Llama::load(&mut Loader::new(&decoder, &device), &config, capacity).await?,
+        language_model: Llama::load(&mut Loader::new(&decoder, &device), &config, capacity, KvFormat::F32).await?,
     };
     launch::sync(&device).await?;
     let load = since(start) - sources.iter().map(|source| source.made_in_ms.get()).sum::<f64>();

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Cube, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{Device, Int, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::quant::Format;
 pub use launch::Shader;
@@ -122,7 +123,8 @@ impl WeightLayout {
 }
 
 /// How a [`KvCache`] stores its numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KvFormat {
     #[default]
     F32,

@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 use super::linear::Linear;
 use super::loader::Loader;
 use crate::config::{LlamaConfig, LlavaConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
 use crate::weights::WeightSource;
 
@@ -22,18 +22,26 @@ pub struct Llama {
 
 impl Llama {
     /// Loads `language_model.*` with key-value caches for `capacity` positions.
+    ///
+    /// # Errors
+    /// Beside those of the weights, [`Error::Input`] if the heads' size does not fit `format`.
     pub async fn load<S: WeightSource>(
         loader: &mut Loader<'_, S>,
         config: &LlavaConfig,
         capacity: usize,
+        format: KvFormat,
     ) -> Result<Self> {
         let text = &config.text;
+        if !format.fits(text.head_dim) {
+            let problem = format!("f16 needs heads whose size is a multiple of 8; this model's are {}", text.head_dim);
+            return Err(Error::input("kv_cache", problem));
+        }
         let prefix = "language_model.model";
         let table = |name: String| [(name, text.vocab_size)];
         let embed_tokens = loader.weight(&table(format!("{prefix}.embed_tokens.weight")), text.hidden_size).await?;
         let mut layers = Vec::with_capacity(text.num_hidden_layers);
         for index in 0..text.num_hidden_layers {
-            layers.push(Layer::load(loader, &format!("{prefix}.layers.{index}"), text, capacity).await?);
+            layers.push(Layer::load(loader, &format!("{prefix}.layers.{index}"), text, capacity, format).await?);
         }
         let norm = RmsNorm::load(loader, &format!("{prefix}.norm"), text).await?;
         let head = "language_model.lm_head.weight";
@@ -98,6 +106,7 @@ impl Layer {
         name: &str,
         config: &LlamaConfig,
         capacity: usize,
+        format: KvFormat,
     ) -> Result<Self> {
         let (hidden, ffn) = (config.hidden_size, config.intermediate_size);
         let (query, key_value) = (config.query_size(), config.key_value_size());
@@ -124,7 +133,7 @@ impl Layer {
             post_attention_layernorm,
             gate_up_proj,
             down_proj,
-            kv_cache: KvCache::new(capacity, heads, KvFormat::F32, loader.device()),
+            kv_cache: KvCache::new(capacity, heads, format, loader.device()),
             heads,
         })
     }

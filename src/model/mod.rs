@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::config::LlavaConfig;
 use crate::error::Result;
+use crate::kernels::KvFormat;
 use crate::weights::WeightSource;
 
 pub use clip::VisionTower;
@@ -30,13 +31,14 @@ impl Llava {
         source: &S,
         config: &LlavaConfig,
         context_length: usize,
+        kv_cache: KvFormat,
         device: &Device,
     ) -> Result<Self> {
         let mut loader = Loader::new(source, device);
         Ok(Self {
             vision_tower: VisionTower::load(&mut loader, config).await?,
             multi_modal_projector: MultiModalProjector::load(&mut loader, config).await?,
-            language_model: Llama::load(&mut loader, config, context_length).await?,
+            language_model: Llama::load(&mut loader, config, context_length, kv_cache).await?,
         })
     }
 

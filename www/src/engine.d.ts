@@ -5,7 +5,7 @@ declare module "*/pkg/llava_web.js" {
   export class Engine {
     /**
      * `readChunk` resolves to verified bytes; `onAllRead` is called when no further chunk will be asked for and only the GPU's
-     * programs are left to compile; `options` is JSON: `{ context_length?, precision?, variants? }`.
+     * programs are left to compile; `options` is JSON: `{ context_length?, kv_cache?, precision?, variants? }`.
      */
     static load(
       manifest: string,
@@ -16,7 +16,7 @@ declare module "*/pkg/llava_web.js" {
     ): Promise<Engine>;
     /** `input` is an EngineInput and the answer an EngineOutput, both as JSON. `onPiece` returns false to stop, also before the first token. */
     generate(image: unknown, input: string, onPiece: (text: string, tokens: number) => boolean): Promise<string>;
-    /** JSON: model, quantization, context_length, image_tokens, adapter, backend, precision, variants. */
+    /** JSON: model, quantization, context_length, kv_cache, image_tokens, adapter, backend, precision, variants. */
     info(): string;
   }
 }

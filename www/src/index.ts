@@ -11,7 +11,7 @@ export { LlavaError, type ErrorCode } from "./errors.js";
 export type { ImageInput } from "./image.js";
 export type { GenerateOptions, Input, Message, MessagePart } from "./input.js";
 export { Model, type CaptionOptions, type LoadOptions, type Result, type RunOptions } from "./model.js";
-export type { LoadProgress, ModelInfo, Timings } from "./protocol.js";
+export type { KvFormat, LoadProgress, ModelInfo, Timings } from "./protocol.js";
 export { models, type StoredModel } from "./stored.js";
 export type { TextStream } from "./stream.js";
 export { DEFAULT_MODEL } from "./url.js";

@@ -3,7 +3,7 @@ import { EngineClient } from "./client.js";
 import { LlavaError, fromPlain } from "./errors.js";
 import { readImage, type ImageInput } from "./image.js";
 import { checkInput, type GenerateOptions, type Input } from "./input.js";
-import type { LoadProgress, ModelInfo, Timings } from "./protocol.js";
+import type { KvFormat, LoadProgress, ModelInfo, Timings } from "./protocol.js";
 import { TextStream } from "./stream.js";
 import { modelUrl } from "./url.js";
 
@@ -16,6 +16,8 @@ export interface LoadOptions {
   signal?: AbortSignal;
   /** Most tokens of picture, prompt and answer together; the model's own where absent. More takes more GPU memory. */
   context_length?: number;
+  /** `f16` halves the memory of the context, at a small loss; "f32" where absent. */
+  kv_cache?: KvFormat;
   /**
    * `exact` (default): products are computed with f32 inputs. `fast`: on adapters where it is faster, inputs of large products may be
    * rounded to 16 or 8 bits, so that answers can differ in a word from those of `exact`.
@@ -74,9 +76,9 @@ export class Model implements AsyncDisposable {
 
   /** @see load */
   static async load(url: string | URL, options: LoadOptions = {}): Promise<Model> {
-    const { onProgress, onWarning = console.warn, signal, context_length, precision, ...unknown } = options;
-    checkLoadOptions(context_length, precision, unknown);
-    const request = { type: "load", url: modelUrl(url), context_length, precision } as const;
+    const { onProgress, onWarning = console.warn, signal, context_length, kv_cache, precision, ...unknown } = options;
+    checkLoadOptions(context_length, kv_cache, precision, unknown);
+    const request = { type: "load", url: modelUrl(url), context_length, kv_cache, precision } as const;
     const client = new EngineClient();
     try {
       const info = await client.request(
@@ -159,13 +161,16 @@ export class Model implements AsyncDisposable {
   }
 }
 
-function checkLoadOptions(context_length: unknown, precision: unknown, unknown: object): void {
+function checkLoadOptions(context_length: unknown, kv_cache: unknown, precision: unknown, unknown: object): void {
   const [stray] = Object.keys(unknown);
   if (stray !== undefined) {
-    throw new LlavaError("invalid_input", `\`${stray}\` is not an option of load. Known: onProgress, onWarning, signal, context_length, precision.`);
+    throw new LlavaError("invalid_input", `\`${stray}\` is not an option of load. Known: onProgress, onWarning, signal, context_length, kv_cache, precision.`);
   }
   if (context_length !== undefined && (!Number.isSafeInteger(context_length) || (context_length as number) < 1)) {
     throw new LlavaError("invalid_input", "`context_length` must be a whole number, 1 or more.");
+  }
+  if (kv_cache !== undefined && kv_cache !== "f32" && kv_cache !== "f16") {
+    throw new LlavaError("invalid_input", '`kv_cache` must be "f32" or "f16".');
   }
   if (precision !== undefined && precision !== "exact" && precision !== "fast") {
     throw new LlavaError("invalid_input", '`precision` must be "exact" or "fast".');

@@ -26,11 +26,16 @@ export interface KernelChoice {
   wrong: string[];
 }
 
+/** Number format of the key-value cache: keys and values of every token of the context. */
+export type KvFormat = "f32" | "f16";
+
 /** What the engine says about itself and the model it holds. */
 export interface ModelInfo {
   model: string;
   quantization: string;
   context_length: number;
+  /** How keys and values are stored. */
+  kv_cache: KvFormat;
   /** Tokens that a picture takes in the context. */
   image_tokens: number;
   /** The GPU, as WebGPU names it. */
@@ -75,6 +80,7 @@ export interface LoadRequest {
   type: "load";
   url: string;
   context_length: number | undefined;
+  kv_cache: KvFormat | undefined;
   precision: "exact" | "fast" | undefined;
 }
 

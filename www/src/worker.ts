@@ -48,7 +48,7 @@ async function answer(request: Exclude<Request, { type: "abort" }>, signal: Abor
   }
 }
 
-async function load({ url, context_length, precision = "exact" }: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
+async function load({ url, context_length, kv_cache, precision = "exact" }: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
   const started = performance.now();
   // Without a GPU there is no point in downloading anything.
   const adapter = await findAdapter();
@@ -78,7 +78,7 @@ async function load({ url, context_length, precision = "exact" }: LoadRequest, s
     // In a browser the engine is not told the adapter's name.
     const name = describeAdapter(adapter);
     const variants = await storedVariants(name, loader.quantization, precision);
-    const options = JSON.stringify({ context_length, precision, variants });
+    const options = JSON.stringify({ context_length, kv_cache, precision, variants });
     engine = await Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, options);
     await stored;
     const info = JSON.parse(engine.info()) as ModelInfo;
