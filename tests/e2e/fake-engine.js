@@ -58,7 +58,8 @@ export class Engine {
   }
 
   info() {
-    return JSON.stringify({ model: this.#name, quantization: "q8", context_length: this.context_length, adapter: "fake", backend: "fake" });
+    const settings = { context_length: this.context_length, kv_cache: "f32", precision: "exact", image_tokens: 4 };
+    return JSON.stringify({ model: this.#name, quantization: "q8", ...settings, adapter: "fake", backend: "fake", variants: {} });
   }
 }
 
