@@ -123,19 +123,18 @@ const LINEAR: &[[usize; 3]] = &[
 
 const FORMATS: [Format; 4] = [Format::Q4, Format::Q8, Format::F16, Format::F32];
 
+/// What a variant makes of its inputs.
+type Rounding = fn(&[f32]) -> Vec<f32>;
+
 /// Every variant that this adapter can run on `n` rows of x and a weight of `format`, each set in turn while `case` runs
 /// with its tolerance and with what it makes of its inputs.
-async fn each_linear_variant<F: AsyncFnMut(LinearVariant, f32, fn(&[f32]) -> Vec<f32>)>(
-    n: usize,
-    format: Format,
-    mut case: F,
-) {
+async fn each_linear_variant<F: AsyncFnMut(LinearVariant, f32, Rounding)>(n: usize, format: Format, mut case: F) {
     let use_ = if n < 4 { LinearUse::Vec } else { LinearUse::Mat };
     let runs = |variant: &LinearVariant| {
         variant.available(&launch::adapter_features()) && variant.takes(use_) && variant.fits(format)
     };
     for variant in LinearVariant::ALL.into_iter().filter(runs) {
-        let (tolerance, inputs): (_, fn(&[f32]) -> Vec<f32>) = match variant {
+        let (tolerance, inputs): (_, Rounding) = match variant {
             // A rounding of x may fall to the other side.
             LinearVariant::Dot => (5e-3, naive::bytes),
             LinearVariant::MatF16 => (2e-3, <[f32]>::to_vec),
