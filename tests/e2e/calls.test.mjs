@@ -217,7 +217,7 @@ test("a mistake in the input is found before anything is downloaded", async () =
 test("options of load are checked", async () => {
   const messages = await inPage(
     async ({ llava, attempt, url }) => {
-      const outcomes = [{ context_length: 0 }, { contextLength: 5 }, { kv_cache: "f8" }].map((options) => attempt(() => llava.load(url, options)));
+      const outcomes = [{ context_length: 0 }, { contextLength: 5 }, { kv_cache: "f8" }, { precision: "low" }].map((options) => attempt(() => llava.load(url, options)));
       outcomes.push(attempt(() => llava.load("http://")));
       return (await Promise.all(outcomes)).map(({ error }) => `${error.code}: ${error.message}`);
     },
@@ -226,7 +226,8 @@ test("options of load are checked", async () => {
   assert.match(messages[0], /invalid_input: `context_length`/);
   assert.match(messages[1], /invalid_input: `contextLength` is not an option.*context_length/);
   assert.match(messages[2], /invalid_input: `kv_cache` must be "f32" or "f16"/);
-  assert.match(messages[3], /invalid_input: .*URL/);
+  assert.match(messages[3], /invalid_input: `precision` must be "exact" or "fast"/);
+  assert.match(messages[4], /invalid_input: .*URL/);
 });
 
 const WITHOUT = {

@@ -170,6 +170,20 @@ describe("in the page", () => {
     assert.ok(wait(second) < wait(first));
   });
 
+  test("kernel variants are compared and timed at the first load; the choice is kept", async () => {
+    const [first, second] = await inPage(async ({ llava, model }) => {
+      const again = await llava.load(llava.DEFAULT_MODEL);
+      again.dispose();
+      return [model.info.variants, again.info.variants];
+    });
+    assert.deepEqual(Object.keys(first), ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);
+    assert.ok(Object.keys(first.linear_vec.microseconds).length > 1, JSON.stringify(first));
+    for (const [operation, { variant, microseconds, wrong }] of Object.entries(second)) {
+      assert.equal(variant, first[operation].variant);
+      assert.deepEqual([microseconds, wrong], [{}, []]);
+    }
+  });
+
   test("a second load with the server stopped answers the same", async () => {
     const server = await serveBundles({ shapes: await readBundle(join(ROOT, "models/llava-shapes")) });
     const url = `${server.origin}/shapes/`;
