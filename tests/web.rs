@@ -5,13 +5,19 @@
 #[macro_use]
 mod cases;
 
+use std::sync::Once;
+
 use cases::Scale;
 use llava_web::kernels::launch;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
+/// The test runner leaves out what a page runs first.
+static START: Once = Once::new();
+
 async fn gpu() -> launch::Gpu {
+    START.call_once(llava_web::web::start);
     launch::init_device().await.expect("these tests need a browser with WebGPU")
 }
 
