@@ -346,8 +346,9 @@ impl Engine {
         Ok(output)
     }
 
-    /// Reads the drawn tokens back and queues further steps until there is a reason to end; fills in `output`. Returns
-    /// the number of steps queued: some may lie beyond the end.
+    /// Reads the drawn tokens back and queues further steps until there is a reason to end; fills in `output`. One batch
+    /// of steps is queued behind the one that is waited for, so that the GPU does not stand still while the host reads.
+    /// Returns the number of steps queued: some may lie beyond the end.
     async fn decode(
         &self,
         input: &Input,
@@ -361,19 +362,28 @@ impl Engine {
         let mut queued = 0;
         let mut pace = Pace::new();
         let mut decode_started = Instant::now();
+        let mut reading = launch::read_words(&self.buffers.tokens);
         output.finish_reason = loop {
-            let drawn = launch::read_words(&self.buffers.tokens).await?;
+            // The prefill drew one more than the steps.
+            let drawn = queued + 1;
+            let steps = pace.batch().min(max_tokens - drawn);
+            for _ in 0..steps {
+                self.decode_step.replay()?;
+            }
+            queued += steps;
+            let ahead = (steps > 0).then(|| launch::read_words(&self.buffers.tokens));
+            let words = reading.await?;
             if tokens.is_empty() {
                 output.timings.prefill = since(prefill_started);
                 decode_started = Instant::now();
                 pace = Pace::new();
             } else {
+                pace.queue(drawn - tokens.len());
                 pace.waited();
             }
             let mut piece = String::new();
             let mut reason = None;
-            // The prefill drew one more than the steps.
-            for &token in &drawn[tokens.len()..=queued] {
+            for &token in &words[tokens.len()..drawn] {
                 tokens.push(token);
                 if self.config.eos_token_ids.contains(&token) {
                     piece.push_str(&text.finish()?);
@@ -397,12 +407,10 @@ impl Engine {
             if let Some(reason) = reason {
                 break reason;
             }
-            let steps = pace.batch().min(max_tokens - tokens.len());
-            for _ in 0..steps {
-                self.decode_step.replay()?;
+            match ahead {
+                Some(ahead) => reading = ahead,
+                None => break FinishReason::Length,
             }
-            pace.queue(steps);
-            queued += steps;
         };
         output.timings.decode = since(decode_started);
         if tokens.len() > 1 {

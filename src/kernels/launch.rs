@@ -2,7 +2,9 @@
 //! buffers, and recording a chain of launches to replay it.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
+use std::pin::Pin;
+use std::sync::{Mutex, OnceLock};
+use std::task::{Context, Poll, Waker, ready};
 
 use burn::backend::wgpu::{CubeTensor, KernelSource, SourceKernel, SourceTemplate};
 use burn::backend::{Backend, BackendGraph, Cube, CubeDevice, DType, Dispatch, DispatchDevice};
@@ -376,13 +378,14 @@ pub fn write_words(buffer: &Tensor<1, Int>, words: &[u32]) {
     tensor.client.write(&handle, Bytes::from_elems(words.to_vec()));
 }
 
-/// Reads words back; a device synchronisation.
+/// Reads words back as all launches up to this call leave them; what is launched between the call and the end of the
+/// wait runs meanwhile.
 ///
 /// # Errors
 /// [`Error::Gpu`] if the device was lost or a launch before failed.
-pub async fn read_words(buffer: &Tensor<1, Int>) -> Result<Vec<u32>> {
+pub fn read_words(buffer: &Tensor<1, Int>) -> impl Future<Output = Result<Vec<u32>>> + use<> {
     let tensor = primitive(buffer);
-    read(tensor.client.clone(), tensor).await
+    read(tensor.client.clone(), tensor)
 }
 
 /// Reads floats back; a device synchronisation.
@@ -394,10 +397,52 @@ pub async fn read_floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> 
     read(tensor.client.clone(), tensor).await
 }
 
-async fn read<T: bytemuck::Pod>(client: Client, tensor: GpuTensor) -> Result<Vec<T>> {
-    let bytes = client.read_async(vec![tensor.handle.clone()]).await.map_err(gpu_error)?.remove(0);
+/// The copy is queued by the call itself. CubeCL's future borrows the client, which therefore moves into one of ours, and
+/// that is polled once here.
+fn read<T: bytemuck::Pod>(client: Client, tensor: GpuTensor) -> impl Future<Output = Result<Vec<T>>> {
     let elements = tensor.meta.num_elements();
-    Ok(bytemuck::pod_collect_to_vec(&bytes[..elements * 4]))
+    let mut reading = Reading(Some(Box::pin(async move {
+        let mut bytes = client.read_async(vec![tensor.handle.clone()]).await.map_err(gpu_error)?;
+        Ok(bytes.remove(0))
+    })));
+    let first = Pin::new(&mut reading).poll(&mut Context::from_waker(Waker::noop()));
+    let unfinished = std::mem::take(&mut *UNFINISHED.lock().expect("nothing panics with the lock held"));
+    async move {
+        for reading in unfinished {
+            // What it read, or why it could not, concerns nobody any more.
+            drop(reading.await);
+        }
+        let bytes = match first {
+            Poll::Ready(bytes) => bytes,
+            Poll::Pending => reading.await,
+        }?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes[..elements * 4]))
+    }
+}
+
+/// A read-back under way. CubeCL would use its staging buffer again as soon as it is dropped, even while that is being
+/// mapped; one that is dropped early is therefore kept, and the next read-back ends it.
+struct Reading(Option<Pin<Box<dyn Future<Output = Result<Bytes>> + Send>>>);
+
+static UNFINISHED: Mutex<Vec<Reading>> = Mutex::new(Vec::new());
+
+impl Future for Reading {
+    type Output = Result<Bytes>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let reading = self.0.as_mut().expect("polled after its end");
+        let read = ready!(reading.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(read)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(reading) = self.0.take() {
+            UNFINISHED.lock().expect("nothing panics with the lock held").push(Reading(Some(reading)));
+        }
+    }
 }
 
 fn primitive(tensor: &Tensor<1, Int>) -> GpuTensor {
