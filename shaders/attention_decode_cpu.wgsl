@@ -14,10 +14,12 @@
 #endif
 
 const LOWEST: f32 = -3.0e38;
-const TILE: u32 = 512u;
+// Browsers clear the memory of each workgroup first, which takes as long as hundreds of positions do: the tile needs no
+// more of it than the merging at the end.
+const TILE: u32 = 256u;
 
 var<workgroup> shared_position: u32;
-var<workgroup> products: array<f32, TILE * 4>; // [key, invocation of the quartet]; at the end [key group, HEAD_DIM]
+var<workgroup> products: array<f32, 1024>; // [key, invocation of the quartet]; at the end [key group, HEAD_DIM]
 var<workgroup> scores: array<f32, TILE>;
 var<workgroup> tops: array<f32, KEY_GROUPS>;
 var<workgroup> totals: array<f32, KEY_GROUPS>;
