@@ -4,8 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use llava_web::Result;
 use llava_web::kernels::launch::{self, write_words};
 use llava_web::kernels::{
-    self, Activation, AttentionDecodeVariant, AttentionFlashVariant, Heads, KvCache, KvFormat, LinearUse,
-    LinearVariant, Weight,
+    self, Activation, AttentionUse, AttentionVariant, Heads, KvCache, KvFormat, LinearUse, LinearVariant, Weight,
 };
 use llava_web::quant::Format;
 use serde_json::json;
@@ -174,8 +173,8 @@ async fn attention(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
         attention_vision(bench, ceilings).await
     };
     let measured = measured.await;
-    kernels::set_attention_decode_variant(None);
-    kernels::set_attention_flash_variant(None);
+    kernels::set_attention_variant(AttentionUse::Decode, None);
+    kernels::set_attention_variant(AttentionUse::Flash, None);
     bench.gpu.device.memory_cleanup();
     measured
 }
@@ -213,12 +212,11 @@ async fn attention_decode(
     let device = bench.gpu.device.clone();
     let shape = described(heads, format, context);
     let width = heads.heads * heads.head_dim;
-    for variant in AttentionDecodeVariant::ALL {
-        let available = variant.available(&bench.gpu.adapter.features);
-        if !available || !bench.wants(&format!("{name} {shape} {}", variant.name())) {
+    for variant in AttentionVariant::ALL {
+        if !bench.wants(&format!("{name} {shape} {}", variant.name())) {
             continue;
         }
-        kernels::set_attention_decode_variant(Some(variant));
+        kernels::set_attention_variant(AttentionUse::Decode, Some(variant));
         let kv = cache(heads, format, context, &device);
         let state = launch::persistent_words(4, &device);
         write_words(&state, &[context as u32 - 1, 0, 0, 0]);
@@ -244,7 +242,7 @@ async fn attention_prefill(bench: &mut Bench<'_>, ceilings: Ceilings, heads: Hea
     let shape = described(heads, format, n);
     let width = heads.heads * heads.head_dim;
     for variant in own_flash_variants(bench, name, &shape) {
-        kernels::set_attention_flash_variant(Some(variant));
+        kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
         let kv = cache(heads, format, n, &device);
         let state = launch::persistent_words(4, &device);
         let q = rows(Random::new(3).floats(n * width), width, &device);
@@ -263,14 +261,13 @@ async fn attention_prefill(bench: &mut Bench<'_>, ceilings: Ceilings, heads: Hea
 }
 
 /// Those for the other kind of adapter are slow there, and measured at the vision tower's shape only.
-fn own_flash_variants(bench: &Bench<'_>, name: &str, shape: &str) -> Vec<AttentionFlashVariant> {
+fn own_flash_variants(bench: &Bench<'_>, name: &str, shape: &str) -> Vec<AttentionVariant> {
     let software = bench.gpu.adapter.software;
-    let wanted = |variant: &AttentionFlashVariant| {
-        let own_kind = (*variant == AttentionFlashVariant::Cpu) == software || name == "attention vision";
-        let available = variant.available(&bench.gpu.adapter.features);
-        own_kind && available && bench.wants(&format!("{name} {shape} {}", variant.name()))
+    let wanted = |variant: &AttentionVariant| {
+        let own_kind = variant.for_cpu() == software || name == "attention vision";
+        own_kind && bench.wants(&format!("{name} {shape} {}", variant.name()))
     };
-    AttentionFlashVariant::ALL.into_iter().filter(wanted).collect()
+    AttentionVariant::ALL.into_iter().filter(wanted).collect()
 }
 
 async fn attention_vision(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
@@ -280,7 +277,7 @@ async fn attention_vision(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<(
     let shape = format!("16 x 64, {n} positions");
     let width = heads.heads * heads.head_dim;
     for variant in own_flash_variants(bench, name, &shape) {
-        kernels::set_attention_flash_variant(Some(variant));
+        kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
         let qkv = rows(Random::new(3).floats(n * 3 * width), 3 * width, &device);
         let work = Work {
             name,

@@ -2,85 +2,34 @@
 //! each split yields a partial softmax, a second dispatch (`attention_reduce`) merges them. How many splits there are
 //! depends on the cache's capacity only, so that a recorded step fits every position.
 
-use super::launch::{self, Features, GpuTensor, Shader, WORKGROUP};
+use super::launch::{self, GpuTensor, Shader, WORKGROUP};
 use super::*;
-
-/// Shapes of the shader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttentionDecodeVariant {
-    /// For CPU adapters: few barriers, as few loads of words as possible.
-    Cpu,
-    /// For GPUs: coalesced, heads that share a key/value head share a workgroup.
-    Gpu,
-}
-
-impl AttentionDecodeVariant {
-    pub const ALL: [Self; 2] = [Self::Cpu, Self::Gpu];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Gpu => "gpu",
-        }
-    }
-
-    /// Whether an adapter with `features` can run it.
-    pub fn available(self, _features: &Features) -> bool {
-        true
-    }
-
-    /// Query heads of a workgroup.
-    fn heads(self, heads: Heads) -> usize {
-        let sharing = heads.heads / heads.kv_heads;
-        match self {
-            Self::Cpu => 1,
-            Self::Gpu => (1..=MAX_HEADS).rev().find(|count| sharing.is_multiple_of(*count)).unwrap_or(1),
-        }
-    }
-
-    /// Runs of positions, given the workgroups there are without splitting.
-    fn splits(self, workgroups: usize, capacity: usize) -> usize {
-        let (wanted, shortest) = match self {
-            Self::Cpu => (4, 512),
-            Self::Gpu => (512, 64),
-        };
-        wanted_splits(wanted, workgroups).min(capacity.div_ceil(shortest))
-    }
-}
 
 /// Heads the GPU shader keeps sums of in its registers.
 const MAX_HEADS: usize = 4;
 
-fn wanted_splits(wanted: usize, workgroups: usize) -> usize {
-    wanted.div_ceil(workgroups).max(1)
-}
-
-static CHOSEN: Choice = Choice::new();
-
-/// Fixes the variant from now on, or leaves it to the kind of adapter (`None`).
-pub fn set_attention_decode_variant(variant: Option<AttentionDecodeVariant>) {
-    CHOSEN.set(variant.map(|variant| variant as usize));
-}
-
-/// The variant in use.
-pub fn attention_decode_variant() -> AttentionDecodeVariant {
-    match CHOSEN.get() {
-        Some(index) => AttentionDecodeVariant::ALL[index],
-        None if launch::software_adapter() => AttentionDecodeVariant::Cpu,
-        None => AttentionDecodeVariant::Gpu,
+/// Query heads of a workgroup: on a GPU of those that share a key/value head.
+fn workgroup_heads(variant: AttentionVariant, heads: Heads) -> usize {
+    let sharing = heads.heads / heads.kv_heads;
+    match variant {
+        AttentionVariant::Cpu => 1,
+        AttentionVariant::Gpu => (1..=MAX_HEADS).rev().find(|count| sharing.is_multiple_of(*count)).unwrap_or(1),
     }
 }
 
-fn shader(
-    variant: AttentionDecodeVariant,
-    head_dim: usize,
-    workgroup_heads: usize,
-    format: KvFormat,
-    split: bool,
-) -> Shader {
+/// Runs of positions, given the workgroups there are without splitting.
+fn splits(variant: AttentionVariant, workgroups: usize, capacity: usize) -> usize {
+    let (wanted, shortest): (usize, usize) = match variant {
+        AttentionVariant::Cpu => (4, 512),
+        AttentionVariant::Gpu => (512, 64),
+    };
+    wanted.div_ceil(workgroups).max(1).min(capacity.div_ceil(shortest))
+}
+
+fn shader(variant: AttentionVariant, head_dim: usize, workgroup_heads: usize, format: KvFormat, split: bool) -> Shader {
     let mut constants = vec![("FULL", 0), ("SPLIT", split as u32), ("KV_F16", (format == KvFormat::F16) as u32)];
     let (name, text) = match variant {
-        AttentionDecodeVariant::Cpu => {
+        AttentionVariant::Cpu => {
             // A quartet of invocations sums up at most 32 words of a value.
             let slices = head_dim.div_ceil(64);
             constants.extend([
@@ -93,7 +42,7 @@ fn shader(
             ]);
             ("attention_decode_cpu", include_str!("../../shaders/attention_decode_cpu.wgsl"))
         }
-        AttentionDecodeVariant::Gpu => {
+        AttentionVariant::Gpu => {
             let quads = head_dim / 4;
             let own = quads.div_ceil(2).div_ceil(8);
             constants.extend([
@@ -127,8 +76,8 @@ pub(super) fn shaders() -> Vec<Shader> {
     for head_dim in (4..=Heads::MAX_HEAD_DIM).step_by(4) {
         for format in KvFormat::ALL.into_iter().filter(|format| format.fits(head_dim)) {
             for split in [false, true] {
-                all.push(shader(AttentionDecodeVariant::Cpu, head_dim, 1, format, split));
-                let of_heads = |heads| shader(AttentionDecodeVariant::Gpu, head_dim, heads, format, split);
+                all.push(shader(AttentionVariant::Cpu, head_dim, 1, format, split));
+                let of_heads = |heads| shader(AttentionVariant::Gpu, head_dim, heads, format, split);
                 all.extend((1..=MAX_HEADS).map(of_heads));
             }
         }
@@ -145,12 +94,12 @@ pub(super) fn launch(
     heads: Heads,
     format: KvFormat,
 ) -> GpuTensor {
-    let variant = attention_decode_variant();
+    let variant = attention_variant(AttentionUse::Decode);
     let [n, width] = q.meta.shape().dims();
     let [capacity, _] = k.meta.shape().dims();
-    let workgroup_heads = variant.heads(heads);
+    let workgroup_heads = workgroup_heads(variant, heads);
     let workgroups = n * heads.heads / workgroup_heads;
-    let splits = variant.splits(workgroups, capacity);
+    let splits = splits(variant, workgroups, capacity);
     let shader = shader(variant, heads.head_dim, workgroup_heads, format, splits > 1);
     let out = launch::output(&q, [n, width]);
     let scale = 1.0 / (heads.head_dim as f32).sqrt();

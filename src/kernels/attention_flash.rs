@@ -1,75 +1,34 @@
 //! Attention of many queries, tiled, with an online softmax: scores are never stored beyond a tile. Causal over the
 //! cache, or of all positions over all positions.
 
-use super::launch::{self, Features, GpuTensor, Shader, WORKGROUP};
+use super::launch::{self, GpuTensor, Shader, WORKGROUP};
 use super::*;
 
-/// Shapes of the shader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttentionFlashVariant {
-    /// For CPU adapters: no barriers, four queries an invocation.
-    Cpu,
-    /// For GPUs: tiles of queries, keys and values in workgroup memory.
-    Gpu,
-}
-
-impl AttentionFlashVariant {
-    pub const ALL: [Self; 2] = [Self::Cpu, Self::Gpu];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Gpu => "gpu",
-        }
-    }
-
-    /// Whether an adapter with `features` can run it.
-    pub fn available(self, _features: &Features) -> bool {
-        true
-    }
-
-    /// Queries that share a pass over the keys.
-    fn queries(self) -> usize {
-        match self {
-            Self::Cpu => 16,
-            Self::Gpu => 32,
-        }
-    }
-
-    /// Tiles of queries in a workgroup: of the CPU shape, whose quartets of invocations do not depend on each other, so
-    /// few that there are workgroups for every core.
-    fn tiles(self, all: usize) -> usize {
-        match self {
-            Self::Cpu => (all / 32).clamp(1, WORKGROUP / 4),
-            Self::Gpu => 1,
-        }
+/// Queries that share a pass over the keys.
+fn tile_queries(variant: AttentionVariant) -> usize {
+    match variant {
+        AttentionVariant::Cpu => 16,
+        AttentionVariant::Gpu => 32,
     }
 }
 
-static CHOSEN: Choice = Choice::new();
-
-/// Fixes the variant from now on, or leaves it to the kind of adapter (`None`).
-pub fn set_attention_flash_variant(variant: Option<AttentionFlashVariant>) {
-    CHOSEN.set(variant.map(|variant| variant as usize));
-}
-
-/// The variant in use.
-pub fn attention_flash_variant() -> AttentionFlashVariant {
-    match CHOSEN.get() {
-        Some(index) => AttentionFlashVariant::ALL[index],
-        None if launch::software_adapter() => AttentionFlashVariant::Cpu,
-        None => AttentionFlashVariant::Gpu,
+/// Tiles of queries in a workgroup: of the CPU shape, whose quartets of invocations do not depend on each other, so
+/// few that there are workgroups for every core.
+fn workgroup_tiles(variant: AttentionVariant, all: usize) -> usize {
+    match variant {
+        AttentionVariant::Cpu => (all / 32).clamp(1, WORKGROUP / 4),
+        AttentionVariant::Gpu => 1,
     }
 }
 
-fn shader(variant: AttentionFlashVariant, head_dim: usize, format: KvFormat, full: bool) -> Shader {
+fn shader(variant: AttentionVariant, head_dim: usize, format: KvFormat, full: bool) -> Shader {
     let mut constants = vec![("FULL", full as u32), ("KV_F16", (format == KvFormat::F16) as u32)];
     let (name, text) = match variant {
-        AttentionFlashVariant::Cpu => {
+        AttentionVariant::Cpu => {
             constants.extend([("HEAD_DIM", head_dim as u32), ("HALF_HEAD", head_dim as u32 / 2), ("KEYS", 8)]);
             ("attention_flash_cpu", include_str!("../../shaders/attention_flash_cpu.wgsl"))
         }
-        AttentionFlashVariant::Gpu => {
+        AttentionVariant::Gpu => {
             let quads = head_dim / 4;
             let pairs = quads.div_ceil(2);
             constants.extend([
@@ -91,7 +50,7 @@ fn shader(variant: AttentionFlashVariant, head_dim: usize, format: KvFormat, ful
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for head_dim in (4..=Heads::MAX_HEAD_DIM).step_by(4) {
-        for variant in AttentionFlashVariant::ALL {
+        for variant in AttentionVariant::ALL {
             all.push(shader(variant, head_dim, KvFormat::F32, true));
             let formats = KvFormat::ALL.into_iter().filter(|format| format.fits(head_dim));
             all.extend(formats.map(|format| shader(variant, head_dim, format, false)));
@@ -103,10 +62,10 @@ pub(super) fn shaders() -> Vec<Shader> {
 /// Enqueues `variant` over `buffers`, of which the first holds the queries; `cache` is `kv_heads`, `capacity` and the
 /// format where there is one.
 fn enqueue(buffers: &[&GpuTensor], n: usize, heads: Heads, cache: Option<(usize, usize, KvFormat)>) -> GpuTensor {
-    let variant = attention_flash_variant();
+    let variant = attention_variant(AttentionUse::Flash);
     let out = launch::output(buffers[0], [n, heads.heads * heads.head_dim]);
-    let all = n.div_ceil(variant.queries()) * heads.heads;
-    let tiles = variant.tiles(all);
+    let all = n.div_ceil(tile_queries(variant)) * heads.heads;
+    let tiles = workgroup_tiles(variant, all);
     let scale = 1.0 / (heads.head_dim as f32).sqrt();
     let mut dims = vec![n as u32, heads.heads as u32, tiles as u32, scale.to_bits()];
     let format = cache.map_or(KvFormat::F32, |(.., format)| format);
@@ -117,11 +76,11 @@ fn enqueue(buffers: &[&GpuTensor], n: usize, heads: Heads, cache: Option<(usize,
     let buffers = [buffers, &[&out]].concat();
     let workgroups = all.div_ceil(tiles);
     match variant {
-        AttentionFlashVariant::Cpu => {
-            let scratch = launch::output(&out, [all * 2 * variant.queries(), heads.head_dim]);
+        AttentionVariant::Cpu => {
+            let scratch = launch::output(&out, [all * 2 * tile_queries(variant), heads.head_dim]);
             launch::launch(shader, &[&buffers[..], &[&scratch]].concat(), &dims, workgroups);
         }
-        AttentionFlashVariant::Gpu => launch::launch(shader, &buffers, &dims, workgroups),
+        AttentionVariant::Gpu => launch::launch(shader, &buffers, &dims, workgroups),
     }
     out
 }

@@ -31,9 +31,9 @@ use crate::quant::Format;
 pub use launch::Shader;
 
 pub use advance::advance;
-pub use attention::{attention, attention_full};
-pub use attention_decode::{AttentionDecodeVariant, attention_decode_variant, set_attention_decode_variant};
-pub use attention_flash::{AttentionFlashVariant, attention_flash_variant, set_attention_flash_variant};
+pub use attention::{
+    AttentionUse, AttentionVariant, attention, attention_full, attention_variant, set_attention_variant,
+};
 pub use embedding::{embed_drawn, embedding};
 pub use layer_norm::layer_norm;
 pub use linear::{

@@ -8,8 +8,6 @@ use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
-use super::attention_decode::{AttentionDecodeVariant, set_attention_decode_variant};
-use super::attention_flash::{AttentionFlashVariant, set_attention_flash_variant};
 use super::*;
 use crate::error::{Error, Result};
 
@@ -87,20 +85,17 @@ pub async fn tune(
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);
     }
     let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
-    let decode = AttentionDecodeVariant::ALL.map(|variant| Candidate {
-        name: variant.name(),
-        preferred: (variant == AttentionDecodeVariant::Cpu) == adapter.software,
-        select: Box::new(move || set_attention_decode_variant(Some(variant))),
-    });
-    let flash = AttentionFlashVariant::ALL.map(|variant| Candidate {
-        name: variant.name(),
-        preferred: (variant == AttentionFlashVariant::Cpu) == adapter.software,
-        select: Box::new(move || set_attention_flash_variant(Some(variant))),
-    });
-    for (operation, n, candidates) in [("attention_decode", 1, decode), ("attention_flash", 37, flash)] {
+    for (operation, use_, n) in
+        [("attention_decode", AttentionUse::Decode, 1), ("attention_flash", AttentionUse::Flash, 37)]
+    {
+        let candidate = |variant: AttentionVariant| Candidate {
+            name: variant.name(),
+            preferred: variant.for_cpu() == adapter.software,
+            select: Box::new(move || set_attention_variant(use_, Some(variant))),
+        };
+        let candidates = AttentionVariant::ALL.map(candidate).into();
         let work = AttentionWork::new(n, 256, heads, device);
         let check = async || attention_is_correct(n, heads, device).await;
-        let candidates = candidates.into();
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);
     }
     Ok(chosen)

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::kernels::launch::{self, read_floats, read_words, write_words};
 use llava_web::kernels::{
-    self, Activation, AttentionDecodeVariant, AttentionFlashVariant, LinearUse, LinearVariant, Precision, TuneShapes,
+    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, Precision, TuneShapes,
 };
 use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
 use llava_web::quant::Format;
@@ -390,13 +390,13 @@ pub async fn attention(device: &Device, scale: Scale) {
         // Large scores, so that the softmax is sharp and its running maximum moves.
         let qkv: Vec<f32> = numbers.floats(n * 3 * heads * head_dim).iter().map(|value| value * 4.0).collect();
         let expected = naive::attention_full(&qkv, shape);
-        for variant in AttentionFlashVariant::ALL {
-            kernels::set_attention_flash_variant(Some(variant));
+        for variant in AttentionVariant::ALL {
+            kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
             let actual = kernels::attention_full(rows(&qkv, 3 * heads * head_dim, device), shape);
             let what = format!("attention_full {} {n} {shape:?}", variant.name());
             assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 5e-5);
         }
-        kernels::set_attention_flash_variant(None);
+        kernels::set_attention_variant(AttentionUse::Flash, None);
     }
 }
 
@@ -447,18 +447,18 @@ impl Cache {
         for position in positions {
             write_words(&self.state, &[*position as u32]);
             let expected = naive::attention(&q, &self.k, &self.v, *position, self.heads);
-            for (decode, flash) in AttentionDecodeVariant::ALL.into_iter().zip(AttentionFlashVariant::ALL) {
-                kernels::set_attention_decode_variant(Some(decode));
-                kernels::set_attention_flash_variant(Some(flash));
+            for variant in AttentionVariant::ALL {
+                kernels::set_attention_variant(AttentionUse::Decode, Some(variant));
+                kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
                 let actual = kernels::attention(q_rows.clone(), &self.kv, &self.state, self.heads);
                 let (format, [capacity, _]) = (self.kv.format, self.kv.k.dims());
                 let what =
-                    format!("attention {decode:?} {n} after {position} of {capacity}, {:?} {format:?}", self.heads);
+                    format!("attention {variant:?} {n} after {position} of {capacity}, {:?} {format:?}", self.heads);
                 assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 2e-5);
             }
         }
-        kernels::set_attention_decode_variant(None);
-        kernels::set_attention_flash_variant(None);
+        kernels::set_attention_variant(AttentionUse::Decode, None);
+        kernels::set_attention_variant(AttentionUse::Flash, None);
     }
 }
 
@@ -611,6 +611,6 @@ pub async fn tune(_: &Device, _: Scale) {
     }
     kernels::set_linear_variant(LinearUse::Vec, None);
     kernels::set_linear_variant(LinearUse::Mat, None);
-    kernels::set_attention_decode_variant(None);
-    kernels::set_attention_flash_variant(None);
+    kernels::set_attention_variant(AttentionUse::Decode, None);
+    kernels::set_attention_variant(AttentionUse::Flash, None);
 }
