@@ -20,7 +20,7 @@ use crate::quant::Format;
 use crate::{Error, Result};
 
 #[cfg(not(target_family = "wasm"))]
-pub use native::{BundleHead, BundleWriter, FolderSource};
+pub use native::{BundleHead, BundleWriter, FolderSource, check_space};
 
 /// Value of [`Manifest::format`].
 pub const FORMAT_NAME: &str = "llava-web";
@@ -263,10 +263,12 @@ fn broken(problem: impl Into<String>) -> Error {
 #[cfg(not(target_family = "wasm"))]
 mod native {
     use std::fs::{self, File};
-    use std::io::Write;
     use std::path::{Path, PathBuf};
+    use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
+    use crate::progress::Meter;
     use crate::weights::WeightSource;
 
     /// Everything of a manifest that the writer does not work out itself.
@@ -358,13 +360,13 @@ mod native {
             self.write(bytes)
         }
 
-        /// Writes the last chunk, the tokenizer and, when all is in place, the manifest; removes chunks that an
-        /// earlier bundle left behind.
+        /// Writes the last chunk and the tokenizer, reads every chunk back (which `meter` counts) and, when all is in
+        /// place, writes the manifest; removes chunks that an earlier bundle left behind.
         ///
         /// # Errors
-        /// The bundle would not be valid (a tensor has too few bytes, a name appears twice), or a file cannot be
-        /// written.
-        pub fn finish(mut self, head: BundleHead, tokenizer: &[u8]) -> Result<Manifest> {
+        /// The bundle would not be valid (a tensor has too few bytes, a name appears twice), a file cannot be
+        /// written, or a chunk is not what was written.
+        pub fn finish(mut self, head: BundleHead, tokenizer: &[u8], mut meter: Meter) -> Result<Manifest> {
             self.flush()?;
             let BundleHead { model, config, generation, preprocessor, quantization } = head;
             let manifest = Manifest {
@@ -382,8 +384,10 @@ mod native {
             };
             manifest.validate()?;
             write_file(&self.folder.join(TOKENIZER_FILE), tokenizer)?;
+            check_chunks(&self.folder, &manifest.chunks, &mut meter)?;
             let json = serde_json::to_vec(&manifest).map_err(|error| broken(error.to_string()))?;
             write_file(&self.folder.join(MANIFEST_FILE), &json)?;
+            File::open(self.folder.join(MANIFEST_FILE)).and_then(|file| file.sync_all()).map_err(io(&self.folder))?;
             remove_strays(&self.folder, &manifest)?;
             Ok(manifest)
         }
@@ -430,9 +434,63 @@ mod native {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let mut file = File::create(&part).map_err(io(&part))?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io(&part))?;
+        fs::write(&part, bytes).map_err(io(&part))?;
         fs::rename(&part, path).map_err(io(path))
+    }
+
+    /// Sees to it that all chunks are on the disk, reads them back and compares their hashes; all cores take them in
+    /// turn.
+    fn check_chunks(folder: &Path, chunks: &[FileEntry], meter: &mut Meter) -> Result<()> {
+        let check = |chunk: &FileEntry| {
+            let path = folder.join(&chunk.file);
+            File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
+            read_file(folder, chunk).map(|bytes| bytes.len())
+        };
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            let (done, results) = mpsc::channel();
+            for core in 0..cores {
+                let done = done.clone();
+                // Sending fails once another chunk was found damaged.
+                scope.spawn(move || chunks.iter().skip(core).step_by(cores).map(check).try_for_each(|r| done.send(r)));
+            }
+            drop(done);
+            results.iter().try_for_each(|checked| {
+                meter.add(checked?);
+                Ok(())
+            })
+        })
+    }
+
+    /// A file of the bundle in `folder`: compares the size before reading and the hash after it.
+    fn read_file(folder: &Path, entry: &FileEntry) -> Result<Vec<u8>> {
+        let path = folder.join(&entry.file);
+        let size = fs::metadata(&path).map_err(io(&path))?.len();
+        if size != entry.bytes as u64 {
+            return Err(entry.damaged(&format!("has {size} bytes instead of {}", entry.bytes)));
+        }
+        let bytes = fs::read(&path).map_err(io(&path))?;
+        entry.verify(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// Makes sure that the disk of `folder`, which must exist, has room for `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with both numbers where it has not.
+    pub fn check_space(folder: &Path, bytes: u64) -> Result<()> {
+        let free = fs4::available_space(folder).map_err(io(folder))?;
+        if free < bytes {
+            let gb = |bytes: u64| bytes as f64 / 1e9;
+            let problem = format!(
+                "{:.2} GB are needed and {:.2} GB are free at {}; free some, or choose a folder on another disk",
+                gb(bytes),
+                gb(free),
+                folder.display()
+            );
+            return Err(Error::input("out", problem));
+        }
+        Ok(())
     }
 
     /// A bundle on disk.
@@ -459,19 +517,7 @@ mod native {
         /// # Errors
         /// The file is missing or damaged.
         pub fn tokenizer(&self) -> Result<Vec<u8>> {
-            self.read(&self.manifest.tokenizer)
-        }
-
-        /// Compares the size before reading and the hash after it.
-        fn read(&self, entry: &FileEntry) -> Result<Vec<u8>> {
-            let path = self.folder.join(&entry.file);
-            let size = fs::metadata(&path).map_err(io(&path))?.len();
-            if size != entry.bytes as u64 {
-                return Err(entry.damaged(&format!("has {size} bytes instead of {}", entry.bytes)));
-            }
-            let bytes = fs::read(&path).map_err(io(&path))?;
-            entry.verify(&bytes)?;
-            Ok(bytes)
+            read_file(&self.folder, &self.manifest.tokenizer)
         }
     }
 
@@ -482,7 +528,7 @@ mod native {
 
         async fn read_chunk(&self, index: usize) -> Result<Vec<u8>> {
             let entry = self.manifest.chunks.get(index);
-            self.read(entry.ok_or_else(|| Error::bundle(format!("chunk {index}"), "does not exist"))?)
+            read_file(&self.folder, entry.ok_or_else(|| Error::bundle(format!("chunk {index}"), "does not exist"))?)
         }
     }
 

@@ -13,8 +13,11 @@
 //! Every tensor is padded with zeros to a multiple of 4 bytes, so that it binds as `array<u32>`.
 //! Values are dequantized in f32 from the f16 scale and minimum.
 
+use std::array;
+
 use half::f16;
 use serde::{Deserialize, Serialize};
+use wide::f32x8;
 
 use crate::{Error, Result};
 
@@ -114,7 +117,9 @@ impl Format {
     /// # Errors
     /// As [`Format::encode`].
     pub fn encode_part(self, name: &str, values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<()> {
-        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+        // Looks at all of them, which compiles to vector instructions; which one it is matters only then.
+        if !values.iter().fold(true, |finite, value| finite & value.is_finite()) {
+            let value = values.iter().find(|value| !value.is_finite()).unwrap_or(&f32::NAN);
             return Err(Error::bundle(tensor(name), format!("holds {value}; only finite weights can be stored")));
         }
         match self {
@@ -125,16 +130,17 @@ impl Format {
                 }
             }
             Format::Q8 => {
-                for block in values.chunks(BLOCK) {
+                for block in values.as_chunks().0 {
                     let (quant, scale) = q8_block(name, block)?;
-                    quants.extend(quant.map(|q| q as u8));
+                    quants.extend(quant);
                     scales.extend(scale.to_le_bytes());
                 }
             }
             Format::Q4 => {
-                for block in values.chunks(BLOCK) {
+                for block in values.as_chunks().0 {
                     let Q4Block { quants: q, scale, minimum } = q4_block(name, block)?;
-                    quants.extend((0..BLOCK / 2).map(|j| q[j] | q[j + BLOCK / 2] << 4));
+                    let q = bytes(q);
+                    quants.extend::<[u8; BLOCK / 2]>(array::from_fn(|j| q[j] | q[j + BLOCK / 2] << 4));
                     scales.extend(scale.to_le_bytes());
                     scales.extend(minimum.to_le_bytes());
                 }
@@ -161,17 +167,21 @@ impl Format {
             Format::F16 => f16s(quants).map(f16::to_f32).collect(),
             Format::Q8 => {
                 let scales = f16s(scales).map(f16::to_f32);
-                let blocks = quants.chunks_exact(BLOCK).zip(scales);
-                blocks.flat_map(|(block, scale)| block.iter().map(move |&q| f32::from(q as i8) * scale)).collect()
+                let mut values = Vec::with_capacity(quants.len());
+                for (block, scale) in quants.as_chunks::<BLOCK>().0.iter().zip(scales) {
+                    values.extend(block.map(|q| f32::from(q as i8) * scale));
+                }
+                values
             }
             Format::Q4 => {
                 let mut values = Vec::with_capacity(quants.len() * 2);
-                for (block, &[s0, s1, m0, m1]) in quants.chunks_exact(BLOCK / 2).zip(scales.as_chunks().0) {
+                for (block, &[s0, s1, m0, m1]) in quants.as_chunks::<{ BLOCK / 2 }>().0.iter().zip(scales.as_chunks().0)
+                {
                     let scale = f16::from_le_bytes([s0, s1]).to_f32();
                     let minimum = f16::from_le_bytes([m0, m1]).to_f32();
                     let value = |q: u8| f32::from(q) * scale + minimum;
-                    values.extend(block.iter().map(|byte| value(byte & 15)));
-                    values.extend(block.iter().map(|byte| value(byte >> 4)));
+                    values.extend(block.map(|byte| value(byte & 15)));
+                    values.extend(block.map(|byte| value(byte >> 4)));
                 }
                 values
             }
@@ -179,54 +189,70 @@ impl Format {
     }
 }
 
+/// A block in vectors: encoding a 7B model goes through hundreds of millions of them.
+type Lanes = [f32x8; BLOCK / 8];
+
+fn lanes(values: &[f32; BLOCK]) -> Lanes {
+    let (parts, _) = values.as_chunks();
+    array::from_fn(|i| f32x8::from(parts[i]))
+}
+
+fn largest(values: Lanes) -> f32 {
+    values.into_iter().reduce(f32x8::fast_max).unwrap_or_default().to_array().into_iter().fold(f32::MIN, f32::max)
+}
+
+fn sum(values: Lanes) -> f32 {
+    values.into_iter().sum::<f32x8>().reduce_add()
+}
+
+/// Whole numbers from -128 to 255 as bytes, in two's complement.
+fn bytes(quants: Lanes) -> [u8; BLOCK] {
+    // Floats of this size have no fraction, and their last bits are the whole number itself.
+    let large = f32x8::splat((3 << 22) as f32);
+    let words = quants.map(|quants| (quants + large).to_array().map(|word| word.to_bits() as u8));
+    array::from_fn(|i| words[i / 8][i % 8])
+}
+
 /// Symmetric: the largest magnitude becomes 127.
-fn q8_block(name: &str, values: &[f32]) -> Result<([i8; BLOCK], f16)> {
-    let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-    let scale = to_f16(name, largest / 127.0)?;
-    let inverse = inverse(scale);
-    let mut quants = [0; BLOCK];
-    for (quant, value) in quants.iter_mut().zip(values) {
-        *quant = ((value * inverse + 128.5) as i32 - 128).clamp(-127, 127) as i8;
-    }
-    Ok((quants, scale))
+fn q8_block(name: &str, values: &[f32; BLOCK]) -> Result<([u8; BLOCK], f16)> {
+    let values = lanes(values);
+    let scale = to_f16(name, largest(values.map(f32x8::abs)) / 127.0)?;
+    let (inverse, limit) = (f32x8::splat(inverse(scale)), f32x8::splat(127.0));
+    Ok((bytes(values.map(|value| (value * inverse).round().fast_min(limit).fast_max(-limit))), scale))
 }
 
 /// One q4 block before its nibbles are packed.
 struct Q4Block {
-    quants: [u8; BLOCK],
+    /// Whole numbers from 0 to 15.
+    quants: Lanes,
     scale: f16,
     minimum: f16,
 }
 
 impl Q4Block {
     /// Quantizes with a scale and minimum that are already rounded to f16.
-    fn quantize(values: &[f32], scale: f16, minimum: f16) -> Self {
-        let (inverse, offset) = (inverse(scale), minimum.to_f32());
-        let mut quants = [0; BLOCK];
-        for (quant, value) in quants.iter_mut().zip(values) {
-            // Rounds to nearest by truncation, which vectorizes where `round` is a call.
-            *quant = ((value - offset) * inverse + 0.5).clamp(0.0, 15.0) as u8;
-        }
+    fn quantize(values: &Lanes, scale: f16, minimum: f16) -> Self {
+        let (inverse, offset) = (f32x8::splat(inverse(scale)), f32x8::splat(minimum.to_f32()));
+        let limit = f32x8::splat(15.0);
+        let quants = values.map(|value| ((value - offset) * inverse).fast_max(f32x8::ZERO).fast_min(limit).round());
         Self { quants, scale, minimum }
     }
 
     /// Sum of squared errors against `values`.
-    fn error(&self, values: &[f32]) -> f32 {
-        let (scale, minimum) = (self.scale.to_f32(), self.minimum.to_f32());
-        self.quants.iter().zip(values).map(|(&q, v)| (f32::from(q) * scale + minimum - v).powi(2)).sum()
+    fn error(&self, values: &Lanes) -> f32 {
+        let (scale, minimum) = (f32x8::splat(self.scale.to_f32()), f32x8::splat(self.minimum.to_f32()));
+        sum(array::from_fn(|i| {
+            let error = self.quants[i] * scale + minimum - values[i];
+            error * error
+        }))
     }
 
     /// The line `scale * q + minimum` through `values` with the least squared error for the quants as they are.
-    fn refit(&self, values: &[f32]) -> Option<(f16, f16)> {
-        let n = values.len() as f32;
-        let (mut q1, mut q2, mut v1, mut qv) = (0.0, 0.0, 0.0, 0.0);
-        for (&q, &v) in self.quants.iter().zip(values) {
-            let q = f32::from(q);
-            q1 += q;
-            q2 += q * q;
-            v1 += v;
-            qv += q * v;
-        }
+    fn refit(&self, values: &Lanes) -> Option<(f16, f16)> {
+        let (q, v) = (&self.quants, values);
+        let n = BLOCK as f32;
+        let (q1, q2) = (sum(*q), sum(q.map(|q| q * q)));
+        let (v1, qv) = (sum(*v), sum(array::from_fn(|i| q[i] * v[i])));
         let determinant = n * q2 - q1 * q1;
         let scale = (n * qv - q1 * v1) / determinant;
         let minimum = (v1 - scale * q1) / n;
@@ -236,9 +262,9 @@ impl Q4Block {
 }
 
 /// Spans minimum to maximum, then moves scale and minimum to the least squared error as long as that helps.
-fn q4_block(name: &str, values: &[f32]) -> Result<Q4Block> {
-    let low = values.iter().copied().fold(f32::INFINITY, f32::min);
-    let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+fn q4_block(name: &str, values: &[f32; BLOCK]) -> Result<Q4Block> {
+    let values = &lanes(values);
+    let (low, high) = (-largest(values.map(|value| -value)), largest(*values));
     let minimum = to_f16(name, low)?;
     let scale = to_f16(name, (high - minimum.to_f32()).max(0.0) / 15.0)?;
     let mut best = Q4Block::quantize(values, scale, minimum);
@@ -253,6 +279,17 @@ fn q4_block(name: &str, values: &[f32]) -> Result<Q4Block> {
         (best, error) = (refitted, refitted_error);
     }
     Ok(best)
+}
+
+/// Sum of squared differences between `a` and `b`, of equal lengths.
+pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());
+    let block = |(a, b)| {
+        let (a, b) = (lanes(a), lanes(b));
+        f64::from(sum(array::from_fn(|i| (a[i] - b[i]) * (a[i] - b[i]))))
+    };
+    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| f64::from(a - b).powi(2));
+    a.iter().zip(b).map(block).chain(rest).sum()
 }
 
 /// `1 / scale`, or 0 for a block without spread.
@@ -341,11 +378,12 @@ mod tests {
         let mut random = Random(2);
         let values: Vec<f32> = (0..BLOCK * 64).map(|_| (0..6).map(|_| random.next()).sum()).collect();
         let (mut plain, mut stored) = (0.0, 0.0);
-        for block in values.chunks(BLOCK) {
+        for block in values.as_chunks().0 {
             let low = block.iter().copied().fold(f32::INFINITY, f32::min);
             let high = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            plain += Q4Block::quantize(block, f16::from_f32((high - low) / 15.0), f16::from_f32(low)).error(block);
-            stored += q4_block("w", block).unwrap().error(block);
+            let (scale, minimum) = (f16::from_f32((high - low) / 15.0), f16::from_f32(low));
+            plain += Q4Block::quantize(&lanes(block), scale, minimum).error(&lanes(block));
+            stored += q4_block("w", block).unwrap().error(&lanes(block));
         }
         assert!(stored < plain, "{stored} {plain}");
     }

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use futures_lite::future::block_on;
-use llava_web::bundle::{BundleHead, BundleWriter, FolderSource, Manifest, ModelInfo, Span};
+use llava_web::bundle::{BundleHead, BundleWriter, FolderSource, Manifest, ModelInfo, Span, check_space};
+use llava_web::progress::Meter;
 use llava_web::quant::Format;
 use llava_web::weights::{TensorReader, WeightSource};
 use llava_web::{Error, Result};
@@ -45,7 +46,7 @@ fn write(folder: &Path) -> Manifest {
     }
     let bytes = Format::F16.encode("v", 1, 7, &values(7, 9)).unwrap();
     writer.tensor("vector", Format::F16, &[7], &bytes).unwrap();
-    writer.finish(head(), TOKENIZER).unwrap()
+    writer.finish(head(), TOKENIZER, Meter::new("checking", 0, |_| ())).unwrap()
 }
 
 fn bundle() -> (tempfile::TempDir, PathBuf, Manifest) {
@@ -283,10 +284,18 @@ fn only_a_finished_bundle_is_one() {
     // The next conversion clears what both left behind.
     let mut writer = BundleWriter::create(&folder, 800, true).unwrap();
     writer.tensor("w", Format::F32, &[200], &[2; 800]).unwrap();
-    let manifest = writer.finish(head(), TOKENIZER).unwrap();
+    let manifest = writer.finish(head(), TOKENIZER, Meter::new("checking", 0, |_| ())).unwrap();
     assert_ne!(manifest, first);
     assert_eq!(manifest.tensors[0].spans, [Span { chunk: 0, offset: 0, bytes: 800 }]);
     assert_eq!(fs::read_dir(folder.join("chunks")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_disk_without_room_is_told_before_anything_is_written() {
+    let temp = tempfile::tempdir().unwrap();
+    check_space(temp.path(), 1).unwrap();
+    let error = check_space(temp.path(), 1 << 60).unwrap_err().to_string();
+    assert!(error.contains("`out`: 1152921504.61 GB are needed"), "{error}");
 }
 
 #[test]
@@ -298,7 +307,9 @@ fn the_writer_refuses_what_would_not_be_valid() {
     }
     let mut writer = BundleWriter::create(temp.path(), 400, false).unwrap();
     writer.tensor("w", Format::F32, &[3], &[0; 8]).unwrap();
-    assert!(writer.finish(head(), TOKENIZER).unwrap_err().to_string().contains("`w`"));
+    assert!(
+        writer.finish(head(), TOKENIZER, Meter::new("checking", 0, |_| ())).unwrap_err().to_string().contains("`w`")
+    );
     assert!(!temp.path().join("manifest.json").exists());
     fs::write(temp.path().join("config.json"), "{}").unwrap();
     assert!(BundleWriter::create(temp.path(), 400, true).unwrap_err().to_string().contains("checkpoint"));

@@ -9,6 +9,7 @@ use futures_lite::future::block_on;
 use half::{bf16, f16};
 use llava_web::bundle::{FolderSource, Manifest};
 use llava_web::config::LlavaConfig;
+use llava_web::convert::synthetic::Synthetic;
 use llava_web::convert::{Options, Role, Summary, hf, plan};
 use llava_web::quant::Format;
 use llava_web::weights::{TensorReader, WeightSource};
@@ -368,6 +369,47 @@ fn generation_and_image_settings_come_along() {
     put("generation_config.json", json!({"eos_token_id": [5, 6]}));
     let summary = case.convert(Format::Q4).unwrap();
     assert_eq!(summary.manifest.generation, json!({"eos_token_id": [5, 6]}));
+}
+
+#[test]
+fn a_synthetic_folder_converts_to_the_synthetic_bundle() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = |name: &str| temp.path().join(name);
+    let mut config = tiny_config();
+    config["text_config"]["vocab_size"] = 320.into();
+    config["image_token_index"] = 300.into();
+    fs::write(path("tiny.json"), config.to_string()).unwrap();
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_llava-convert")).args(args).current_dir(&temp).output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let done = |args: &[&str]| assert!(run(args).0, "{args:?}: {}", run(args).1);
+    done(&["synthetic", "tiny.json", "folder", "--seed", "7"]);
+    done(&["folder", "converted", "--quant", "q4"]);
+    done(&["synthetic", "tiny.json", "direct", "--quant", "q4", "--seed", "7"]);
+    done(&["synthetic", "tiny.json", "other", "--quant", "q4", "--seed", "8"]);
+    let manifest = |name: &str| FolderSource::open(path(name)).unwrap().manifest().clone();
+    let (converted, direct, other) = (manifest("converted"), manifest("direct"), manifest("other"));
+    assert_eq!((&converted.chunks, &converted.tensors), (&direct.chunks, &direct.tensors));
+    assert_eq!((&converted.config, &converted.tokenizer), (&direct.config, &direct.tokenizer));
+    assert_ne!(direct.chunks, other.chunks);
+    for (args, sign) in [
+        (&["synthetic", "tiny.json", "folder"][..], "already holds"),
+        (&["synthetic", "llava-2", "new"], "llava-1.5-7b"),
+        (&["folder", "new", "--quant", "q4", "--seed", "1"], "--seed"),
+    ] {
+        let (ok, text) = run(args);
+        assert!(!ok && text.contains(sign), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn the_published_geometries_are_known() {
+    for (name, billions) in [("llava-1.5-7b", 7.05), ("llava-1.5-13b", 13.34)] {
+        let model = Synthetic::new(name, 0).unwrap();
+        let weights: usize = model.needed().map(|needed| needed.shape.iter().product::<usize>()).sum();
+        assert_eq!((weights as f64 / 1e7).round() / 100.0, billions, "{name}");
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use bytemuck::pod_collect_to_vec;
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
@@ -173,6 +175,20 @@ impl HfCheckpoint {
         let bytes = shard.map.get(shard.data + start..shard.data + end).ok_or_else(missing)?;
         Ok((info, bytes))
     }
+
+    /// Tells the system that `len` bytes of a tensor from `start` on were read once and are done with: else all 14 GB of
+    /// a model would count as this program's memory. Only a hint, so what comes of it does not matter.
+    fn release(&self, name: &str, start: usize, len: usize) {
+        #[cfg(unix)]
+        if let (Some((shard, _)), Ok((info, _))) = (self.tensors.get(name), self.get(name)) {
+            let shard = &self.shards[*shard];
+            let offset = shard.data + info.data_offsets.0 + start;
+            // SAFETY: of a map of a file that is only read, pages dropped come back from the file when they are read again.
+            let _ = unsafe { shard.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, len) };
+        }
+        #[cfg(not(unix))]
+        let _ = (name, start, len);
+    }
 }
 
 impl Checkpoint for HfCheckpoint {
@@ -182,19 +198,23 @@ impl Checkpoint for HfCheckpoint {
 
     fn values(&self, name: &str, start: usize, end: usize) -> Result<Vec<f32>> {
         let (info, bytes) = self.get(name)?;
-        let part = |size: usize| {
-            let part = bytes.get(start * size..end * size);
-            part.ok_or_else(|| Error::bundle(super::tensor(name), "has fewer bytes than its shape takes"))
-        };
-        let pairs = |bytes: &[u8], read: fn([u8; 2]) -> f32| bytes.as_chunks().0.iter().map(|&b| read(b)).collect();
-        match info.dtype {
-            Dtype::F32 => Ok(part(4)?.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
-            Dtype::F16 => Ok(pairs(part(2)?, |b| f16::from_le_bytes(b).to_f32())),
-            Dtype::BF16 => Ok(pairs(part(2)?, |b| bf16::from_le_bytes(b).to_f32())),
+        let size = match info.dtype {
+            Dtype::F32 => 4,
+            Dtype::F16 | Dtype::BF16 => 2,
             other => {
-                Err(Error::unsupported(name, format!("is stored as {other:?}; only F32, F16 and BF16 are converted")))
+                let problem = format!("is stored as {other:?}; only F32, F16 and BF16 are converted");
+                return Err(Error::unsupported(name, problem));
             }
-        }
+        };
+        let part = bytes.get(start * size..end * size);
+        let part = part.ok_or_else(|| Error::bundle(super::tensor(name), "has fewer bytes than its shape takes"))?;
+        let values = match info.dtype {
+            Dtype::F32 => pod_collect_to_vec(part),
+            Dtype::F16 => pod_collect_to_vec::<_, f16>(part).to_f32_vec(),
+            _ => pod_collect_to_vec::<_, bf16>(part).to_f32_vec(),
+        };
+        self.release(name, start * size, part.len());
+        Ok(values)
     }
 }
 
@@ -259,7 +279,12 @@ fn read_preprocessor(folder: &Path, config: &LlavaConfig, notes: &mut Vec<String
     }
     let size = config.vision.image_size;
     notes.push(format!("no preprocessor_config.json: pictures are prepared as CLIP does, at {size} pixels"));
-    Ok(json!({
+    Ok(clip_preprocessor(size))
+}
+
+/// CLIP's own image settings for pictures of `size` pixels a side.
+pub(super) fn clip_preprocessor(size: usize) -> Value {
+    json!({
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": true,
         "do_resize": true, "size": {"shortest_edge": size}, "resample": 3,
@@ -268,7 +293,7 @@ fn read_preprocessor(folder: &Path, config: &LlavaConfig, notes: &mut Vec<String
         "do_normalize": true,
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
-    }))
+    })
 }
 
 /// A JSON file; `None` if there is none.
@@ -282,6 +307,11 @@ fn read_json(path: &Path) -> Result<Option<Value>> {
 
 fn io(path: &Path, problem: impl ToString) -> Error {
     Error::Io { what: path.display().to_string(), problem: problem.to_string() }
+}
+
+/// [`io`] for `map_err`.
+pub(super) fn io_error<E: ToString>(path: &Path) -> impl Fn(E) -> Error {
+    move |error| io(path, error)
 }
 
 #[cfg(test)]

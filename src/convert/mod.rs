@@ -1,26 +1,34 @@
 //! From a checkpoint to a bundle (native only).
 //!
-//! [`plan()`] lists what the model needs, in the order it needs it; a checkpoint reader ([`hf`]) supplies values by
-//! canonical name; [`write`] stores them one piece at a time, so that memory does not grow with the model.
+//! [`plan()`] lists what the model needs, in the order it needs it; a checkpoint ([`hf`], [`synthetic`]) supplies values
+//! by canonical name; [`write`] has all cores quantize pieces of them and stores these in order, so that memory does
+//! not grow with the model.
 
 pub mod hf;
+pub mod synthetic;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::bundle::{BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
+use crate::bundle::{self, BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
 use crate::config::LlavaConfig;
-use crate::quant::{BLOCK, Format};
+use crate::progress::{Meter, Report};
+use crate::quant::{self, BLOCK, Format};
 use crate::{Error, Result};
 
 pub use crate::plan::{Needed, Role, plan};
 
-/// Elements converted at a time, about: 4 MiB in f32.
+/// Elements converted at a time: 4 MiB in f32. A multiple of the block size: as rows are whole blocks, none is cut.
 const PIECE: usize = 1 << 20;
+/// Finished pieces that wait for the writer, for each core.
+const AHEAD: usize = 2;
 
-/// Where values come from, by canonical name.
-pub trait Checkpoint {
+/// Where values come from, by canonical name. Several threads ask at once.
+pub trait Checkpoint: Sync {
     /// Shape of a tensor; `None` if there is none of that name.
     fn shape(&self, name: &str) -> Option<&[usize]>;
 
@@ -41,12 +49,15 @@ pub struct Options {
     /// The model's name; the folder's without it.
     pub name: Option<String>,
     pub license: Option<String>,
+    /// Told a few times a second how far the conversion is.
+    pub report: Report,
 }
 
 impl Options {
-    /// Everything at its default, stored as `format`.
+    /// Everything at its default, stored as `format`; reports nothing.
     pub fn new(format: Format) -> Self {
-        Self { format, chunk_bytes: DEFAULT_CHUNK, force: false, name: None, license: None }
+        let report: Report = |_| ();
+        Self { format, chunk_bytes: DEFAULT_CHUNK, force: false, name: None, license: None, report }
     }
 }
 
@@ -55,6 +66,8 @@ impl Options {
 pub struct Summary {
     pub manifest: Manifest,
     pub roles: BTreeMap<(Role, &'static str), RoleSummary>,
+    /// From the first tensor to the manifest.
+    pub took: Duration,
     /// What the caller should know, one line each.
     pub notes: Vec<String>,
 }
@@ -71,11 +84,30 @@ pub struct RoleSummary {
     pub squared_values: f64,
 }
 
-/// Writes every needed tensor of `checkpoint` and finishes the bundle in `out`.
+/// A needed tensor and how it is stored.
+struct Stored {
+    name: String,
+    role: Role,
+    format: Format,
+    /// `[rows, cols]` or `[len]`.
+    shape: Vec<usize>,
+    elements: usize,
+    bytes: usize,
+}
+
+/// Part of a tensor in its stored form, and what storing it cost.
+struct Piece {
+    quants: Vec<u8>,
+    scales: Vec<u8>,
+    squared_error: f64,
+    squared_values: f64,
+}
+
+/// Writes every needed tensor of `checkpoint`, reads all of it back, and finishes the bundle in `out`.
 ///
 /// # Errors
-/// A tensor is missing, has another shape than the configuration asks for, or cannot be stored; or `out` cannot be
-/// written. No bundle is left behind then.
+/// A tensor is missing, has another shape than the configuration asks for, or cannot be stored; `out` has too little
+/// room or cannot be written; or what was written does not read back. No bundle is left behind then.
 pub fn write(
     checkpoint: &impl Checkpoint,
     config: &LlavaConfig,
@@ -85,68 +117,103 @@ pub fn write(
     options: &Options,
     mut notes: Vec<String>,
 ) -> Result<Summary> {
-    let needed = plan(config);
-    for Needed { name, shape, .. } in &needed {
-        let found = checkpoint.shape(name);
-        let found = found.ok_or_else(|| Error::bundle(tensor(name), "is missing from the checkpoint"))?;
+    let start = Instant::now();
+    let tensors = layout(checkpoint, config, options.format, &mut notes)?;
+    let total: usize = tensors.iter().map(|tensor| tensor.bytes).sum();
+    let mut writer = BundleWriter::create(out, options.chunk_bytes, options.force)?;
+    bundle::check_space(out, (total + tokenizer.len()) as u64)?;
+    let mut meter = Meter::new("writing", total, options.report);
+    let mut roles = BTreeMap::<_, RoleSummary>::new();
+    in_pieces(checkpoint, &tensors, |tensor, pieces| {
+        let role = roles.entry((tensor.role, tensor.format.name())).or_default();
+        role.tensors += 1;
+        role.elements += tensor.elements;
+        role.bytes += tensor.bytes;
+        writer.begin(&tensor.name, tensor.format, &tensor.shape);
+        // Scales come after all quants, so they wait in memory.
+        let mut scales = Vec::new();
+        for piece in pieces {
+            let piece = piece?;
+            writer.write(&piece.quants)?;
+            scales.extend(piece.scales);
+            role.squared_error += piece.squared_error;
+            role.squared_values += piece.squared_values;
+            meter.add(piece.quants.len());
+        }
+        writer.write(&scales)?;
+        let padding = tensor.bytes - writer.tensor_bytes();
+        meter.add(scales.len() + padding);
+        writer.write(&[0; 3][..padding])
+    })?;
+    let manifest = writer.finish(head, tokenizer, Meter::new("checking", total, options.report))?;
+    Ok(Summary { manifest, roles, took: start.elapsed(), notes })
+}
+
+/// How each needed tensor is stored, in order.
+fn layout(
+    checkpoint: &impl Checkpoint,
+    config: &LlavaConfig,
+    asked: Format,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Stored>> {
+    let stored = |Needed { name, shape, role }: Needed| {
+        let found = checkpoint.shape(&name);
+        let found = found.ok_or_else(|| Error::bundle(tensor(&name), "is missing from the checkpoint"))?;
         if found != shape {
             let problem = format!("has shape {found:?} in the checkpoint, config.json asks for {shape:?}");
-            return Err(Error::bundle(tensor(name), problem));
+            return Err(Error::bundle(tensor(&name), problem));
         }
-    }
-    let mut writer = BundleWriter::create(out, options.chunk_bytes, options.force)?;
-    let mut roles = BTreeMap::<_, RoleSummary>::new();
-    for Needed { name, shape, role } in &needed {
-        let cols: usize = shape[1..].iter().product();
-        let mut format = role.format(options.format);
+        let elements = shape.iter().product();
+        let cols = shape[1..].iter().product();
+        let mut format = role.format(asked);
         if !format.fits(cols) {
             notes.push(format!("{name}: {cols} columns are no multiple of {BLOCK}, stored as f16"));
             format = Format::F16;
         }
-        let total = roles.entry((*role, format.name())).or_default();
-        store(checkpoint, name, shape, format, &mut writer, total)?;
-    }
-    let manifest = writer.finish(head, tokenizer)?;
-    Ok(Summary { manifest, roles, notes })
+        let too_large = || Error::bundle(tensor(&name), format!("shape {shape:?} is too large"));
+        let bytes = format.byte_len(elements / cols, cols).ok_or_else(too_large)?;
+        let shape = if shape.len() > 2 { vec![shape[0], cols] } else { shape };
+        Ok(Stored { name, role, format, shape, elements, bytes })
+    };
+    plan(config).into_iter().map(stored).collect()
 }
 
-/// Stores one tensor piece by piece. Scales come after all quants, so they wait in memory.
-fn store(
+/// Has all cores encode the tensors' pieces, and calls `take` for each tensor in order with its pieces in order. The
+/// cores take the pieces in turn, so whose piece comes next is known, and a bounded channel for each keeps memory small.
+fn in_pieces(
     checkpoint: &impl Checkpoint,
-    name: &str,
-    shape: &[usize],
-    format: Format,
-    writer: &mut BundleWriter,
-    total: &mut RoleSummary,
+    tensors: &[Stored],
+    mut take: impl FnMut(&Stored, &mut dyn Iterator<Item = Result<Piece>>) -> Result<()>,
 ) -> Result<()> {
-    let elements: usize = shape.iter().product();
-    let mut stored_shape = shape.to_vec();
-    if let [rows, cols @ ..] = shape
-        && cols.len() > 1
-    {
-        stored_shape = vec![*rows, cols.iter().product()];
-    }
-    writer.begin(name, format, &stored_shape);
+    let pieces = |tensor: &Stored| tensor.elements.div_ceil(PIECE);
+    let encode = |(tensor, index): (&Stored, usize)| {
+        let start = index * PIECE;
+        encode(checkpoint, tensor, start, tensor.elements.min(start + PIECE))
+    };
+    let all = || tensors.iter().flat_map(|tensor| (0..pieces(tensor)).map(move |index| (tensor, index)));
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let work = |core: usize| -> Receiver<Result<Piece>> {
+            let (done, receiver) = sync_channel(AHEAD);
+            // Sending fails once the writer has given up.
+            scope.spawn(move || all().skip(core).step_by(cores).map(encode).try_for_each(|piece| done.send(piece)));
+            receiver
+        };
+        let workers: Vec<_> = (0..cores).map(work).collect();
+        let mut in_turn = workers.iter().cycle().map(|worker| worker.recv().expect("a piece for every turn"));
+        tensors.iter().try_for_each(|tensor| take(tensor, &mut in_turn.by_ref().take(pieces(tensor))))
+    })
+}
+
+/// Elements `start..end` of a tensor as they are stored.
+fn encode(checkpoint: &impl Checkpoint, tensor: &Stored, start: usize, end: usize) -> Result<Piece> {
+    let values = checkpoint.values(&tensor.name, start, end)?;
     let (mut quants, mut scales) = (Vec::new(), Vec::new());
-    // A multiple of the block size: blocks never cross rows, as rows are whole blocks.
-    for start in (0..elements).step_by(PIECE) {
-        let values = checkpoint.values(name, start, elements.min(start + PIECE))?;
-        let scaled = scales.len();
-        quants.clear();
-        format.encode_part(name, &values, &mut quants, &mut scales)?;
-        for (stored, value) in format.decode_part(&quants, &scales[scaled..]).iter().zip(&values) {
-            total.squared_error += f64::from(stored - value).powi(2);
-            total.squared_values += f64::from(*value).powi(2);
-        }
-        writer.write(&quants)?;
-    }
-    writer.write(&scales)?;
-    let bytes = writer.tensor_bytes();
-    writer.write(&[0; 3][..bytes.next_multiple_of(4) - bytes])?;
-    total.tensors += 1;
-    total.elements += elements;
-    total.bytes += bytes.next_multiple_of(4);
-    Ok(())
+    tensor.format.encode_part(&tensor.name, &values, &mut quants, &mut scales)?;
+    let stored = tensor.format.decode_part(&quants, &scales);
+    let squared_error = quant::squared_distance(&stored, &values);
+    let squared_values = quant::squared_distance(&values, &vec![0.0; values.len()]);
+    Ok(Piece { quants, scales, squared_error, squared_values })
 }
 
 fn tensor(name: &str) -> String {
@@ -169,6 +236,7 @@ impl fmt::Display for Summary {
             writeln!(f, "note: {note}")?;
         }
         let Manifest { model, chunks, total_bytes, .. } = &self.manifest;
-        write!(f, "{}: {} chunks, {total_bytes} bytes in all", model.name, chunks.len())
+        let seconds = self.took.as_secs_f64();
+        write!(f, "{}: {} chunks, {total_bytes} bytes in all, in {seconds:.1} s", model.name, chunks.len())
     }
 }
