@@ -28,7 +28,7 @@ const DEFAULT_CONTEXT: usize = 2048;
 /// and the time of a single launch.
 const MAX_PREFILL: usize = 1024;
 /// Positions of the warm-up's prompt, half of them the picture's: enough for the kernels for many rows.
-const WARM_UP: usize = 64;
+const WARM_UP: usize = 8;
 
 /// Options of [`Engine::load`].
 #[derive(Clone, Debug, Default, Deserialize)]
