@@ -143,10 +143,13 @@ async function beforeStall<T>(promise: Promise<T>, url: string, patience = PATIE
 }
 
 /** Not the file the manifest names: damaged on the way (worth another try), or another one altogether. */
-function wrongFile(url: URL, problem: string, response: Response): Passing {
-  const html = response.headers.get("content-type")?.startsWith("text/html");
-  const cure = html ? "The server sent a web page in its place." : "If this stays so, upload the bundle again.";
-  return new Passing(new LlavaError("bad_bundle", `${url.href} ${problem}. ${cure}`));
+function wrongFile(url: URL, problem: string, response: Response): Passing | LlavaError {
+  const error = (cure: string) => new LlavaError("bad_bundle", `${url.href} ${problem}. ${cure}`);
+  // A page for people (a start page for every address, a login) is what the server will send the next time too.
+  if (response.headers.get("content-type")?.startsWith("text/html")) {
+    return error("The server sent a web page in its place: open the address in a tab to see which; the bundle's files must be served as they are.");
+  }
+  return new Passing(error("If this stays so, upload the bundle again; a proxy or host that changes files would do it too."));
 }
 
 /** The pause a server asks for, in ms: Retry-After holds seconds or a date. */
