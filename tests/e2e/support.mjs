@@ -1,6 +1,6 @@
 // What the tests of the package in Chromium share: servers with faults, bundles made on the spot, pages.
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,20 +28,20 @@ function chunk(seed, bytes = CHUNK_BYTES) {
   return Buffer.alloc(bytes, createHash("sha256").update(`chunk ${seed}`).digest());
 }
 
-/** A bundle with one chunk per seed, for the fake engine: its files by path. */
-export function makeBundle({ name = "fake", seeds = [1, 2, 3, 4, 5, 6] } = {}) {
+/** A bundle with one chunk per seed, for the fake engine: its files by path. `more` are further fields of its manifest. */
+export function makeBundle({ name = "fake", seeds = [1, 2, 3, 4, 5, 6], chunkBytes = CHUNK_BYTES, ...more } = {}) {
   const files = new Map();
   const put = (file, bytes) => {
     files.set(file, bytes);
     return { file, bytes: bytes.length, sha256: sha256(bytes) };
   };
   const chunks = seeds.map((seed, index) => {
-    const bytes = chunk(seed, index === seeds.length - 1 ? CHUNK_BYTES / 2 : CHUNK_BYTES);
+    const bytes = chunk(seed, index === seeds.length - 1 ? chunkBytes / 2 : chunkBytes);
     return put(`chunks/${sha256(bytes)}.bin`, bytes);
   });
   const tokenizer = put("tokenizer.json", Buffer.from(JSON.stringify({ of: name })));
   const total_bytes = [tokenizer, ...chunks].reduce((sum, { bytes }) => sum + bytes, 0);
-  const manifest = { format: "llava-web", version: 1, model: { name }, quantization: "q8", tokenizer, tensors: [], chunks, total_bytes };
+  const manifest = { format: "llava-web", version: 1, model: { name }, quantization: "q8", tokenizer, tensors: [], chunks, total_bytes, ...more };
   files.set("manifest.json", Buffer.from(JSON.stringify(manifest)));
   return { files, manifest, chunkPaths: chunks.map(({ file }) => file), total_bytes };
 }
@@ -139,9 +139,13 @@ export async function openBrowser(options) {
       }));
       await page.close();
     },
-    /** Ends the browser as a crash would and starts it anew on the same profile. */
+    /** Kills the browser process and starts another one on the same profile. */
     async restart() {
-      await context.close();
+      const closed = new Promise((resolve) => context.once("close", resolve));
+      // The link's target ends with the process id.
+      const pid = Number((await readlink(join(profile, "SingletonLock"))).split("-").at(-1));
+      process.kill(pid, "SIGKILL");
+      await closed;
       context = await launchProfile(profile, options);
     },
     async close() {
