@@ -1,7 +1,7 @@
 // Loading a bundle in Chromium: network, store, resumption, damage. The engine is a fake one, which checks every chunk it gets.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
+import { load, makeBundle, openBrowser, serveBundles, servePackage, storedHashes } from "./support.mjs";
 
 let browser, site, server, page;
 const bundle = makeBundle();
@@ -282,17 +282,6 @@ describe("storage", () => {
     assert.deepEqual([gone.available, gone.problems, gone.total_bytes], [false, ["network"], undefined]);
   });
 });
-
-/** Hashes of what is stored, read as the package does. */
-function storedHashes(page) {
-  return page.evaluate(async () => {
-    const { openStore } = await import("/dist/store.js");
-    const store = await openStore();
-    const hashes = [...(await store.hashes())];
-    store.close();
-    return hashes;
-  });
-}
 
 /** Waits until at least `count` chunks are stored and gives back all hashes. */
 async function storedChunks(page, count) {

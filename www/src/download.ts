@@ -5,6 +5,8 @@ import type { BundleFile } from "./manifest.js";
 const TRIES = 5;
 /** Pause before the second try, in ms; it doubles with every further one. */
 const FIRST_PAUSE = 500;
+/** Pause after "too many requests" (429) where the server says none, or does not let other hosts' pages read it. */
+const CROWDED_PAUSE = 10_000;
 /** Longest pause, also where a server asks for more with Retry-After. */
 const LONGEST_PAUSE = 30_000;
 /** A connection that sends nothing for this long, in ms, is given up and tried again. */
@@ -109,7 +111,9 @@ async function request(url: URL, { signal, patience }: FetchOptions): Promise<Re
     status === 404 && url.pathname.endsWith("/manifest.json") ? "no_such_model" : "network",
     `${url.href} answered ${status} ${statusText}`.trimEnd() + (status === 404 ? ": there is no such file." : "."),
   );
-  if (status >= 500 || status === 429 || status === 408) throw new Passing(error, retryAfter(response));
+  if (status >= 500 || status === 429 || status === 408) {
+    throw new Passing(error, retryAfter(response) ?? (status === 429 ? CROWDED_PAUSE : undefined));
+  }
   throw error;
 }
 
