@@ -7,14 +7,11 @@ export class Gate {
     this.#free = places;
   }
 
-  /** Resolves when there is a place, to a function that gives it back; calling it again does nothing. */
+  /** Resolves when there is a place, to the function that gives it back. */
   async enter(): Promise<() => void> {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    let inside = true;
     return () => {
-      if (!inside) return;
-      inside = false;
       const next = this.#waiting.shift();
       if (next) next();
       else this.#free++;
