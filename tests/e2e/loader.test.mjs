@@ -1,7 +1,7 @@
 // Loading a bundle in Chromium: network, store, resumption, damage. The engine is a fake one, which checks every chunk it gets.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
+import { load, makeBundle, openBrowser, serveBundles, servePackage, storedHashes } from "./support.mjs";
 
 let browser, site, server, page;
 const bundle = makeBundle();
@@ -40,13 +40,24 @@ describe("load", () => {
     }
   });
 
-  test("a second load works with the server stopped, all from the store", async () => {
+  test("a second load makes no request at all", async () => {
     await load(page, url());
+    server.requests.length = 0;
+    assert.equal((await load(page, url())).error, undefined);
+    assert.deepEqual(server.requests, []);
     await server.close();
     const { error, progress, warnings } = await load(page, url());
     assert.equal(error, undefined);
     assert.deepEqual(progress.at(-1), { phase: "compile", loaded: bundle.total_bytes, total: bundle.total_bytes, from_cache: bundle.total_bytes });
     assert.ok(progress.every(({ phase }) => phase !== "download"));
+    assert.deepEqual(warnings, []);
+  });
+
+  test("with update a server that is down is told, and the stored model loads", async () => {
+    await load(page, url());
+    await server.close();
+    const { value, warnings } = await load(page, url(), { update: true });
+    assert.equal(value.model, "fake");
     assert.deepEqual(warnings.map(({ code }) => code), ["network"]);
   });
 
@@ -131,8 +142,10 @@ describe("load", () => {
     await load(page, url());
     server.takeChunks();
     server.bundles.m = makeBundle({ name: "newer", seeds: [1, 2, 30, 4, 5, 6] });
-    assert.equal((await load(page, url())).value.model, "newer");
-    assert.equal(server.takeChunks().length, 1);
+    assert.equal((await load(page, url())).value.model, "fake", "nobody asked for an update");
+    assert.deepEqual(server.takeChunks(), []);
+    assert.equal((await load(page, url(), { update: true })).value.model, "newer");
+    assert.deepEqual(server.takeChunks(), [`m/${server.bundles.m.chunkPaths[2]}`]);
     const hashes = await storedHashes(page);
     assert.equal(hashes.length, 1 + bundle.chunkPaths.length);
   });
@@ -141,10 +154,11 @@ describe("load", () => {
     await load(page, url());
     server.bundles.m = makeBundle({ name: "newer", seeds: [10, 20, 30] });
     server.fault = (path, _, response) => path.includes("/chunks/") && response.writeHead(403).end();
-    assert.equal((await load(page, url())).error.code, "network");
-    await server.close();
+    assert.equal((await load(page, url(), { update: true })).error.code, "network");
+    server.requests.length = 0;
     const { value } = await load(page, url());
     assert.equal(value.model, "fake");
+    assert.deepEqual(server.requests, []);
   });
 });
 
@@ -268,17 +282,6 @@ describe("storage", () => {
     assert.deepEqual([gone.available, gone.problems, gone.total_bytes], [false, ["network"], undefined]);
   });
 });
-
-/** Hashes of what is stored, read as the package does. */
-function storedHashes(page) {
-  return page.evaluate(async () => {
-    const { openStore } = await import("/dist/store.js");
-    const store = await openStore();
-    const hashes = [...(await store.hashes())];
-    store.close();
-    return hashes;
-  });
-}
 
 /** Waits until at least `count` chunks are stored and gives back all hashes. */
 async function storedChunks(page, count) {

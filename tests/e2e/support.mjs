@@ -1,6 +1,7 @@
 // What the tests of the package in Chromium share: servers with faults, bundles made on the spot, pages.
+import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,25 +24,25 @@ export function sha256(bytes) {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** A chunk's contents: the same for the same seed, so that two bundles can share it. */
-function chunk(seed, bytes = CHUNK_BYTES) {
-  return Buffer.alloc(bytes, createHash("sha256").update(`chunk ${seed}`).digest());
+/** A chunk's contents: the same for the same seed, so that two bundles can share it; as weights, nothing that a store could compress. */
+function chunk(seed, bytes) {
+  return createHash("shake256", { outputLength: bytes }).update(`chunk ${seed}`).digest();
 }
 
-/** A bundle with one chunk per seed, for the fake engine: its files by path. */
-export function makeBundle({ name = "fake", seeds = [1, 2, 3, 4, 5, 6] } = {}) {
+/** A bundle with one chunk per seed, for the fake engine: its files by path. `more` are further fields of its manifest. */
+export function makeBundle({ name = "fake", seeds = [1, 2, 3, 4, 5, 6], chunkBytes = CHUNK_BYTES, ...more } = {}) {
   const files = new Map();
   const put = (file, bytes) => {
     files.set(file, bytes);
     return { file, bytes: bytes.length, sha256: sha256(bytes) };
   };
   const chunks = seeds.map((seed, index) => {
-    const bytes = chunk(seed, index === seeds.length - 1 ? CHUNK_BYTES / 2 : CHUNK_BYTES);
+    const bytes = chunk(seed, index === seeds.length - 1 ? chunkBytes / 2 : chunkBytes);
     return put(`chunks/${sha256(bytes)}.bin`, bytes);
   });
   const tokenizer = put("tokenizer.json", Buffer.from(JSON.stringify({ of: name })));
   const total_bytes = [tokenizer, ...chunks].reduce((sum, { bytes }) => sum + bytes, 0);
-  const manifest = { format: "llava-web", version: 1, model: { name }, quantization: "q8", tokenizer, tensors: [], chunks, total_bytes };
+  const manifest = { format: "llava-web", version: 1, model: { name }, quantization: "q8", tokenizer, tensors: [], chunks, total_bytes, ...more };
   files.set("manifest.json", Buffer.from(JSON.stringify(manifest)));
   return { files, manifest, chunkPaths: chunks.map(({ file }) => file), total_bytes };
 }
@@ -63,6 +64,7 @@ export async function serveBundles(bundles, fault = () => false) {
     const path = decodeURIComponent(request.url.slice(1));
     server.requests.push(path);
     response.setHeader("access-control-allow-origin", "*");
+    response.setHeader("access-control-expose-headers", "retry-after");
     if (await server.fault(path, request, response)) return;
     const [folder, ...rest] = path.split("/");
     const bytes = server.bundles[folder]?.files.get(rest.join("/"));
@@ -139,9 +141,13 @@ export async function openBrowser(options) {
       }));
       await page.close();
     },
-    /** Ends the browser as a crash would and starts it anew on the same profile. */
+    /** Kills the browser process and starts another one on the same profile. */
     async restart() {
-      await context.close();
+      const closed = new Promise((resolve) => context.once("close", resolve));
+      // The link's target ends with the process id.
+      const pid = Number((await readlink(join(profile, "SingletonLock"))).split("-").at(-1));
+      process.kill(pid, "SIGKILL");
+      await closed;
       context = await launchProfile(profile, options);
     },
     async close() {
@@ -169,4 +175,37 @@ export function load(page, url, options = {}) {
     },
     { url, options },
   );
+}
+
+/** Hashes of what is stored, read as the package does. */
+export function storedHashes(page) {
+  return page.evaluate(async () => {
+    const { openStore } = await import("/dist/store.js");
+    const store = await openStore();
+    const hashes = [...(await store.hashes())];
+    store.close();
+    return hashes;
+  });
+}
+
+/**
+ * Fails unless the store is sound: every file has the hash it goes by and belongs to a model, and every model that passes for whole has all of
+ * its files. Gives back the hashes.
+ */
+export async function assertSound(page) {
+  const { wrong, stray, missing, hashes } = await page.evaluate(async () => {
+    const { openStore } = await import("/dist/store.js");
+    const { sha256 } = await import("/dist/download.js");
+    const store = await openStore();
+    const [hashes, models] = [await store.hashes(), await store.models()];
+    const wrong = [];
+    for (const hash of hashes) if ((await sha256(await store.get(hash))) !== hash) wrong.push(hash);
+    store.close();
+    const named = (states) => models.filter(({ state }) => states.includes(state)).flatMap(({ files }) => files.map(({ sha256 }) => sha256));
+    const all = new Set(named(["partial", "ready"]));
+    const missing = named(["ready"]).filter((hash) => !hashes.has(hash));
+    return { wrong, stray: [...hashes].filter((hash) => !all.has(hash)), missing, hashes: [...hashes] };
+  });
+  assert.deepEqual({ wrong, stray, missing }, { wrong: [], stray: [], missing: [] });
+  return hashes;
 }

@@ -1,60 +1,135 @@
 import { LlavaError, toLlavaError } from "./errors.js";
 import { describeAdapter, findAdapter } from "./gpu.js";
-import { readManifest } from "./loader.js";
-import { filesOf } from "./manifest.js";
+import { knownModel, readManifest } from "./loader.js";
+import { filesOf, type Manifest } from "./manifest.js";
+import { chooseContext, contextBytes, largestBinding, largestContext, largestWeight, megabytes, weightBytes } from "./memory.js";
+import { checkContextOptions, type LoadOptions } from "./model.js";
 import { openStore } from "./store.js";
 import { DEFAULT_MODEL, modelUrl } from "./url.js";
 
-/** Whether a model could be loaded here, and what that would take. Sizes are in bytes. */
+/** Whether a model could be loaded here, and what that would take. Sizes are in bytes; undefined is what could not be found out. */
 export interface Availability {
-  /** Nothing stands in the way. */
+  /** Nothing stands in the way of running the model. It may still not be kept: see `problems`. */
   available: boolean;
-  /** What does, each with what to do about it. */
+  /** What does not fit or is missing, each with why and what to do about it. */
   problems: LlavaError[];
   /** The GPU that would be used. */
   adapter: string | undefined;
-  /** Size of the model; undefined where its manifest cannot be read. */
+  /** Its limits that matter: the largest buffer, and the most of one that a shader can read. No browser tells how much memory a GPU has. */
+  limits: { max_buffer_bytes: number; max_binding_bytes: number } | undefined;
+  /** The model's name and the format of its weights. */
+  name: string | undefined;
+  quantization: string | undefined;
+  /** Size of the model. */
   total_bytes: number | undefined;
   stored_bytes: number;
   /** What a load would fetch. */
   bytes_to_download: number | undefined;
-  /** What this site may store in all, and does store, as far as the browser tells. */
+  /** Whether the server has another version than the one that is stored whole; `load(url, { update: true })` fetches what changed. */
+  update: boolean;
+  /** What this site may store in all, does store, and may store beyond that, as far as the browser tells. */
   quota: number | undefined;
   usage: number | undefined;
+  free_quota: number | undefined;
+  /** Whether the browser promised not to delete what this site stores; `load` asks for it. */
+  persisted: boolean;
+  /** The largest weight, under the name it has in the engine. */
+  largest_weight: { name: string; bytes: number } | undefined;
+  /** Positions of the context: as asked for, or what a load would choose. */
+  context_length: number | undefined;
+  /** The most positions that the model was trained for and the GPU's limits allow. */
+  max_context_length: number | undefined;
+  /** GPU memory: for the weights and for the context's keys and values. Work buffers come on top, some 100 MB for a 7B model. */
+  gpu_memory: { weights: number; context: number; total: number } | undefined;
 }
 
-/** Looks before any download (but the manifest's) what a load of `url` would meet. It does not throw: it tells. */
-export async function availability(url: string | URL = DEFAULT_MODEL, { signal = new AbortController().signal } = {}): Promise<Availability> {
+/** For which load `availability` is asked; defaults as in `load`. */
+export type AvailabilityOptions = Pick<LoadOptions, "context_length" | "kv_cache" | "signal">;
+
+/**
+ * Looks before any download (but the manifest's) what a load of `url` would take and meet. It does not throw for what it finds: it tells.
+ *
+ * @throws LlavaError `invalid_input` if an option or `url` makes no sense anywhere.
+ */
+export async function availability(url: string | URL = DEFAULT_MODEL, options: AvailabilityOptions = {}): Promise<Availability> {
+  const { context_length: asked, kv_cache = "f32", signal = new AbortController().signal } = options;
+  checkContextOptions(options);
+  const address = modelUrl(url);
   const problems: LlavaError[] = [];
   const note = (error: unknown) => {
     problems.push(toLlavaError(error, "io"));
     return undefined;
   };
-  const address = modelUrl(url);
+
   const adapter = await findAdapter().catch(note);
-  const { quota, usage } = (await navigator.storage?.estimate().catch(() => undefined)) ?? {};
+  const { quota, usage } = (await navigator.storage?.estimate?.().catch(() => undefined)) ?? {};
+  const persisted = (await navigator.storage?.persisted?.().catch(() => false)) ?? false;
   // No storage is no reason not to run: the model then comes from the network each time.
   const store = await openStore().catch(() => undefined);
-  const [records, hashes] = store ? await Promise.all([store.models(), store.hashes()]) : [[], new Set<string>()];
+  const [known, hashes] = await Promise.all([knownModel(store, address), store?.hashes() ?? new Set<string>()]);
   store?.close();
-  const known = records.find((record) => record.url === address);
   const read = await readManifest(address, known, { signal, onWarning: () => undefined }).catch(note);
   const manifest = read?.[1];
-  const stored = manifest ? filesOf(manifest).filter(({ sha256 }) => hashes.has(sha256)) : [];
-  const stored_bytes = stored.reduce((sum, { bytes }) => sum + bytes, 0);
+  const stored_bytes = manifest ? sum(filesOf(manifest).filter(({ sha256 }) => hashes.has(sha256))) : 0;
   const bytes_to_download = manifest && manifest.total_bytes - stored_bytes;
-  if (bytes_to_download !== undefined && quota !== undefined && usage !== undefined && bytes_to_download > quota - usage) {
-    const room = `there is room for ${quota - usage} bytes and ${bytes_to_download} are to be stored`;
-    note(new LlavaError("quota_exceeded", `The model would run, but not be kept for the next visit: ${room}. Free some with models.delete(url).`));
+  const free_quota = quota !== undefined && usage !== undefined ? Math.max(0, quota - usage) : undefined;
+  if (bytes_to_download !== undefined && free_quota !== undefined && bytes_to_download > free_quota) {
+    const room = `${megabytes(bytes_to_download)} are to be stored and there is room for ${megabytes(free_quota)}, so ${megabytes(bytes_to_download - free_quota)} are missing`;
+    const cure = "Free some with models.delete(url) or load with `evict: true`, or free disk space.";
+    note(new LlavaError("quota_exceeded", `The model would run, but not be kept whole for the next visit: ${room}. ${cure}`));
   }
   return {
-    available: problems.every(({ code }) => code === "quota_exceeded"),
-    problems,
     adapter: adapter && describeAdapter(adapter),
+    limits: adapter && { max_buffer_bytes: adapter.limits.maxBufferSize, max_binding_bytes: adapter.limits.maxStorageBufferBindingSize },
+    name: manifest?.name,
+    quantization: manifest?.quantization,
     total_bytes: manifest?.total_bytes,
     stored_bytes,
     bytes_to_download,
+    update: known?.state === "ready" && read !== undefined && read[0] !== known.manifest,
     quota,
     usage,
+    free_quota,
+    persisted,
+    ...planMemory(manifest, adapter, kv_cache, asked, note),
+    // Last: all problems are found by now.
+    problems,
+    available: problems.every(({ code }) => code === "quota_exceeded"),
   };
+}
+
+type MemoryPlan = Pick<Availability, "largest_weight" | "context_length" | "max_context_length" | "gpu_memory">;
+
+function planMemory(
+  manifest: Manifest | undefined,
+  adapter: GPUAdapter | undefined,
+  kv_cache: "f32" | "f16",
+  asked: number | undefined,
+  note: (error: unknown) => undefined,
+): MemoryPlan {
+  if (!manifest || !adapter) return { largest_weight: undefined, context_length: asked, max_context_length: undefined, gpu_memory: undefined };
+  const { limits } = adapter;
+  const largest_weight = largestWeight(manifest);
+  if (largest_weight && largest_weight.bytes > largestBinding(limits)) {
+    const problem = `${largest_weight.name} takes ${megabytes(largest_weight.bytes)}, and this GPU binds ${megabytes(largestBinding(limits))} at most`;
+    note(new LlavaError("gpu", `The model's largest weight does not fit: ${problem}. Take a smaller model, or convert this one with fewer bits a weight.`));
+  }
+  let context_length = asked;
+  try {
+    context_length = chooseContext(manifest, limits, kv_cache, asked);
+  } catch (error) {
+    note(error);
+  }
+  const weights = weightBytes(manifest);
+  const context = contextBytes(manifest, context_length!, kv_cache);
+  return {
+    largest_weight,
+    context_length,
+    max_context_length: largestContext(manifest, limits, kv_cache),
+    gpu_memory: { weights, context, total: weights + context },
+  };
+}
+
+function sum(files: { bytes: number }[]): number {
+  return files.reduce((total, { bytes }) => total + bytes, 0);
 }

@@ -5,6 +5,8 @@ import type { BundleFile } from "./manifest.js";
 const TRIES = 5;
 /** Pause before the second try, in ms; it doubles with every further one. */
 const FIRST_PAUSE = 500;
+/** Pause after "too many requests" (429) where the server says none, or does not let other hosts' pages read it. */
+const CROWDED_PAUSE = 10_000;
 /** Longest pause, also where a server asks for more with Retry-After. */
 const LONGEST_PAUSE = 30_000;
 /** A connection that sends nothing for this long, in ms, is given up and tried again. */
@@ -109,7 +111,9 @@ async function request(url: URL, { signal, patience }: FetchOptions): Promise<Re
     status === 404 && url.pathname.endsWith("/manifest.json") ? "no_such_model" : "network",
     `${url.href} answered ${status} ${statusText}`.trimEnd() + (status === 404 ? ": there is no such file." : "."),
   );
-  if (status >= 500 || status === 429 || status === 408) throw new Passing(error, retryAfter(response));
+  if (status >= 500 || status === 429 || status === 408) {
+    throw new Passing(error, retryAfter(response) ?? (status === 429 ? CROWDED_PAUSE : undefined));
+  }
   throw error;
 }
 
@@ -143,10 +147,13 @@ async function beforeStall<T>(promise: Promise<T>, url: string, patience = PATIE
 }
 
 /** Not the file the manifest names: damaged on the way (worth another try), or another one altogether. */
-function wrongFile(url: URL, problem: string, response: Response): Passing {
-  const html = response.headers.get("content-type")?.startsWith("text/html");
-  const cure = html ? "The server sent a web page in its place." : "If this stays so, upload the bundle again.";
-  return new Passing(new LlavaError("bad_bundle", `${url.href} ${problem}. ${cure}`));
+function wrongFile(url: URL, problem: string, response: Response): Passing | LlavaError {
+  const error = (cure: string) => new LlavaError("bad_bundle", `${url.href} ${problem}. ${cure}`);
+  // A page for people (a start page for every address, a login) is what the server will send the next time too.
+  if (response.headers.get("content-type")?.startsWith("text/html")) {
+    return error("The server sent a web page in its place: open the address in a tab to see which; the bundle's files must be served as they are.");
+  }
+  return new Passing(error("If this stays so, upload the bundle again; a proxy or host that changes files would do it too."));
 }
 
 /** The pause a server asks for, in ms: Retry-After holds seconds or a date. */

@@ -23,15 +23,20 @@ export async function findAdapter(): Promise<GPUAdapter> {
 }
 
 /**
- * Calls `tell` when a device that is requested from now on is lost: the driver crashed, or the GPU was taken away. The engine
- * itself is not told, and would wait for ever for what the device was to compute.
+ * Calls `tell` when a device that is requested from now on fails for good: it is lost (the driver crashed, or the GPU was taken
+ * away), or out of memory. The engine itself learns that late or never, and would wait for what the device was to compute.
  */
-export function onDeviceLost(tell: (info: GPUDeviceLostInfo) => void): void {
+export function onGpuFailure(tell: (problem: string) => void): void {
   const { requestDevice } = GPUAdapter.prototype;
   GPUAdapter.prototype.requestDevice = async function (...options) {
     const device = await requestDevice.apply(this, options);
-    void device.lost.then((info) => {
-      if (info.reason !== "destroyed") tell(info);
+    void device.lost.then(({ reason, message }) => {
+      if (reason !== "destroyed") tell(`The GPU was lost (${message || "no reason is given"}). Load the model again.`);
+    });
+    device.addEventListener("uncapturederror", ({ error }) => {
+      if (!(error instanceof GPUOutOfMemoryError)) return;
+      const cure = 'Close other tabs and programs that use the GPU, load with a smaller `context_length` or kv_cache: "f16", or take a smaller model.';
+      tell(`The GPU is out of memory. ${cure} availability(url) says what the model needs.`);
     });
     return device;
   };

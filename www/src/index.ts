@@ -6,7 +6,7 @@ import type { ImageInput } from "./image.js";
 import { DEFAULT_MODEL } from "./url.js";
 
 export { createAI, type AI } from "./ai.js";
-export { availability, type Availability } from "./availability.js";
+export { availability, type Availability, type AvailabilityOptions } from "./availability.js";
 export { LlavaError, type ErrorCode } from "./errors.js";
 export type { ImageInput } from "./image.js";
 export type { GenerateOptions, Input, Message, MessagePart } from "./input.js";

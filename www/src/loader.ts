@@ -1,25 +1,39 @@
 import { fetchFile, fetchText, sha256 } from "./download.js";
 import { LlavaError, toLlavaError } from "./errors.js";
+import { Gate } from "./gate.js";
+import { evictModel, holdModel, withFile } from "./locks.js";
 import { filesOf, parseManifest, type BundleFile, type Manifest } from "./manifest.js";
+import { megabytes } from "./memory.js";
 import { Progress } from "./progress.js";
 import type { LoadProgress } from "./protocol.js";
 import { openStore, type ModelRecord, type Store } from "./store.js";
 
-/** Chunks that are fetched or read at once, ahead of the engine; also the most that are in memory. */
+/** Chunks that are asked for ahead of the engine; also the most that are in memory. */
 const WINDOW = 4;
+/**
+ * Bytes that may be on their way or not yet stored, which is what a crash costs: ten of them in a download of 4 GB cost 3% at most. With
+ * chunks of up to 6 MB that is two at once, and one comes while another is hashed and stored.
+ */
+const AT_RISK = 12e6;
+/** How long the browser may take to free the room of a deleted model, in ms. */
+const FREEING = 10_000;
 
 export interface LoaderOptions {
   signal: AbortSignal;
   onProgress: (progress: LoadProgress) => void;
   /** Told what went wrong without stopping the load: no storage, no room, a damaged file, a server that is down. */
   onWarning: (error: LlavaError) => void;
+  /** Whether the server is asked for a new version of a model that is stored whole. */
+  update?: boolean;
+  /** Whether other models may be deleted from a store that is full. */
+  evict?: boolean;
 }
 
 /** A bundle whose files come from the store, or from the network by way of it. */
 export class Loader {
   readonly manifestText: string;
+  readonly manifest: Manifest;
   #url: string;
-  #manifest: Manifest;
   #files: BundleFile[];
   #store: Store | undefined;
   #stored: Set<string>;
@@ -31,12 +45,17 @@ export class Loader {
   #coming = new Map<number, Promise<Uint8Array<ArrayBuffer>>>();
   /** First chunk that was never asked for. */
   #next = 0;
+  #unsaved: Gate;
+  #evicting: Promise<boolean> | undefined;
+  #release: (() => void) | undefined;
 
   private constructor(url: string, manifestText: string, manifest: Manifest, store: Store | undefined, stored: Set<string>, progress: Progress, options: LoaderOptions) {
     this.#url = url;
     this.manifestText = manifestText;
-    this.#manifest = manifest;
+    this.manifest = manifest;
     this.#files = filesOf(manifest);
+    const largest = Math.max(...manifest.chunks.map(({ bytes }) => bytes));
+    this.#unsaved = new Gate(Math.min(Math.max(1, Math.floor(AT_RISK / largest)), WINDOW));
     this.#store = store;
     this.#stored = stored;
     this.#progress = progress;
@@ -44,7 +63,8 @@ export class Loader {
   }
 
   /**
-   * Opens the bundle at `url` (ends with a slash): the manifest from the network, or the stored one if that fails.
+   * Opens the bundle at `url` (ends with a slash). Where it is stored whole nothing is requested, but for `update`; else the manifest comes
+   * from the network, or the stored one if that fails.
    *
    * @throws LlavaError `no_such_model`, `network`, `bad_bundle` or `aborted`.
    */
@@ -54,20 +74,21 @@ export class Loader {
       options.onWarning(toLlavaError(error, "storage"));
       return undefined;
     });
-    const records = (await store?.models())?.filter((record) => record.url === url) ?? [];
-    const known = records.find(({ state }) => state === "ready") ?? records[0];
-    const [text, manifest] = await readManifest(url, known, options);
+    const release = store && (await holdModel(url));
     const stored = (await store?.hashes()) ?? new Set();
+    const known = await knownModel(store, url);
+    const whole = known?.state === "ready" && known.files.every(({ sha256 }) => stored.has(sha256));
+    const [text, manifest] = (whole && !options.update && readStored(known)) || (await readManifest(url, known, options));
     const loader = new Loader(url, text, manifest, store, stored, progress, options);
+    loader.#release = release;
     if (known?.manifest !== text) await loader.#record("partial");
-    const here = loader.#files.filter((file) => stored.has(file.sha256));
-    progress.plan(manifest.total_bytes, here.reduce((sum, { bytes }) => sum + bytes, 0));
+    progress.plan(manifest.total_bytes, loader.#storedBytes());
     return loader;
   }
 
   /** The formats of the weights, as the manifest names them. */
   get quantization(): string {
-    return this.#manifest.quantization;
+    return this.manifest.quantization;
   }
 
   /** tokenizer.json. */
@@ -80,7 +101,7 @@ export class Loader {
   /** A chunk's verified bytes. The ones that follow are fetched meanwhile, a few at once. */
   async chunk(index: number): Promise<Uint8Array<ArrayBuffer>> {
     this.#next = Math.max(this.#next, index);
-    const end = Math.min(index + WINDOW, this.#manifest.chunks.length);
+    const end = Math.min(index + WINDOW, this.manifest.chunks.length);
     for (; this.#next < end; this.#next++) {
       const coming = this.#read(1 + this.#next);
       coming.catch(() => undefined); // reported when the engine asks for this chunk
@@ -97,6 +118,7 @@ export class Loader {
     const complete = this.#files.every(({ sha256 }) => this.#stored.has(sha256));
     await this.#record(complete ? "ready" : "partial");
     this.#store?.close();
+    this.#release?.();
   }
 
   /** File `index` of the bundle, from the store if it is there and sound. */
@@ -106,47 +128,126 @@ export class Loader {
     return (await this.#fromStore(file)) ?? (await this.#fromNetwork(index, file));
   }
 
-  /** The hash is checked on every read, several chunks at once and off this thread: damage would else only show as wrong answers. */
   async #fromStore(file: BundleFile): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (!this.#store || !this.#stored.has(file.sha256)) return undefined;
-    // A read may fail for a single file, as when the browser lost the one on disk.
-    const bytes = await this.#store.get(file.sha256).catch(() => undefined);
-    if (bytes?.length === file.bytes && (await sha256(bytes)) === file.sha256) return bytes;
+    const bytes = await readSound(this.#store, file);
+    if (bytes) return bytes;
     this.#stored.delete(file.sha256);
     this.#progress.damaged(file.bytes);
     this.#options.onWarning(new LlavaError("storage", `The stored copy of ${file.file} is damaged; it is fetched again.`));
     return undefined;
   }
 
+  /** Tabs that load the same file take turns: the second one finds it in the store, or carries on where the first one was closed. */
   async #fromNetwork(index: number, file: BundleFile): Promise<Uint8Array<ArrayBuffer>> {
-    const bytes = await fetchFile(new URL(file.file, this.#url), file, {
-      signal: this.#options.signal,
-      onBytes: (received) => this.#progress.received(index, received),
-    });
-    await this.#keep(async (store) => {
-      await store.put(file.sha256, bytes);
+    const store = this.#keeping ? this.#store : undefined;
+    if (!store) return this.#fetch(index, file);
+    return withFile(file.sha256, this.#options.signal, async () => {
+      const bytes = await readSound(store, file);
+      if (!bytes) return this.#fetch(index, file);
       this.#stored.add(file.sha256);
+      this.#progress.received(index, bytes.length);
+      return bytes;
     });
-    return bytes;
+  }
+
+  async #fetch(index: number, file: BundleFile): Promise<Uint8Array<ArrayBuffer>> {
+    const saved = await this.#unsaved.enter();
+    try {
+      const bytes = await fetchFile(new URL(file.file, this.#url), file, {
+        signal: this.#options.signal,
+        onBytes: (received) => this.#progress.received(index, received),
+      });
+      await this.#keep(async (store) => {
+        await store.put(file.sha256, bytes);
+        this.#stored.add(file.sha256);
+      });
+      return bytes;
+    } finally {
+      saved();
+    }
   }
 
   async #record(state: ModelRecord["state"]): Promise<void> {
-    const { name } = this.#manifest;
+    const { name } = this.manifest;
     const record = { url: this.#url, state, name, manifest: this.manifestText, files: this.#files, last_used: Date.now() };
     await this.#keep((store) => store.putModel(record));
   }
 
   /** Writes to the store; when it is full or fails, the rest of the load does without. */
   async #keep(write: (store: Store) => Promise<void>): Promise<void> {
-    if (!this.#store || !this.#keeping) return;
-    try {
-      await write(this.#store);
-    } catch (error) {
-      if (!this.#keeping) return; // another chunk has met the same failure
-      this.#keeping = false;
-      this.#options.onWarning(toLlavaError(error, "storage"));
+    const store = this.#store;
+    while (store && this.#keeping) {
+      try {
+        return await write(store);
+      } catch (error) {
+        const failure = toLlavaError(error, "storage");
+        const full = failure.code === "quota_exceeded";
+        if (full && this.#options.evict && (await (this.#evicting ??= this.#makeRoom(store)))) continue;
+        if (!this.#keeping) return; // another chunk has met the same failure
+        this.#keeping = false;
+        this.#options.onWarning(full ? this.#noRoom(failure) : failure);
+      }
     }
   }
+
+  /** Evicts one model and waits until the browser has freed its room; false where there is none to evict. */
+  async #makeRoom(store: Store): Promise<boolean> {
+    const usage = async () => (await navigator.storage.estimate()).usage ?? 0;
+    try {
+      const before = await usage();
+      const evicted = await evictModel(store);
+      if (!evicted) return false;
+      const { name, url } = evicted;
+      this.#options.onWarning(new LlavaError("quota_exceeded", `The stored model ${name} (${url}) was deleted to make room.`));
+      for (let waited = 0; waited < FREEING && (await usage()) >= before; waited += 100) await pause(100);
+      return true;
+    } finally {
+      this.#evicting = undefined;
+    }
+  }
+
+  #noRoom(cause: LlavaError): LlavaError {
+    const { name, total_bytes } = this.manifest;
+    const here = this.#storedBytes();
+    const state = `${megabytes(total_bytes - here)} more are needed to keep ${name}; the ${megabytes(here)} of it that are stored stay usable`;
+    const cure = "Free some with models.delete(url) or load with `evict: true`, or free disk space.";
+    const message = `The browser's storage for this site is full: ${state}, and the rest is fetched again at the next load. ${cure}`;
+    return new LlavaError("quota_exceeded", message, { cause });
+  }
+
+  #storedBytes(): number {
+    return this.#files.reduce((sum, { sha256, bytes }) => sum + (this.#stored.has(sha256) ? bytes : 0), 0);
+  }
+}
+
+/** What is known of the model at `url`: the version that is stored whole, else the one that was begun. */
+export async function knownModel(store: Store | undefined, url: string): Promise<ModelRecord | undefined> {
+  const records = (await store?.models())?.filter((record) => record.url === url) ?? [];
+  return records.find(({ state }) => state === "ready") ?? records[0];
+}
+
+/** The stored manifest; undefined where it is one that this version of the package does not read. */
+function readStored({ url, manifest }: ModelRecord): [string, Manifest] | undefined {
+  try {
+    return [manifest, parseManifest(manifest, url)];
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * A stored file. Its hash is checked on every read, several files at once and off this thread: damage would else only show as wrong
+ * answers.
+ */
+async function readSound(store: Store, file: BundleFile): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  // A read may fail for a single file, as when the browser lost the one on disk.
+  const bytes = await store.get(file.sha256).catch(() => undefined);
+  return bytes?.length === file.bytes && (await sha256(bytes)) === file.sha256 ? bytes : undefined;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** manifest.json from the network; from `known` where the network fails or serves something else. */

@@ -17,6 +17,21 @@ export interface Manifest {
   chunks: BundleFile[];
   /** Bytes of all files named here. */
   total_bytes: number;
+  tensors: TensorSize[];
+  decoder: DecoderSizes;
+}
+
+export interface TensorSize {
+  name: string;
+  bytes: number;
+}
+
+/** Of the decoder's configuration, what the size of its context depends on. */
+export interface DecoderSizes {
+  num_hidden_layers: number;
+  num_key_value_heads: number;
+  head_dim: number;
+  max_position_embeddings: number;
 }
 
 const FORMAT = "llava-web";
@@ -45,7 +60,7 @@ export function parseManifest(text: string, where: string): Manifest {
       error,
     );
   }
-  const { format, version, model, quantization, tokenizer, chunks } = (json ?? {}) as Record<string, unknown>;
+  const { format, version, model, config, quantization, tokenizer, tensors, chunks } = (json ?? {}) as Record<string, unknown>;
   if (format !== FORMAT) throw bad(`\`format\` must be "${FORMAT}": this is not a bundle made by llava-convert.`);
   if (version !== VERSION) {
     throw bad(`\`version\` is ${String(version)}, but this package reads ${VERSION}: update llava-web, or convert the model again.`);
@@ -73,7 +88,35 @@ export function parseManifest(text: string, where: string): Manifest {
     tokenizer: tokenizerFile,
     chunks: files,
     total_bytes: files.reduce((sum, { bytes }) => sum + bytes, tokenizerFile.bytes),
+    tensors: tensorSizes(tensors),
+    decoder: decoderSizes(config),
   };
+}
+
+/** For plans and messages only, so that what is odd here counts as nothing: the engine refuses it, naming the field. */
+function tensorSizes(tensors: unknown): TensorSize[] {
+  if (!Array.isArray(tensors)) return [];
+  return tensors.map((tensor: { name?: unknown; spans?: { bytes?: unknown }[] } | null) => ({
+    name: String(tensor?.name),
+    bytes: Array.isArray(tensor?.spans) ? tensor.spans.reduce((sum, span) => sum + size(span?.bytes, 0), 0) : 0,
+  }));
+}
+
+/** Defaults are those of src/config.rs, which are transformers'. */
+function decoderSizes(config: unknown): DecoderSizes {
+  const fields = (config ?? {}) as Record<string, unknown>;
+  const text = (fields.text_config ?? fields) as Record<string, unknown>;
+  const heads = size(text.num_attention_heads, 32);
+  return {
+    num_hidden_layers: size(text.num_hidden_layers, 32),
+    num_key_value_heads: size(text.num_key_value_heads, heads),
+    head_dim: size(text.head_dim, Math.floor(size(text.hidden_size, 4096) / heads)),
+    max_position_embeddings: size(text.max_position_embeddings, 2048),
+  };
+}
+
+function size(value: unknown, otherwise: number): number {
+  return Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : otherwise;
 }
 
 /** All files of the bundle, in the order they are needed. */

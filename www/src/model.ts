@@ -23,6 +23,16 @@ export interface LoadOptions {
    * rounded to 16 or 8 bits, so that answers can differ in a word from those of `exact`.
    */
   precision?: "exact" | "fast";
+  /**
+   * Asks the server for a new version of the model, of which only the chunks that changed are fetched. Without it a model that is stored
+   * whole is loaded without any request.
+   */
+  update?: boolean;
+  /**
+   * Where the browser's storage is full: deletes the models that were not used for the longest time, one by one, to keep this one. Each is
+   * told through `onWarning`. Without it nothing is deleted, and what does not fit is fetched again on the next visit.
+   */
+  evict?: boolean;
 }
 
 /** What goes with one call beside the input. */
@@ -76,10 +86,12 @@ export class Model implements AsyncDisposable {
 
   /** @see load */
   static async load(url: string | URL, options: LoadOptions = {}): Promise<Model> {
-    const { onProgress, onWarning = console.warn, signal, context_length, kv_cache, precision, ...unknown } = options;
-    checkLoadOptions(context_length, kv_cache, precision, unknown);
-    const request = { type: "load", url: modelUrl(url), context_length, kv_cache, precision } as const;
+    const { onProgress, onWarning = console.warn, signal, ...settings } = options;
+    checkLoadOptions(settings);
+    const { context_length, kv_cache, precision, update, evict } = settings;
+    const request = { type: "load", url: modelUrl(url), context_length, kv_cache, precision, update, evict } as const;
     const client = new EngineClient();
+    const persisted = askToPersist();
     try {
       const info = await client.request(
         request,
@@ -89,7 +101,7 @@ export class Model implements AsyncDisposable {
         },
         signal,
       );
-      return new Model(client, info);
+      return new Model(client, { ...info, persisted: await Promise.race([persisted, undefined]) });
     } catch (error) {
       client.end(error as LlavaError);
       throw error;
@@ -161,20 +173,42 @@ export class Model implements AsyncDisposable {
   }
 }
 
-function checkLoadOptions(context_length: unknown, kv_cache: unknown, precision: unknown, unknown: object): void {
+type Settings = Omit<LoadOptions, "onProgress" | "onWarning" | "signal">;
+
+function checkLoadOptions({ context_length, kv_cache, precision, update, evict, ...unknown }: Settings): void {
+  const bad = (problem: string) => new LlavaError("invalid_input", problem);
   const [stray] = Object.keys(unknown);
   if (stray !== undefined) {
-    throw new LlavaError("invalid_input", `\`${stray}\` is not an option of load. Known: onProgress, onWarning, signal, context_length, kv_cache, precision.`);
+    const known = "onProgress, onWarning, signal, context_length, kv_cache, precision, update, evict";
+    throw bad(`\`${stray}\` is not an option of load. Known: ${known}.`);
   }
-  if (context_length !== undefined && (!Number.isSafeInteger(context_length) || (context_length as number) < 1)) {
+  checkContextOptions({ context_length, kv_cache });
+  if (precision !== undefined && precision !== "exact" && precision !== "fast") throw bad('`precision` must be "exact" or "fast".');
+  for (const [name, value] of Object.entries({ update, evict })) {
+    if (value !== undefined && typeof value !== "boolean") throw bad(`\`${name}\` must be true or false.`);
+  }
+}
+
+/** @throws LlavaError `invalid_input` for what no model and no GPU could do. */
+export function checkContextOptions({ context_length, kv_cache }: Pick<LoadOptions, "context_length" | "kv_cache">): void {
+  if (context_length !== undefined && (!Number.isSafeInteger(context_length) || context_length < 1)) {
     throw new LlavaError("invalid_input", "`context_length` must be a whole number, 1 or more.");
   }
   if (kv_cache !== undefined && kv_cache !== "f32" && kv_cache !== "f16") {
     throw new LlavaError("invalid_input", '`kv_cache` must be "f32" or "f16".');
   }
-  if (precision !== undefined && precision !== "exact" && precision !== "fast") {
-    throw new LlavaError("invalid_input", '`precision` must be "exact" or "fast".');
-  }
+}
+
+let persistence: Promise<boolean> | undefined;
+
+/**
+ * Asks the browser, once a page, to keep what this site stores. Some browsers ask the visitor, so nothing waits for the answer; a refusal
+ * is no error.
+ */
+function askToPersist(): Promise<boolean> {
+  // Workers cannot ask.
+  const ask = async () => (await navigator.storage?.persisted?.()) || ((await navigator.storage?.persist?.()) ?? false);
+  return (persistence ??= ask().catch(() => false));
 }
 
 /** Arguments of a call as the hosted model's input. */

@@ -47,6 +47,11 @@ export interface ModelInfo {
   variants: Record<string, KernelChoice>;
   /** The bundle's address. */
   url: string;
+  /**
+   * Whether the browser promised to keep what this site stores; where it did not, it may delete that when the disk runs full. Undefined
+   * while the visitor has not answered.
+   */
+  persisted?: boolean;
   /** Milliseconds from the call of `load` in the worker until the model could answer. */
   load_ms: number;
   [more: string]: unknown;
@@ -82,6 +87,8 @@ export interface LoadRequest {
   context_length: number | undefined;
   kv_cache: KvFormat | undefined;
   precision: "exact" | "fast" | undefined;
+  update: boolean | undefined;
+  evict: boolean | undefined;
 }
 
 export interface GenerateRequest {

@@ -1,8 +1,9 @@
 // The thread that owns the engine: one model, one request at a time, every request answered.
 import init, { Engine } from "../pkg/llava_web.js";
 import { aborted, toLlavaError, toPlain } from "./errors.js";
-import { describeAdapter, findAdapter, onDeviceLost } from "./gpu.js";
+import { describeAdapter, findAdapter, onGpuFailure } from "./gpu.js";
 import { Loader } from "./loader.js";
+import { chooseContext } from "./memory.js";
 import { keepVariants, storedVariants } from "./variants.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, ModelInfo, Reply, Request } from "./protocol.js";
 
@@ -48,13 +49,12 @@ async function answer(request: Exclude<Request, { type: "abort" }>, signal: Abor
   }
 }
 
-async function load({ url, context_length, kv_cache, precision = "exact" }: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
+async function load(request: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
+  const { url, kv_cache = "f32", precision = "exact", update, evict } = request;
   const started = performance.now();
   // Without a GPU there is no point in downloading anything.
   const adapter = await findAdapter();
-  onDeviceLost(({ message }) => {
-    post({ type: "crashed", error: { code: "gpu", message: `The GPU was lost (${message || "no reason is given"}). Load the model again.` } });
-  });
+  onGpuFailure((message) => post({ type: "crashed", error: { code: "gpu", message } }));
   // Ends the downloads still under way when the load fails for another reason.
   const end = new AbortController();
   let readFailure: unknown;
@@ -64,9 +64,13 @@ async function load({ url, context_length, kv_cache, precision = "exact" }: Load
         signal: AbortSignal.any([signal, end.signal]),
         onProgress: (progress) => tell({ type: "progress", progress }),
         onWarning: (error) => tell({ type: "warning", error: toPlain(error) }),
+        update,
+        evict,
       }),
       init(),
     ]);
+    // A context that does not fit must not cost a download.
+    const context_length = chooseContext(loader.manifest, adapter.limits, kv_cache, request.context_length);
     const readChunk = (index: number) =>
       loader.chunk(index).catch((error: unknown) => {
         readFailure = error;
