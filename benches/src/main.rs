@@ -17,25 +17,35 @@ fn main() {}
 #[cfg(not(target_family = "wasm"))]
 mod native {
     use std::error::Error;
-    use std::time::SystemTime;
+    use std::time::{Instant, SystemTime};
 
     use futures_lite::future::block_on;
     use llava_bench::{Options, report};
-    use serde_json::json;
+    use llava_web::bundle::FolderSource;
+    use llava_web::engine::{Engine, Input, LoadOptions};
+    use llava_web::kernels::launch;
+    use serde_json::{Value, json};
 
     const USAGE: &str = "\
 usage: llava-bench [--options JSON] [--json | --quiet] [--out FILE] [--commit ID]
+       llava-bench --answer BUNDLE --prompt TEXT --context-length N
 
   --options  what to run, as `Options` of the library: {\"only\":[\"a\"],\"filter\":[\"mat-vec\"],\"seven_b\":false,\"tiny\":false}
   --json     one JSON object at the end instead of a table
   --quiet    neither
   --out      write the JSON object to a file as well
-  --commit   what to name as the commit in it";
+  --commit   what to name as the commit in it
+  --answer   print instead what the bundle in a folder makes of a raw prompt, four tokens of it, as JSON";
 
     pub fn main() -> Result<(), Box<dyn Error>> {
         let mut args = pico_args::Arguments::from_env();
         if args.contains("--help") {
             println!("{USAGE}");
+            return Ok(());
+        }
+        if let Some(bundle) = args.opt_value_from_str::<_, String>("--answer")? {
+            let (prompt, context) = (args.value_from_str("--prompt")?, args.value_from_str("--context-length")?);
+            println!("{}", block_on(answer(&bundle, prompt, context))?);
             return Ok(());
         }
         let options: Option<String> = args.opt_value_from_str("--options")?;
@@ -69,6 +79,19 @@ usage: llava-bench [--options JSON] [--json | --quiet] [--out FILE] [--commit ID
             std::fs::write(file, all)?;
         }
         Ok(())
+    }
+
+    /// What the bundle in `folder` makes of a raw prompt, and how long loading it took.
+    async fn answer(folder: &str, prompt: String, context_length: usize) -> Result<Value, Box<dyn Error>> {
+        let start = Instant::now();
+        let source = FolderSource::open(folder)?;
+        let options = LoadOptions { context_length: Some(context_length), ..LoadOptions::default() };
+        let tokenizer = source.tokenizer()?;
+        let mut engine = Engine::load(launch::init_device().await?, &source, &tokenizer, options).await?;
+        let load_s = start.elapsed().as_secs_f64();
+        let input = Input { prompt: Some(prompt.clone()), raw: true, max_tokens: Some(4), ..Input::default() };
+        let output = engine.generate(None, &input, &mut |_, _| true).await?;
+        Ok(json!({ "prompt": prompt, "token_ids": output.token_ids, "load_s": load_s, "timings": output.timings }))
     }
 
     /// The date in UTC, as year-month-day.

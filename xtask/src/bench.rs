@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: builds the bench crate for this machine and for the browser, brings the engines it is compared
 //! with, picks the driver, and hands over.
 
+mod load;
+
 use crate::paths::Paths;
 use crate::shell::{self, say};
 use crate::{setup, wasm};
@@ -20,6 +22,8 @@ cargo xtask bench [options]       (without --native or --browser: one after the 
   --peers           in the same browser: onnxruntime-web and wllama on the same shapes (implies --browser)
   --only LIST       of a (ceilings), b (kernels), c (models), peers; all of a, b, c where absent
   --filter LIST     only kernels and models whose line contains one of these
+  --load MODEL      instead of all this: a model of full size with random weights through the package in headless Chromium
+                    (memory, answer, second load, killed browsers); 7b, 13b or the path of a config.json
   --seven-b         also LLaVA-1.5-7B whole, on random weights (5 GB of GPU memory)
   --tiny            sizes that show only that everything runs
   --json            print one JSON object instead of tables
@@ -93,6 +97,9 @@ pub fn run(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
         println!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     }
+    if args.iter().any(|arg| arg == "--load") {
+        return load::run(paths, args);
+    }
     let wanted = Wanted::parse(args)?;
     let commit = commit(paths);
     let native = if wanted.native { Some(native(paths, &wanted, &commit)?) } else { None };
@@ -132,12 +139,16 @@ fn commit(paths: &Paths) -> String {
     described.unwrap_or_else(|| "unknown".into())
 }
 
-fn native(paths: &Paths, wanted: &Wanted, commit: &str) -> Result<Command> {
+/// A program of the workspace, built for this machine.
+fn program(paths: &Paths, package: &str, name: &str) -> Result<Command> {
     let mut cargo = Command::new(setup::cargo());
-    cargo.current_dir(&paths.root).args(["build", "--release", "--package", "llava-bench"]);
+    cargo.current_dir(&paths.root).args(["build", "--release", "--package", package, "--bin", name]);
     shell::run(cargo.env("CARGO_TARGET_DIR", &paths.target))?;
-    let program = format!("llava-bench{}", env::consts::EXE_SUFFIX);
-    let mut bench = Command::new(paths.target.join("release").join(program));
+    Ok(Command::new(paths.target.join("release").join(format!("{name}{}", env::consts::EXE_SUFFIX))))
+}
+
+fn native(paths: &Paths, wanted: &Wanted, commit: &str) -> Result<Command> {
+    let mut bench = program(paths, "llava-bench", "llava-bench")?;
     bench.args(["--commit", commit, "--options", &wanted.options()]);
     let driver = if wanted.swiftshader { Some(chromium_swiftshader()?) } else { setup::software_driver_wanted() };
     if let Some(driver) = driver {
