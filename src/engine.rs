@@ -605,7 +605,8 @@ mod tests {
     #[test]
     fn a_context_beyond_the_model_or_the_gpu_is_refused_with_the_largest_that_fits() {
         let text = json!({"max_position_embeddings": 16384});
-        let config = LlavaConfig::from_json(&json!({"model_type": "llava", "text_config": text}), &Value::Null).unwrap();
+        let config =
+            LlavaConfig::from_json(&json!({"model_type": "llava", "text_config": text}), &Value::Null).unwrap();
         let fits = |context_length, kv_cache, max_binding| {
             let options = LoadOptions { context_length, kv_cache, ..LoadOptions::default() };
             context_length_of(&config, &options, max_binding)

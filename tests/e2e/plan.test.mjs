@@ -1,4 +1,5 @@
-// What is told and refused before the first byte of weights: availability(), the context's size, the promise to keep what is stored.
+// What is told and refused before the first byte of weights: availability(), the context's size, the promise to keep
+// what is stored.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
