@@ -210,6 +210,32 @@ impl DecodeBuffers {
     }
 }
 
+/// Positions of the caches: as asked for, or the model's own limit up to [`DEFAULT_CONTEXT`].
+///
+/// `max_binding` is the largest buffer of the GPU in bytes: a layer's keys are one, its values another. www/src/memory.ts
+/// has the same rule, because a page asks before it downloads anything.
+///
+/// # Errors
+/// [`Error::Input`] with the largest that fits.
+fn context_length_of(config: &LlavaConfig, options: &LoadOptions, max_binding: u64) -> Result<usize> {
+    let text = &config.text;
+    let trained = text.max_position_embeddings;
+    // The table of rotations has a row for each position too.
+    let row = 4 * options.kv_cache.width(text.key_value_size()).max(text.head_dim);
+    let largest = trained.min(usize::try_from(max_binding / row as u64).unwrap_or(usize::MAX));
+    let least = config.image_tokens() + 1;
+    let asked = options.context_length.unwrap_or(largest.min(DEFAULT_CONTEXT));
+    if !(least..=largest).contains(&asked) {
+        let problem = format!(
+            "{asked} is outside {least}..={largest}: a picture alone takes {} positions, the model was trained for \
+             {trained}, and each takes {row} bytes of a buffer that may have {max_binding} on this GPU",
+            config.image_tokens()
+        );
+        return Err(Error::input("context_length", problem));
+    }
+    Ok(asked)
+}
+
 impl Engine {
     /// Loads the bundle behind `source` with its `tokenizer_json` onto `gpu`, tells `source` when it has read all of it,
     /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
@@ -224,19 +250,7 @@ impl Engine {
         let config = LlavaConfig::from_json(&manifest.config, &manifest.generation)?;
         let preprocessor = PreprocessorConfig::from_json(&manifest.preprocessor, &config)?;
         let tokenizer = Tokenizer::from_bytes(tokenizer_json)?;
-        let limit = config.text.max_position_embeddings;
-        let context_length = options.context_length.unwrap_or(limit.min(DEFAULT_CONTEXT));
-        if !(config.image_tokens() + 1..=limit).contains(&context_length) {
-            return Err(Error::input(
-                "context_length",
-                format!(
-                    "{context_length} is outside {}..={limit}: a picture alone takes {} positions, and the model was \
-                     trained for {limit}",
-                    config.image_tokens() + 1,
-                    config.image_tokens()
-                ),
-            ));
-        }
+        let context_length = context_length_of(&config, &options, gpu.adapter.max_binding)?;
         let device = &gpu.device;
         let model = Llava::load(source, &config, context_length, options.kv_cache, device).await?;
         source.all_read();
@@ -579,5 +593,36 @@ fn entropy() -> u64 {
         Err(_) => web_time::SystemTime::now()
             .duration_since(web_time::SystemTime::UNIX_EPOCH)
             .map_or(0, |elapsed| elapsed.as_nanos() as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_context_beyond_the_model_or_the_gpu_is_refused_with_the_largest_that_fits() {
+        let text = json!({"max_position_embeddings": 16384});
+        let config =
+            LlavaConfig::from_json(&json!({"model_type": "llava", "text_config": text}), &Value::Null).unwrap();
+        let fits = |context_length, kv_cache, max_binding| {
+            let options = LoadOptions { context_length, kv_cache, ..LoadOptions::default() };
+            context_length_of(&config, &options, max_binding)
+        };
+        // A 7B model's keys take 16 KiB a position and layer in f32.
+        let (f32, f16, default_limit) = (KvFormat::F32, KvFormat::F16, 128 << 20);
+        assert_eq!(fits(Some(8192), f32, default_limit).unwrap(), 8192);
+        assert_eq!(fits(Some(16384), f16, default_limit).unwrap(), 16384);
+        assert_eq!(fits(None, f32, default_limit).unwrap(), DEFAULT_CONTEXT);
+        assert_eq!(fits(None, f32, 16 << 20).unwrap(), 1024);
+        for (asked, format, max_binding, largest) in
+            [(8193, f32, default_limit, 8192), (16385, f16, 1 << 30, 16384), (1025, f32, 16 << 20, 1024)]
+        {
+            let error = fits(Some(asked), format, max_binding).unwrap_err();
+            assert_eq!(error.code(), "invalid_input");
+            assert!(error.to_string().contains(&format!("577..={largest}:")), "{error}");
+        }
     }
 }

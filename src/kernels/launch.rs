@@ -244,6 +244,8 @@ pub struct Adapter {
     pub backend: String,
     /// Whether the adapter is a CPU (SwiftShader, lavapipe), where other shapes of kernels are fast.
     pub software: bool,
+    /// The largest buffer a shader can bind, in bytes.
+    pub max_binding: u64,
     pub features: Features,
 }
 
@@ -281,7 +283,9 @@ pub async fn init_device() -> Result<Gpu> {
     let software = format!("{:?}", info.device_type) == "Cpu"
         || ["swiftshader", "llvmpipe", "lavapipe"].iter().any(|known| description.contains(known));
     let features = features(&setup.device);
-    let adapter = Adapter { name: info.name, backend: info.backend.to_string(), software, features };
+    let limits = setup.device.limits();
+    let max_binding = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+    let adapter = Adapter { name: info.name, backend: info.backend.to_string(), software, max_binding, features };
     Ok(GPU.get_or_init(|| Gpu { device, adapter }).clone())
 }
 

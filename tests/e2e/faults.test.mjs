@@ -1,5 +1,6 @@
-// Servers that fail, storage that runs full, tabs that share a download, browsers that are killed: what a load does in Chromium with the real
-// store, and that the store is sound afterwards. The engine is the fake one, which checks every chunk it gets.
+// Servers that fail, storage that runs full, tabs that share a download, browsers that are killed: what a load does in
+// Chromium with the real store, and that the store is sound afterwards. The engine is the fake one, which checks every
+// chunk it gets.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -130,8 +131,9 @@ describe("servers", () => {
       return true;
     };
     assert.equal((await load(page, url())).error, undefined);
-    // By itself the first pause is half a second.
-    assert.ok(times[1] - times[0] >= 2900, `${times[1] - times[0]} ms`);
+    // By itself the first pause is half a second, or ten where a busy server does not say.
+    const pause = times[1] - times[0];
+    assert.ok(pause >= 2900 && pause < 9000, `${pause} ms`);
     await assertRecovers();
   });
 

@@ -1,4 +1,5 @@
-// The GPU fails while a model loads: a typed error at once, and a further load in the same page works. The engine is the real one.
+// The GPU fails while a model loads: a typed error at once, and a further load in the same page works. The engine is
+// the real one.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { load, openBrowser, ROOT, readBundle, serveBundles, servePackage } from "./support.mjs";

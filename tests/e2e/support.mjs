@@ -24,12 +24,17 @@ export function sha256(bytes) {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** A chunk's contents: the same for the same seed, so that two bundles can share it; as weights, nothing that a store could compress. */
+/**
+ * A chunk's contents: the same for the same seed, so that two bundles can share it; as weights, nothing that a store
+ * could compress.
+ */
 function chunk(seed, bytes) {
   return createHash("shake256", { outputLength: bytes }).update(`chunk ${seed}`).digest();
 }
 
-/** A bundle with one chunk per seed, for the fake engine: its files by path. `more` are further fields of its manifest. */
+/**
+ * A bundle with one chunk per seed, for the fake engine: its files by path. `more` are further fields of its manifest.
+ */
 export function makeBundle({ name = "fake", seeds = [1, 2, 3, 4, 5, 6], chunkBytes = CHUNK_BYTES, ...more } = {}) {
   const files = new Map();
   const put = (file, bytes) => {
@@ -189,8 +194,8 @@ export function storedHashes(page) {
 }
 
 /**
- * Fails unless the store is sound: every file has the hash it goes by and belongs to a model, and every model that passes for whole has all of
- * its files. Gives back the hashes.
+ * Fails unless the store is sound: every file has the hash it goes by and belongs to a model, and every model that
+ * passes for whole has all of its files. Gives back the hashes.
  */
 export async function assertSound(page) {
   const { wrong, stray, missing, hashes } = await page.evaluate(async () => {

@@ -196,7 +196,8 @@ async function currentModel(signal) {
   bar.removeAttribute("value");
   part("bytes").textContent = "Starting…";
   try {
-    const model = await load(url, { signal, onProgress: showProgress, onWarning: showProblem });
+    // What is served beside this page may have changed with it; of a new version only the changed chunks are fetched.
+    const model = await load(url, { signal, update: true, onProgress: showProgress, onWarning: showProblem });
     loaded = { url, model };
     const { info } = model;
     part("model-about").textContent = `${info.model} (${info.quantization}), context of ${info.context_length} tokens, loaded in ${seconds(info.load_ms)} on ${info.adapter}`;
@@ -262,5 +263,10 @@ function seconds(ms) {
 modelUrl.value = new URLSearchParams(location.search).get("model") ?? "";
 void showSamples();
 void showStored();
-const { problems } = await availability(modelUrl.value.trim() || DEFAULT_MODEL);
-problems.forEach(showProblem);
+const plan = await availability(modelUrl.value.trim() || DEFAULT_MODEL);
+plan.problems.forEach(showProblem);
+if (!loaded && plan.bytes_to_download !== undefined && plan.gpu_memory) {
+  const { name, bytes_to_download, stored_bytes, gpu_memory, context_length } = plan;
+  const size = `${megabytes(bytes_to_download)} to fetch, ${megabytes(stored_bytes)} stored`;
+  part("model-about").textContent = `${name}: ${size}, ${megabytes(gpu_memory.total)} of GPU memory with a context of ${context_length} tokens`;
+}

@@ -7,7 +7,10 @@ import { checkContextOptions, type LoadOptions } from "./model.js";
 import { openStore } from "./store.js";
 import { DEFAULT_MODEL, modelUrl } from "./url.js";
 
-/** Whether a model could be loaded here, and what that would take. Sizes are in bytes; undefined is what could not be found out. */
+/**
+ * Whether a model could be loaded here, and what that would take. Sizes are in bytes; undefined is what could not be
+ * found out.
+ */
 export interface Availability {
   /** Nothing stands in the way of running the model. It may still not be kept: see `problems`. */
   available: boolean;
@@ -15,7 +18,10 @@ export interface Availability {
   problems: LlavaError[];
   /** The GPU that would be used. */
   adapter: string | undefined;
-  /** Its limits that matter: the largest buffer, and the most of one that a shader can read. No browser tells how much memory a GPU has. */
+  /**
+   * Its limits that matter: the largest buffer, and the most of one that a shader can read. No browser tells how much
+   * memory a GPU has.
+   */
   limits: { max_buffer_bytes: number; max_binding_bytes: number } | undefined;
   /** The model's name and the format of its weights. */
   name: string | undefined;
@@ -25,7 +31,10 @@ export interface Availability {
   stored_bytes: number;
   /** What a load would fetch. */
   bytes_to_download: number | undefined;
-  /** Whether the server has another version than the one that is stored whole; `load(url, { update: true })` fetches what changed. */
+  /**
+   * Whether the server has another version than the one that is stored whole; `load(url, { update: true })` fetches
+   * what changed.
+   */
   update: boolean;
   /** What this site may store in all, does store, and may store beyond that, as far as the browser tells. */
   quota: number | undefined;
@@ -39,7 +48,10 @@ export interface Availability {
   context_length: number | undefined;
   /** The most positions that the model was trained for and the GPU's limits allow. */
   max_context_length: number | undefined;
-  /** GPU memory: for the weights and for the context's keys and values. Work buffers come on top, some 100 MB for a 7B model. */
+  /**
+   * GPU memory: for the weights and for the context's keys and values. Work buffers come on top, some 100 MB for a 7B
+   * model.
+   */
   gpu_memory: { weights: number; context: number; total: number } | undefined;
 }
 
@@ -47,7 +59,8 @@ export interface Availability {
 export type AvailabilityOptions = Pick<LoadOptions, "context_length" | "kv_cache" | "signal">;
 
 /**
- * Looks before any download (but the manifest's) what a load of `url` would take and meet. It does not throw for what it finds: it tells.
+ * Looks before any download (but the manifest's) what a load of `url` would take and meet. It does not throw for what
+ * it finds: it tells.
  *
  * @throws LlavaError `invalid_input` if an option or `url` makes no sense anywhere.
  */
@@ -74,13 +87,20 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
   const bytes_to_download = manifest && manifest.total_bytes - stored_bytes;
   const free_quota = quota !== undefined && usage !== undefined ? Math.max(0, quota - usage) : undefined;
   if (bytes_to_download !== undefined && free_quota !== undefined && bytes_to_download > free_quota) {
-    const room = `${megabytes(bytes_to_download)} are to be stored and there is room for ${megabytes(free_quota)}, so ${megabytes(bytes_to_download - free_quota)} are missing`;
+    const [wanted, missing] = [megabytes(bytes_to_download), megabytes(bytes_to_download - free_quota)];
+    const room = `${wanted} are to be stored and there is room for ${megabytes(free_quota)}, so ${missing} are missing`;
     const cure = "Free some with models.delete(url) or load with `evict: true`, or free disk space.";
     note(new LlavaError("quota_exceeded", `The model would run, but not be kept whole for the next visit: ${room}. ${cure}`));
   }
+  const memory = planMemory(manifest, adapter, kv_cache, asked, note);
   return {
+    available: problems.every(({ code }) => code === "quota_exceeded"),
+    problems,
     adapter: adapter && describeAdapter(adapter),
-    limits: adapter && { max_buffer_bytes: adapter.limits.maxBufferSize, max_binding_bytes: adapter.limits.maxStorageBufferBindingSize },
+    limits: adapter && {
+      max_buffer_bytes: adapter.limits.maxBufferSize,
+      max_binding_bytes: adapter.limits.maxStorageBufferBindingSize,
+    },
     name: manifest?.name,
     quantization: manifest?.quantization,
     total_bytes: manifest?.total_bytes,
@@ -91,10 +111,7 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
     usage,
     free_quota,
     persisted,
-    ...planMemory(manifest, adapter, kv_cache, asked, note),
-    // Last: all problems are found by now.
-    problems,
-    available: problems.every(({ code }) => code === "quota_exceeded"),
+    ...memory,
   };
 }
 
@@ -107,12 +124,17 @@ function planMemory(
   asked: number | undefined,
   note: (error: unknown) => undefined,
 ): MemoryPlan {
-  if (!manifest || !adapter) return { largest_weight: undefined, context_length: asked, max_context_length: undefined, gpu_memory: undefined };
+  if (!manifest || !adapter) {
+    return { largest_weight: undefined, context_length: asked, max_context_length: undefined, gpu_memory: undefined };
+  }
   const { limits } = adapter;
   const largest_weight = largestWeight(manifest);
-  if (largest_weight && largest_weight.bytes > largestBinding(limits)) {
-    const problem = `${largest_weight.name} takes ${megabytes(largest_weight.bytes)}, and this GPU binds ${megabytes(largestBinding(limits))} at most`;
-    note(new LlavaError("gpu", `The model's largest weight does not fit: ${problem}. Take a smaller model, or convert this one with fewer bits a weight.`));
+  const most = largestBinding(limits);
+  if (largest_weight && largest_weight.bytes > most) {
+    const { name, bytes } = largest_weight;
+    const problem = `${name} takes ${megabytes(bytes)}, and this GPU binds ${megabytes(most)} at most`;
+    const cure = "Take a smaller model, or convert this one with fewer bits a weight.";
+    note(new LlavaError("gpu", `The model's largest weight does not fit: ${problem}. ${cure}`));
   }
   let context_length = asked;
   try {

@@ -151,9 +151,10 @@ function wrongFile(url: URL, problem: string, response: Response): Passing | Lla
   const error = (cure: string) => new LlavaError("bad_bundle", `${url.href} ${problem}. ${cure}`);
   // A page for people (a start page for every address, a login) is what the server will send the next time too.
   if (response.headers.get("content-type")?.startsWith("text/html")) {
-    return error("The server sent a web page in its place: open the address in a tab to see which; the bundle's files must be served as they are.");
+    const cure = "open the address in a tab to see which; the bundle's files must be served as they are.";
+    return error(`The server sent a web page in its place: ${cure}`);
   }
-  return new Passing(error("If this stays so, upload the bundle again; a proxy or host that changes files would do it too."));
+  return new Passing(error("If this stays so, upload the bundle again, or look for a proxy that changes files."));
 }
 
 /** The pause a server asks for, in ms: Retry-After holds seconds or a date. */

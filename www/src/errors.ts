@@ -12,10 +12,10 @@ export type ErrorCode =
   | "unsupported_model" // the checkpoint's config asks for something this library does not do
   | "network" // the server or the connection failed, after all retries
   | "storage" // the browser's storage failed
-  | "quota_exceeded" // the browser's storage is full
+  | "quota_exceeded" // the browser's storage is full: what is stored stays usable
   | "insecure_context" // the page is not served over https or from localhost
   | "webgpu_unavailable" // no WebGPU, or no adapter
-  | "gpu" // the GPU was lost or is too small
+  | "gpu" // the GPU was lost, is out of memory or too small
   | "io" // a chunk could not be read
   | "engine_failed"; // the worker or its WebAssembly did not start, or crashed
 

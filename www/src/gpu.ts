@@ -23,8 +23,9 @@ export async function findAdapter(): Promise<GPUAdapter> {
 }
 
 /**
- * Calls `tell` when a device that is requested from now on fails for good: it is lost (the driver crashed, or the GPU was taken
- * away), or out of memory. The engine itself learns that late or never, and would wait for what the device was to compute.
+ * Calls `tell` when a device that is requested from now on fails for good: it is lost (the driver crashed, or the GPU
+ * was taken away), or out of memory. The engine itself learns that late or never, and would wait for what the device
+ * was to compute.
  */
 export function onGpuFailure(tell: (problem: string) => void): void {
   const { requestDevice } = GPUAdapter.prototype;
@@ -35,7 +36,9 @@ export function onGpuFailure(tell: (problem: string) => void): void {
     });
     device.addEventListener("uncapturederror", ({ error }) => {
       if (!(error instanceof GPUOutOfMemoryError)) return;
-      const cure = 'Close other tabs and programs that use the GPU, load with a smaller `context_length` or kv_cache: "f16", or take a smaller model.';
+      const cure =
+        "Close other tabs and programs that use the GPU, load with a smaller `context_length` or " +
+        'kv_cache: "f16", or take a smaller model.';
       tell(`The GPU is out of memory. ${cure} availability(url) says what the model needs.`);
     });
     return device;

@@ -38,7 +38,8 @@ export async function caption(
 
 /**
  * Loads a model: the folder of a bundle made by llava-convert. What was fetched is kept in the browser, so that the next
- * load needs no network, and one that broke off goes on where it was.
+ * load makes no request, and one that broke off goes on where it was. Tabs that load the same model fetch it once.
+ * After any failure, of the GPU too, it may be called again in the same page.
  *
  * @param url the folder that holds manifest.json; the model that ships with the package where absent
  * @throws LlavaError `webgpu_unavailable`, `insecure_context`, `no_such_model`, `network`, `bad_bundle`, `bad_tokenizer`,

@@ -11,8 +11,9 @@ import { openStore, type ModelRecord, type Store } from "./store.js";
 /** Chunks that are asked for ahead of the engine; also the most that are in memory. */
 const WINDOW = 4;
 /**
- * Bytes that may be on their way or not yet stored, which is what a crash costs: ten of them in a download of 4 GB cost 3% at most. With
- * chunks of up to 6 MB that is two at once, and one comes while another is hashed and stored.
+ * Bytes that may be on their way or not yet stored, which is what a crash costs: ten of them in a download of 4 GB cost
+ * 3% at most. Chunks of up to 6 MB come two at once, so that one comes while another is hashed and stored; larger ones
+ * come one by one.
  */
 const AT_RISK = 12e6;
 /** How long the browser may take to free the room of a deleted model, in ms. */
@@ -63,8 +64,8 @@ export class Loader {
   }
 
   /**
-   * Opens the bundle at `url` (ends with a slash). Where it is stored whole nothing is requested, but for `update`; else the manifest comes
-   * from the network, or the stored one if that fails.
+   * Opens the bundle at `url` (ends with a slash). Where it is stored whole nothing is requested, but for `update`;
+   * else the manifest comes from the network, or the stored one if that fails.
    *
    * @throws LlavaError `no_such_model`, `network`, `bad_bundle` or `aborted`.
    */
@@ -78,7 +79,8 @@ export class Loader {
     const stored = (await store?.hashes()) ?? new Set();
     const known = await knownModel(store, url);
     const whole = known?.state === "ready" && known.files.every(({ sha256 }) => stored.has(sha256));
-    const [text, manifest] = (whole && !options.update && readStored(known)) || (await readManifest(url, known, options));
+    const here = whole && !options.update ? readStored(known) : undefined;
+    const [text, manifest] = here ?? (await readManifest(url, known, options));
     const loader = new Loader(url, text, manifest, store, stored, progress, options);
     loader.#release = release;
     if (known?.manifest !== text) await loader.#record("partial");
@@ -138,7 +140,10 @@ export class Loader {
     return undefined;
   }
 
-  /** Tabs that load the same file take turns: the second one finds it in the store, or carries on where the first one was closed. */
+  /**
+   * Tabs that load the same file take turns: the second one finds it in the store, or carries on where the first one
+   * was closed.
+   */
   async #fromNetwork(index: number, file: BundleFile): Promise<Uint8Array<ArrayBuffer>> {
     const store = this.#keeping ? this.#store : undefined;
     if (!store) return this.#fetch(index, file);
@@ -210,9 +215,10 @@ export class Loader {
   #noRoom(cause: LlavaError): LlavaError {
     const { name, total_bytes } = this.manifest;
     const here = this.#storedBytes();
-    const state = `${megabytes(total_bytes - here)} more are needed to keep ${name}; the ${megabytes(here)} of it that are stored stay usable`;
-    const cure = "Free some with models.delete(url) or load with `evict: true`, or free disk space.";
-    const message = `The browser's storage for this site is full: ${state}, and the rest is fetched again at the next load. ${cure}`;
+    const message =
+      `The browser's storage for this site is full: ${megabytes(total_bytes - here)} more are needed to keep ${name}; ` +
+      `the ${megabytes(here)} of it that are stored stay usable, and the rest is fetched again at the next load. ` +
+      "Free some with models.delete(url) or load with `evict: true`, or free disk space.";
     return new LlavaError("quota_exceeded", message, { cause });
   }
 
@@ -237,8 +243,8 @@ function readStored({ url, manifest }: ModelRecord): [string, Manifest] | undefi
 }
 
 /**
- * A stored file. Its hash is checked on every read, several files at once and off this thread: damage would else only show as wrong
- * answers.
+ * A stored file. Its hash is checked on every read, several files at once and off this thread: damage would else only
+ * show as wrong answers.
  */
 async function readSound(store: Store, file: BundleFile): Promise<Uint8Array<ArrayBuffer> | undefined> {
   // A read may fail for a single file, as when the browser lost the one on disk.

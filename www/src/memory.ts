@@ -56,15 +56,22 @@ export function largestContext(manifest: Manifest, limits: BufferLimits, kv_cach
  *
  * @throws LlavaError `invalid_input` where it is more than fits, naming the largest that does.
  */
-export function chooseContext(manifest: Manifest, limits: BufferLimits, kv_cache: KvFormat, asked: number | undefined): number {
+export function chooseContext(
+  manifest: Manifest,
+  limits: BufferLimits,
+  kv_cache: KvFormat,
+  asked: number | undefined,
+): number {
   const largest = largestContext(manifest, limits, kv_cache);
   if (asked === undefined) return Math.min(largest, DEFAULT_CONTEXT);
   if (asked <= largest) return asked;
   const trained = manifest.decoder.max_position_embeddings;
+  const [keys, most] = [megabytes(asked * rowBytes(manifest, kv_cache)), megabytes(largestBinding(limits))];
   const why =
     largest === trained
       ? `the model was trained for ${trained} positions`
-      : `a layer's keys would take ${megabytes(asked * rowBytes(manifest, kv_cache))}, and this GPU binds ${megabytes(largestBinding(limits))} at most`;
-  const half = kv_cache === "f32" && largestContext(manifest, limits, "f16") > largest ? ', or more with kv_cache: "f16"' : "";
+      : `a layer's keys would take ${keys}, and this GPU binds ${most} at most`;
+  const more = kv_cache === "f32" && largestContext(manifest, limits, "f16") > largest;
+  const half = more ? ', or more with kv_cache: "f16"' : "";
   throw new LlavaError("invalid_input", `\`context_length\`: ${asked} does not fit: ${why}. Ask for ${largest} at most${half}.`);
 }

@@ -24,13 +24,14 @@ export interface LoadOptions {
    */
   precision?: "exact" | "fast";
   /**
-   * Asks the server for a new version of the model, of which only the chunks that changed are fetched. Without it a model that is stored
-   * whole is loaded without any request.
+   * Asks the server for a new version of the model, of which only the chunks that changed are fetched. Without it a
+   * model that is stored whole is loaded without any request.
    */
   update?: boolean;
   /**
-   * Where the browser's storage is full: deletes the models that were not used for the longest time, one by one, to keep this one. Each is
-   * told through `onWarning`. Without it nothing is deleted, and what does not fit is fetched again on the next visit.
+   * Where the browser's storage is full: deletes the models that were not used for the longest time, one by one, to
+   * keep this one. Each is told through `onWarning`. Without it nothing is deleted, and what does not fit is fetched
+   * again on the next visit.
    */
   evict?: boolean;
 }
@@ -202,8 +203,8 @@ export function checkContextOptions({ context_length, kv_cache }: Pick<LoadOptio
 let persistence: Promise<boolean> | undefined;
 
 /**
- * Asks the browser, once a page, to keep what this site stores. Some browsers ask the visitor, so nothing waits for the answer; a refusal
- * is no error.
+ * Asks the browser, once a page, to keep what this site stores. Some browsers ask the visitor, so nothing waits for the
+ * answer; a refusal is no error.
  */
 function askToPersist(): Promise<boolean> {
   // Workers cannot ask.

@@ -48,8 +48,8 @@ export interface ModelInfo {
   /** The bundle's address. */
   url: string;
   /**
-   * Whether the browser promised to keep what this site stores; where it did not, it may delete that when the disk runs full. Undefined
-   * while the visitor has not answered.
+   * Whether the browser promised to keep what this site stores; where it did not, it may delete that when the disk runs
+   * full. Undefined while the visitor has not answered.
    */
   persisted?: boolean;
   /** Milliseconds from the call of `load` in the worker until the model could answer. */

@@ -148,7 +148,8 @@ async function collectGarbage(transaction: IDBTransaction): Promise<void> {
 
 function storageError(cause: unknown): LlavaError {
   if ((cause as { name?: unknown } | null)?.name === "QuotaExceededError") {
-    return new LlavaError("quota_exceeded", "The browser's storage for this site is full. Free some with models.delete(url), or free disk space.", { cause });
+    const cure = "Free some with models.delete(url), or free disk space.";
+    return new LlavaError("quota_exceeded", `The browser's storage for this site is full. ${cure}`, { cause });
   }
   return new LlavaError("storage", "The browser's storage failed.", { cause });
 }

@@ -11,6 +11,7 @@ export interface StoredModel {
   bytes: number;
   /** Bytes of the whole model. */
   total_bytes: number;
+  /** When it was loaded last: `load(url, { evict: true })` deletes the one with the oldest date first. */
   last_used: Date;
 }
 

@@ -1,0 +1,165 @@
+// What is told and refused before the first byte of weights: availability(), the context's size, the promise to keep
+// what is stored.
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
+
+let browser, site, server, page;
+
+/** A model with a decoder of 2 layers, 4 key-value heads of 64: a position's keys take 1 KiB in f32. */
+const bundle = makeBundle({
+  config: {
+    text_config: { num_hidden_layers: 2, num_attention_heads: 8, num_key_value_heads: 4, hidden_size: 512, max_position_embeddings: 3000 },
+  },
+  tensors: [
+    { name: "language_model.model.embed_tokens.weight", spans: [{ bytes: 100_000 }] },
+    { name: "language_model.model.layers.0.mlp.gate_proj.weight", spans: [{ bytes: 40_000 }, { bytes: 20_000 }] },
+    { name: "language_model.model.layers.0.mlp.up_proj.weight", spans: [{ bytes: 60_000 }] },
+    { name: "language_model.model.layers.1.mlp.gate_proj.weight", spans: [{ bytes: 60_000 }] },
+  ],
+});
+
+before(async () => {
+  browser = await openBrowser();
+  site = await servePackage({ fake: true });
+});
+after(async () => {
+  await browser.close();
+  await site.close();
+});
+beforeEach(async () => {
+  site.prelude = "";
+  server = await serveBundles({ m: bundle });
+  await page?.close();
+  await browser.forget(site);
+  page = await browser.open(site);
+});
+afterEach(() => server.close());
+const url = () => `${server.origin}/m/`;
+
+/** availability(), its problems as `{ code, message }`. */
+function ask(options) {
+  return page.evaluate(
+    async ({ url, options }) => {
+      const { problems, ...rest } = await globalThis.llava.availability(url, options);
+      return { problems: problems.map(({ code, message }) => ({ code, message })), ...rest };
+    },
+    { url: url(), options },
+  );
+}
+
+/** Script that makes the GPU's limits smaller, for the page and for workers. */
+const limited = (binding) => `
+  Object.defineProperty(GPUSupportedLimits.prototype, "maxStorageBufferBindingSize", { get: () => ${binding} });`;
+
+test("the plan: bytes to fetch and stored, quota, limits, memory", async () => {
+  const plan = await ask();
+  assert.deepEqual([plan.available, plan.problems, plan.name, plan.quantization], [true, [], "fake", "q8"]);
+  assert.deepEqual([plan.total_bytes, plan.stored_bytes, plan.bytes_to_download], [bundle.total_bytes, 0, bundle.total_bytes]);
+  assert.ok(plan.quota > plan.usage && plan.free_quota === plan.quota - plan.usage);
+  assert.ok(plan.limits.max_buffer_bytes >= 2 ** 28 && plan.limits.max_binding_bytes >= 2 ** 27);
+  assert.deepEqual(plan.largest_weight, { name: "language_model.model.layers.0.mlp.gate_up_proj.weight", bytes: 120_000 });
+  assert.deepEqual([plan.context_length, plan.max_context_length], [2048, 3000]);
+  const context = 2 * 2 * 2048 * 1024;
+  assert.deepEqual(plan.gpu_memory, { weights: 280_000, context, total: 280_000 + context });
+  assert.deepEqual((await ask({ context_length: 1000, kv_cache: "f16" })).gpu_memory.context, 2 * 2 * 1000 * 512);
+  assert.deepEqual(server.requests.filter((path) => path !== "m/manifest.json"), [], "nothing but manifests is asked for");
+});
+
+test("what is stored, in part, whole, and when there is a newer version", async () => {
+  server.fault = (path) => path.endsWith(bundle.chunkPaths[3]); // which never answers
+  const broken = load(page, url()).catch(() => undefined);
+  while (!server.requests.some((path) => path.endsWith(bundle.chunkPaths[3]))) await new Promise((resolve) => setTimeout(resolve, 10));
+  await page.close();
+  await broken;
+  page = await browser.open(site);
+  const part = await ask();
+  assert.ok(part.stored_bytes > 0 && part.stored_bytes + part.bytes_to_download === bundle.total_bytes, JSON.stringify(part));
+  server.fault = () => false;
+  await load(page, url());
+  const whole = await ask();
+  assert.deepEqual([whole.stored_bytes, whole.bytes_to_download, whole.update], [bundle.total_bytes, 0, false]);
+  server.bundles.m = makeBundle({ name: "newer", seeds: [1, 2, 30, 4, 5, 6] });
+  const newer = await ask();
+  const tokenizer = server.bundles.m.manifest.tokenizer.bytes;
+  assert.deepEqual([newer.update, newer.bytes_to_download], [true, 65536 + tokenizer]);
+});
+
+test("too small a quota: how much is missing, and that the model would run", async () => {
+  // Chromium tells every page the same quota, whatever the site really has.
+  await page.evaluate(() => {
+    navigator.storage.estimate = async () => ({ quota: 300_000, usage: 100_000 });
+  });
+  const plan = await ask();
+  assert.equal(plan.free_quota, 200_000);
+  assert.equal(plan.available, true);
+  assert.deepEqual(plan.problems.map(({ code }) => code), ["quota_exceeded"]);
+  const missing = ((bundle.total_bytes - 200_000) / 1e6).toFixed(1);
+  assert.ok(plan.problems[0].message.includes(`${missing} MB are missing`), plan.problems[0].message);
+});
+
+test("no GPU, no manifest: problems, not exceptions; an option that makes no sense is one", async () => {
+  await page.evaluate(() => Object.defineProperty(navigator, "gpu", { value: undefined }));
+  server.fault = (_, __, response) => (response.writeHead(404).end(), true);
+  const plan = await ask();
+  assert.deepEqual([plan.available, plan.problems.map(({ code }) => code)], [false, ["webgpu_unavailable", "no_such_model"]]);
+  assert.deepEqual([plan.gpu_memory, plan.limits, plan.bytes_to_download], [undefined, undefined, undefined]);
+  await assert.rejects(ask({ context_length: 0 }), /`context_length` must be a whole number/);
+});
+
+test("a weight that the GPU cannot bind is a problem with a cure", async () => {
+  await page.evaluate(limited(110_000));
+  const { available, problems } = await ask({ context_length: 100 });
+  assert.deepEqual([available, problems.map(({ code }) => code)], [false, ["gpu"]]);
+  assert.match(problems[0].message, /gate_up_proj.* convert this one with fewer bits/);
+});
+
+for (const [what, prelude, options, message] of [
+  ["than the model was trained for", "", { context_length: 3001 }, /3001 does not fit: the model was trained for 3000 positions\. Ask for 3000 at most\.$/],
+  ["than the GPU can bind", limited(1024 * 1000), { context_length: 1001 }, /1001 does not fit: .* this GPU binds 1\.0 MB.* Ask for 1000 at most, or more with kv_cache: "f16"\.$/],
+]) {
+  test(`a context longer ${what} is refused before any download, with the largest that fits`, async () => {
+    site.prelude = prelude;
+    if (prelude) await page.evaluate(prelude);
+    const plan = await ask(options);
+    const [problem] = plan.problems.filter(({ code }) => code === "invalid_input");
+    assert.equal(plan.available, false);
+    assert.match(problem.message, message);
+    assert.equal(plan.max_context_length, options.context_length - 1);
+    server.requests.length = 0;
+    const { error } = await load(page, url(), options);
+    assert.deepEqual([error?.code, error?.message], ["invalid_input", problem.message]);
+    assert.deepEqual(server.requests, ["m/manifest.json"]);
+    const fits = await load(page, url(), { ...options, context_length: plan.max_context_length });
+    assert.equal(fits.error, undefined);
+    assert.equal(fits.value.context_length, plan.max_context_length);
+  });
+}
+
+test("the browser is asked once to keep what is stored; its refusal is reported and no error", async () => {
+  for (const answer of [true, false]) {
+    await page.close();
+    page = await browser.open(site);
+    await page.evaluate((answer) => {
+      globalThis.asked = 0;
+      navigator.storage.persisted = async () => false;
+      navigator.storage.persist = async () => (globalThis.asked++, answer);
+    }, answer);
+    for (let time = 0; time < 2; time++) {
+      const { error, value } = await load(page, url());
+      assert.equal(error, undefined);
+      assert.equal(value.persisted, answer);
+    }
+    assert.equal(await page.evaluate(() => globalThis.asked), 1);
+  }
+});
+
+test("a visitor who has not answered holds up nothing", async () => {
+  await page.evaluate(() => {
+    navigator.storage.persisted = async () => false;
+    navigator.storage.persist = () => new Promise(() => undefined);
+  });
+  const { error, value } = await load(page, url());
+  assert.equal(error, undefined);
+  assert.equal(value.persisted, undefined);
+});
