@@ -1,4 +1,5 @@
-// out[i, :] = weight[ids[first + i], :], dequantized. One invocation per four columns.
+// out[i, :] = weight[ids[first + i] - start, :], dequantized, or zeros where there is no such row. One invocation per four
+// columns.
 #import flat_index
 
 @group(0) @binding(0) var<storage, read_write> ids: array<u32>; // [first + n]
@@ -19,7 +20,7 @@ fn main(
     }
     let row = index / quads;
     let quad = index % quads;
-    let id = ids[dims.first + row];
+    let id = ids[dims.first + row] - dims.start; // far beyond the rows where it would be negative
     var values = vec4<f32>();
     if (id < dims.rows) {
         values = weight4(id, quad);

@@ -14,6 +14,7 @@
 //! Values are dequantized in f32 from the f16 scale and minimum.
 
 use std::array;
+use std::ops::Range;
 
 use half::f16;
 use serde::{Deserialize, Serialize};
@@ -147,6 +148,26 @@ impl Format {
             }
         }
         Ok(())
+    }
+
+    /// The stored form of some rows of a tensor `[rows, cols]` that is `stack` matrices of equal height below each other: of
+    /// each of these the rows `wanted`.
+    ///
+    /// # Panics
+    /// If `bytes` is not a tensor of that shape, or has no such rows.
+    pub fn rows(self, bytes: &[u8], (rows, cols): (usize, usize), stack: usize, wanted: Range<usize>) -> Vec<u8> {
+        let quants = self.quants_len(rows, cols).expect("a format that fits");
+        let (quants, scales) = bytes.split_at(quants);
+        let mut part = Vec::new();
+        for (bytes, row) in [(quants, self.quants_len(1, cols)), (scales, self.scales_len(1, cols))] {
+            let row = row.expect("a format that fits");
+            for matrix in 0..stack {
+                let top = matrix * (rows / stack);
+                part.extend_from_slice(&bytes[(top + wanted.start) * row..(top + wanted.end) * row]);
+            }
+        }
+        part.resize(part.len().next_multiple_of(4), 0);
+        part
     }
 
     /// The values of a tensor stored by [`Format::encode`]: `[rows, cols]`, row by row.

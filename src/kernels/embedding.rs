@@ -8,7 +8,7 @@ fn shader(format: Format, quads: bool) -> Shader {
         name: "embedding",
         text: include_str!("../../shaders/embedding.wgsl"),
         constants: WeightLayout::constants(format, quads),
-        dims: &["n", "rows", "cols", "first"],
+        dims: &["n", "rows", "cols", "first", "start"],
     }
 }
 
@@ -23,7 +23,7 @@ pub(super) fn shaders() -> impl Iterator<Item = Shader> {
 /// - output: `[n, cols]`
 pub fn embedding(ids: Tensor<1, Int>, w: &Weight) -> Tensor<2> {
     let [n] = ids.dims();
-    Tensor::from_dispatch(Dispatch::embedding(ids.into_dispatch(), w.data.clone().into_dispatch(), w.layout(), 0, n))
+    pick(ids, w, 0, n)
 }
 
 /// The embedding of the token drawn last, which lies in `state`: the input of a decode step.
@@ -31,8 +31,15 @@ pub fn embedding(ids: Tensor<1, Int>, w: &Weight) -> Tensor<2> {
 /// # Shapes
 /// - output: `[1, cols]`
 pub fn embed_drawn(state: &Tensor<1, Int>, w: &Weight) -> Tensor<2> {
-    let (state, data) = (state.clone().into_dispatch(), w.data.clone().into_dispatch());
-    Tensor::from_dispatch(Dispatch::embedding(state, data, w.layout(), 2, 1))
+    pick(state.clone(), w, 2, 1)
+}
+
+/// Rows by the ids `first..first + n`. Ids that another part of the table holds give zeros, so the parts add up.
+fn pick(ids: Tensor<1, Int>, w: &Weight, first: usize, n: usize) -> Tensor<2> {
+    w.sum(|part| {
+        let (ids, data) = (ids.clone().into_dispatch(), part.data.clone().into_dispatch());
+        Tensor::from_dispatch(Dispatch::embedding(ids, data, part.layout, part.rows.start, first, n))
+    })
 }
 
 /// [`embedding`] on plain slices.
@@ -45,10 +52,18 @@ pub fn naive(ids: &[u32], weight: &[u8], format: Format, rows: usize, cols: usiz
     ids.iter().flat_map(row).collect()
 }
 
-pub(super) fn launch(ids: GpuTensor, weight: GpuTensor, layout: WeightLayout, first: usize, n: usize) -> GpuTensor {
+/// `start`: the id of the weight's first row.
+pub(super) fn launch(
+    ids: GpuTensor,
+    weight: GpuTensor,
+    layout: WeightLayout,
+    start: usize,
+    first: usize,
+    n: usize,
+) -> GpuTensor {
     let ids = launch::contiguous(ids);
     let out = launch::output(&ids, [n, layout.cols]);
-    let dims = [n, layout.rows, layout.cols, first].map(|dim| dim as u32);
+    let dims = [n, layout.rows, layout.cols, first, start].map(|dim| dim as u32);
     let shader = shader(layout.format, layout.quads());
     launch::launch(shader, &[&ids, &weight, &out], &dims, (n * layout.cols.div_ceil(4)).div_ceil(WORKGROUP));
     out

@@ -326,6 +326,11 @@ pub(crate) fn software_adapter() -> bool {
     GPU.get().is_some_and(|gpu| gpu.adapter.software)
 }
 
+/// The most bytes a buffer of this GPU may have; no limit before [`init_device`].
+pub fn max_binding() -> u64 {
+    GPU.get().map_or(u64::MAX, |gpu| gpu.adapter.max_binding)
+}
+
 /// What kernels may use; nothing before [`init_device`].
 pub fn adapter_features() -> Features {
     GPU.get().map(|gpu| gpu.adapter.features).unwrap_or_default()

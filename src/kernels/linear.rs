@@ -206,14 +206,16 @@ pub fn linear(
     residual: Option<Tensor<2>>,
     act: Activation,
 ) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::linear(
-        x.into_dispatch(),
-        w.data.clone().into_dispatch(),
-        Operand::of(bias.cloned()),
-        Operand::of(residual),
-        w.layout(),
-        act,
-    ))
+    w.side_by_side(|part| {
+        Tensor::from_dispatch(Dispatch::linear(
+            x.clone().into_dispatch(),
+            part.data.clone().into_dispatch(),
+            Operand::of(w.bias_of(part, bias)),
+            Operand::of(w.residual_of(part, residual.as_ref())),
+            part.layout,
+            act,
+        ))
+    })
 }
 
 /// `silu(gate) * up`, where `x Wᵀ + bias` is all of gate, then all of up.
@@ -222,12 +224,14 @@ pub fn linear(
 /// - `x`: `[n, cols]`, `w`: `[2 * ffn, cols]`, `bias`: `[2 * ffn]`
 /// - output: `[n, ffn]`
 pub fn linear_silu_mul(x: Tensor<2>, w: &Weight, bias: Option<&Tensor<1>>) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::linear_silu_mul(
-        x.into_dispatch(),
-        w.data.clone().into_dispatch(),
-        Operand::of(bias.cloned()),
-        w.layout(),
-    ))
+    w.side_by_side(|part| {
+        Tensor::from_dispatch(Dispatch::linear_silu_mul(
+            x.clone().into_dispatch(),
+            part.data.clone().into_dispatch(),
+            Operand::of(w.bias_of(part, bias)),
+            part.layout,
+        ))
+    })
 }
 
 /// Takes `x Wᵀ + bias` as all of q, then k, then v; rotates q and k by their position (the two halves of a head are the
@@ -247,15 +251,16 @@ pub fn linear_rope_cache(
     state: &Tensor<1, Int>,
     heads: Heads,
 ) -> Tensor<2> {
+    let part = w.whole();
     Tensor::from_dispatch(Dispatch::linear_rope_cache(
         x.into_dispatch(),
-        w.data.clone().into_dispatch(),
+        part.data.clone().into_dispatch(),
         Operand::of(bias.cloned()),
         rope.clone().into_dispatch(),
         kv.k.clone().into_dispatch(),
         kv.v.clone().into_dispatch(),
         state.clone().into_dispatch(),
-        w.layout(),
+        part.layout,
         heads,
         kv.format,
     ))

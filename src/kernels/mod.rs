@@ -19,6 +19,7 @@ mod rms_norm;
 mod rope;
 mod sample;
 mod tune;
+mod weight;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -43,6 +44,7 @@ pub use rms_norm::rms_norm;
 pub use rope::rope_table;
 pub use sample::sample;
 pub use tune::{Chosen, Precision, TuneShapes, Variants, tune};
+pub use weight::{Weight, WeightLayout};
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.
 pub mod naive {
@@ -56,70 +58,6 @@ pub mod naive {
     pub use super::rms_norm::naive as rms_norm;
     pub use super::rope::{naive as rope_cache, naive_table as rope_table};
     pub use super::sample::naive as sample;
-}
-
-/// A linear layer's or an embedding's weight on the GPU, still in its storage format.
-#[derive(Clone, Debug)]
-pub struct Weight {
-    /// The tensor's bytes as 32-bit words, padded with zeros to whole 16 bytes.
-    pub data: Tensor<1, Int>,
-    pub format: Format,
-    /// Output features, or entries of a vocabulary.
-    pub rows: usize,
-    /// Input features, or the width of an embedding.
-    pub cols: usize,
-}
-
-impl Weight {
-    /// Uploads a tensor's stored bytes.
-    ///
-    /// # Panics
-    /// If the number of bytes is not what `format` needs for `[rows, cols]`: the bundle's manifest was checked before.
-    pub fn from_bytes(bytes: impl Into<Vec<u8>>, format: Format, rows: usize, cols: usize, device: &Device) -> Self {
-        let bytes = bytes.into();
-        assert_eq!(Some(bytes.len()), format.byte_len(rows, cols), "bytes of a [{rows}, {cols}] weight as {format:?}");
-        Self { data: launch::upload(bytes, device), format, rows, cols }
-    }
-
-    fn layout(&self) -> WeightLayout {
-        WeightLayout { format: self.format, rows: self.rows, cols: self.cols }
-    }
-}
-
-/// What a launch must know of a [`Weight`] beside its words.
-#[derive(Clone, Copy, Debug)]
-pub struct WeightLayout {
-    format: Format,
-    rows: usize,
-    cols: usize,
-}
-
-impl WeightLayout {
-    /// Every format, four columns at a time, and one at a time where `cols` is not a multiple of four.
-    const KINDS: [(Format, bool); 6] = [
-        (Format::Q4, true),
-        (Format::Q8, true),
-        (Format::F16, true),
-        (Format::F32, true),
-        (Format::F16, false),
-        (Format::F32, false),
-    ];
-
-    fn quads(&self) -> bool {
-        self.cols.is_multiple_of(4)
-    }
-
-    /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by.
-    fn constants(format: Format, quads: bool) -> Vec<(&'static str, u32)> {
-        let is = |known: Format| (format == known) as u32;
-        vec![
-            ("Q4", is(Format::Q4)),
-            ("Q8", is(Format::Q8)),
-            ("F16", is(Format::F16)),
-            ("F32", is(Format::F32)),
-            ("QUADS", quads as u32),
-        ]
-    }
 }
 
 /// How a [`KvCache`] stores its numbers.
@@ -277,6 +215,7 @@ pub trait LlavaOps: Backend {
         ids: IntTensor<Self>,
         weight: IntTensor<Self>,
         layout: WeightLayout,
+        start: usize,
         first: usize,
         n: usize,
     ) -> FloatTensor<Self>;
@@ -343,10 +282,11 @@ impl LlavaOps for Cube {
         ids: IntTensor<Self>,
         weight: IntTensor<Self>,
         layout: WeightLayout,
+        start: usize,
         first: usize,
         n: usize,
     ) -> FloatTensor<Self> {
-        embedding::launch(ids, weight, layout, first, n)
+        embedding::launch(ids, weight, layout, start, first, n)
     }
 
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {

@@ -111,7 +111,7 @@ impl Layer {
         let qkv = ["q_proj", "k_proj", "v_proj"].map(|p| (format!("{name}.self_attn.{p}"), hidden));
         Ok(Self {
             layer_norm1,
-            qkv_proj: Linear::load_stacked(loader, &qkv, hidden, true).await?,
+            qkv_proj: Linear::load_stacked(loader, &qkv, hidden, true, 1).await?,
             out_proj: Linear::load(loader, &format!("{name}.self_attn.out_proj"), hidden, hidden, true).await?,
             layer_norm2: LayerNorm::load(loader, &format!("{name}.layer_norm2"), hidden, config.layer_norm_eps).await?,
             fc1: Linear::load(loader, &format!("{name}.mlp.fc1"), config.intermediate_size, hidden, true).await?,

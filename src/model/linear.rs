@@ -22,20 +22,21 @@ impl Linear {
         cols: usize,
         bias: bool,
     ) -> Result<Self> {
-        Self::load_stacked(loader, &[(name.to_string(), rows)], cols, bias).await
+        Self::load_stacked(loader, &[(name.to_string(), rows)], cols, bias, 1).await
     }
 
     /// Loads several layers that read the same input as one, their rows below each other, so that one dispatch computes
-    /// them all. `parts` are `(name, rows)`.
+    /// them all. `parts` are `(name, rows)`; `stack` is [`Weight::split`]'s.
     pub async fn load_stacked<S: WeightSource>(
         loader: &mut Loader<'_, S>,
         parts: &[(String, usize)],
         cols: usize,
         bias: bool,
+        stack: usize,
     ) -> Result<Self> {
         let named =
             |suffix: &str| -> Vec<_> { parts.iter().map(|(name, rows)| (format!("{name}.{suffix}"), *rows)).collect() };
-        let weight = loader.weight(&named("weight"), cols).await?;
+        let weight = loader.weight(&named("weight"), cols, stack).await?;
         let bias = match bias {
             true => Some(loader.vector(&named("bias")).await?),
             false => None,

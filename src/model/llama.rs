@@ -38,7 +38,7 @@ impl Llama {
         }
         let prefix = "language_model.model";
         let table = |name: String| [(name, text.vocab_size)];
-        let embed_tokens = loader.weight(&table(format!("{prefix}.embed_tokens.weight")), text.hidden_size).await?;
+        let embed_tokens = loader.weight(&table(format!("{prefix}.embed_tokens.weight")), text.hidden_size, 1).await?;
         let mut layers = Vec::with_capacity(text.num_hidden_layers);
         for index in 0..text.num_hidden_layers {
             layers.push(Layer::load(loader, &format!("{prefix}.layers.{index}"), text, capacity, format).await?);
@@ -47,7 +47,7 @@ impl Llama {
         let head = "language_model.lm_head.weight";
         let lm_head = match text.tie_word_embeddings && !loader.contains(head) {
             true => None,
-            false => Some(loader.weight(&table(head.into()), text.hidden_size).await?),
+            false => Some(loader.weight(&table(head.into()), text.hidden_size, 1).await?),
         };
         let rope = kernels::rope_table(&text.inv_freq(), capacity, loader.device());
         Ok(Self { embed_tokens, layers, norm, lm_head, rope })
@@ -114,12 +114,12 @@ impl Layer {
         let mlp = |part: &str| format!("{name}.mlp.{part}");
         let input_layernorm = RmsNorm::load(loader, &format!("{name}.input_layernorm"), config).await?;
         let qkv = [(attn("q_proj"), query), (attn("k_proj"), key_value), (attn("v_proj"), key_value)];
-        let qkv_proj = Linear::load_stacked(loader, &qkv, hidden, config.attention_bias).await?;
+        let qkv_proj = Linear::load_stacked(loader, &qkv, hidden, config.attention_bias, 0).await?;
         let o_proj = Linear::load(loader, &attn("o_proj"), hidden, query, config.attention_bias).await?;
         let post_attention_layernorm =
             RmsNorm::load(loader, &format!("{name}.post_attention_layernorm"), config).await?;
         let gate_up = [(mlp("gate_proj"), ffn), (mlp("up_proj"), ffn)];
-        let gate_up_proj = Linear::load_stacked(loader, &gate_up, hidden, config.mlp_bias).await?;
+        let gate_up_proj = Linear::load_stacked(loader, &gate_up, hidden, config.mlp_bias, 2).await?;
         let down_proj = Linear::load(loader, &mlp("down_proj"), hidden, ffn, config.mlp_bias).await?;
         let heads = Heads {
             heads: config.num_attention_heads,

@@ -3,8 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::Result;
-use crate::kernels::Weight;
-use crate::weights::{TensorReader, WeightSource};
+use crate::kernels::{Weight, launch};
+use crate::weights::{TensorBytes, TensorReader, WeightSource};
 
 /// Reads tensors in the order the model asks for them; at most one tensor is in host memory at a time.
 pub struct Loader<'a, S> {
@@ -28,12 +28,13 @@ impl<'a, S: WeightSource> Loader<'a, S> {
         self.reader.contains(name)
     }
 
-    /// The matrices `parts` (`(name, rows)`, all of `cols` columns) below each other, in the format they are stored in.
-    pub async fn weight(&mut self, parts: &[(String, usize)], cols: usize) -> Result<Weight> {
+    /// The matrices `parts` (`(name, rows)`, all of `cols` columns) below each other, in the format they are stored in. Where
+    /// that is more than a buffer may have, it is cut as [`Weight::split`] does with `stack`.
+    pub async fn weight(&mut self, parts: &[(String, usize)], cols: usize, stack: usize) -> Result<Weight> {
         let names = self.check(parts, |rows| vec![rows, cols])?;
         let rows = parts.iter().map(|(_, rows)| rows).sum();
-        let tensor = self.reader.fused(&names).await?;
-        Ok(Weight::from_bytes(tensor.bytes, tensor.format, rows, cols, self.device))
+        let TensorBytes { name, bytes, format, .. } = self.reader.fused(&names).await?;
+        Weight::split(&name, bytes, format, rows, cols, stack, launch::max_binding(), self.device)
     }
 
     /// The vectors `parts` (`(name, length)`) end to end, in f32.

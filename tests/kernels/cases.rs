@@ -15,6 +15,7 @@ macro_rules! for_each_case {
             activations,
             attention,
             embedding,
+            split_weights,
             linear,
             linear_rope_cache,
             linear_silu_mul,
@@ -326,6 +327,49 @@ pub async fn embedding(device: &Device, scale: Scale) {
             let drawn = read_floats(kernels::embed_drawn(&state, &table)).await.unwrap();
             assert_close(&what, &drawn, &naive::embedding(&[1], &bytes, format, *vocab, *cols), 1e-6);
         }
+    }
+}
+
+/// A weight in several buffers does what it does in one.
+pub async fn split_weights(device: &Device, _: Scale) {
+    let mut numbers = Numbers::new(9);
+    let (n, out, cols) = (5, 74, 96);
+    for format in FORMATS {
+        let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
+        let limit = bytes.len() as u64 / 2 - 64;
+        let split = |stack| Weight::split("big", bytes.clone(), format, out, cols, stack, limit, device);
+        let (weight, stacked) = (split(1).unwrap(), split(2).unwrap());
+        assert_eq!((weight.buffers(), stacked.buffers()), (3, 3), "{format:?}");
+        let error = split(0).unwrap_err().to_string();
+        assert!(error.contains("`big`") && error.contains(&limit.to_string()), "{error}");
+        let least = Weight::split("big", bytes.clone(), format, out, cols, 1, 64, device).unwrap_err();
+        assert_eq!(least.code(), "gpu", "{least}");
+
+        let (x, bias, residual) = (numbers.floats(n * cols), numbers.floats(out), numbers.floats(n * out));
+        let (x_rows, bias_vector) = (rows(&x, cols, device), vector(&bias, device));
+        let shape = (out, cols);
+        let actual = kernels::linear(
+            x_rows.clone(),
+            &weight,
+            Some(&bias_vector),
+            Some(rows(&residual, out, device)),
+            Activation::Gelu,
+        );
+        let expected = naive::linear(&x, &bytes, format, shape, Some(&bias), Some(&residual), Activation::Gelu);
+        assert_close(&format!("split linear {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
+
+        let actual = kernels::linear_silu_mul(x_rows, &stacked, Some(&bias_vector));
+        let sums = naive::linear(&x, &bytes, format, shape, Some(&bias), None, Activation::None);
+        let expected = naive::silu_mul(&sums, out / 2);
+        assert_close(&format!("split silu_mul {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
+
+        let ids = [0, 73, 24, 25, 99, 49, 50];
+        let actual = read_floats(kernels::embedding(words(&ids, device), &weight)).await.unwrap();
+        let expected = naive::embedding(&ids, &bytes, format, out, cols);
+        assert_close(&format!("split embedding {format:?}"), &actual, &expected, 1e-6);
+        let drawn = read_floats(kernels::embed_drawn(&words(&[9, 9, 60, 9], device), &weight)).await.unwrap();
+        let expected = naive::embedding(&[60], &bytes, format, out, cols);
+        assert_close(&format!("split embed_drawn {format:?}"), &drawn, &expected, 1e-6);
     }
 }
 
