@@ -67,21 +67,23 @@ async fn compare(name: &str, format: Format, expected: &Expected, golden: &Golde
     let picture = fs::read(folder().join("pictures").join(&golden.picture)).unwrap();
     let picture = Picture::decode(&picture, MAX_PIXELS).unwrap();
 
-    let preprocessor = PreprocessorConfig::from_json(&source.manifest().preprocessor, &config).unwrap();
+    let vision = config.vision.as_ref().unwrap();
+    let preprocessor = PreprocessorConfig::from_json(&source.manifest().preprocessor, vision).unwrap();
     let pixels = largest_difference(&preprocessor.preprocess(&picture, None).values, &stage("pixel_values"));
     assert!(pixels <= PIXEL_TOLERANCE, "{name}: pixel values differ by {pixels}");
 
     let prompt = Prompt::new(Some(&golden.prompt), None, false, true).unwrap();
     let tokenizer = Tokenizer::from_bytes(&source.tokenizer().unwrap()).unwrap();
-    let prompt = tokenizer.encode(&prompt, config.image_token_id, config.image_tokens()).unwrap();
+    let prompt = tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens()).unwrap();
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
 
     let device = &gpu.device;
     let model = Llava::load(&source, &config, expected.prompt_ids.len(), KvFormat::F32, device).await.unwrap();
-    let cut = patches(&picture, &preprocessor, None, config.vision.patch_size).unwrap();
+    let cut = patches(&picture, &preprocessor, None, vision.tower.patch_size).unwrap();
     let cut = Tensor::from_data(TensorData::new(cut.values, [cut.rows, cut.cols]), device);
-    let hidden = model.vision_tower.forward(cut, &mut async || Ok::<_, Infallible>(())).await.unwrap();
-    let features = model.multi_modal_projector.forward(hidden.clone());
+    let sees = model.vision.as_ref().unwrap();
+    let hidden = sees.vision_tower.forward(cut, &mut async || Ok::<_, Infallible>(())).await.unwrap();
+    let features = sees.multi_modal_projector.forward(hidden.clone());
     let span = prompt.image.unwrap();
     let embed = |ids: &[u32]| {
         let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();

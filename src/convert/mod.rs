@@ -1,13 +1,16 @@
 //! From a checkpoint to a bundle (native only).
 //!
-//! [`plan()`] lists what the model needs, in the order it needs it; a checkpoint reader ([`hf`]) supplies values by
-//! canonical name; [`write`] stores them one piece at a time, so that memory does not grow with the model.
+//! [`plan()`] lists what the model needs, in the order it needs it; a checkpoint reader ([`hf`], [`gguf`]) supplies values,
+//! or blocks that are ready to be stored, by canonical name; [`write`] stores them one piece at a time, so that memory does not grow with the model.
 
+pub mod gguf;
 pub mod hf;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+
+use serde_json::{Value, json};
 
 use crate::bundle::{BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
 use crate::config::LlavaConfig;
@@ -29,12 +32,35 @@ pub trait Checkpoint {
     /// # Errors
     /// The tensor's number type cannot be read.
     fn values(&self, name: &str, start: usize, end: usize) -> Result<Vec<f32>>;
+
+    /// The format a tensor is stored in when the caller asks for `asked`, or leaves the choice to the checkpoint.
+    fn format(&self, needed: &Needed, asked: Option<Format>) -> Format {
+        needed.role.format(asked.unwrap_or(Format::F16))
+    }
+
+    /// Appends values `start..end` to `quants` and `scales` as [`Format::encode_part`] would, but from blocks that the
+    /// checkpoint holds ready, so that nothing is quantized twice. `false` if it holds none in `format`.
+    ///
+    /// # Errors
+    /// A block is damaged.
+    fn blocks(
+        &self,
+        _name: &str,
+        _format: Format,
+        _start: usize,
+        _end: usize,
+        _quants: &mut Vec<u8>,
+        _scales: &mut Vec<u8>,
+    ) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub format: Format,
+    /// `None`: as the checkpoint has it, where it has formats of its own (GGUF).
+    pub format: Option<Format>,
     pub chunk_bytes: usize,
     /// Replace an existing bundle.
     pub force: bool,
@@ -45,8 +71,8 @@ pub struct Options {
 
 impl Options {
     /// Everything at its default, stored as `format`.
-    pub fn new(format: Format) -> Self {
-        Self { format, chunk_bytes: DEFAULT_CHUNK, force: false, name: None, license: None }
+    pub fn new(format: impl Into<Option<Format>>) -> Self {
+        Self { format: format.into(), chunk_bytes: DEFAULT_CHUNK, force: false, name: None, license: None }
     }
 }
 
@@ -96,9 +122,10 @@ pub fn write(
     }
     let mut writer = BundleWriter::create(out, options.chunk_bytes, options.force)?;
     let mut roles = BTreeMap::<_, RoleSummary>::new();
-    for Needed { name, shape, role } in &needed {
+    for needed in &needed {
+        let Needed { name, shape, role } = needed;
         let cols: usize = shape[1..].iter().product();
-        let mut format = role.format(options.format);
+        let mut format = checkpoint.format(needed, options.format);
         if !format.fits(cols) {
             notes.push(format!("{name}: {cols} columns are no multiple of {BLOCK}, stored as f16"));
             format = Format::F16;
@@ -133,7 +160,9 @@ fn store(
         let values = checkpoint.values(name, start, elements.min(start + PIECE))?;
         let scaled = scales.len();
         quants.clear();
-        format.encode_part(name, &values, &mut quants, &mut scales)?;
+        if !checkpoint.blocks(name, format, start, elements.min(start + PIECE), &mut quants, &mut scales)? {
+            format.encode_part(name, &values, &mut quants, &mut scales)?;
+        }
         for (stored, value) in format.decode_part(&quants, &scales[scaled..]).iter().zip(&values) {
             total.squared_error += f64::from(stored - value).powi(2);
             total.squared_values += f64::from(*value).powi(2);
@@ -147,6 +176,20 @@ fn store(
     total.elements += elements;
     total.bytes += bytes.next_multiple_of(4);
     Ok(())
+}
+
+/// Image settings where a checkpoint has none: CLIP's own, for pictures of `size` by `size`.
+fn clip_preprocessor(size: usize) -> Value {
+    json!({
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": true,
+        "do_resize": true, "size": {"shortest_edge": size}, "resample": 3,
+        "do_center_crop": true, "crop_size": {"height": size, "width": size},
+        "do_rescale": true, "rescale_factor": 1.0 / 255.0,
+        "do_normalize": true,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    })
 }
 
 fn tensor(name: &str) -> String {
