@@ -212,36 +212,34 @@ impl LlavaConfig {
 }
 
 fn vision(root: &Fields) -> Result<VisionConfig> {
-        let tower = clip(&root.section("vision_config")?)?;
-        let layer_key = "vision_feature_layer";
-        let feature_layers = match root.get(layer_key) {
-            None => vec![root.hidden_state(&tower, &Value::from(-2))?],
-            Some(Value::Array(list)) if list.is_empty() => return Err(root.error(layer_key, "the list is empty")),
-            Some(Value::Array(list)) => {
-                list.iter().map(|value| root.hidden_state(&tower, value)).collect::<Result<_>>()?
-            }
-            Some(value) => vec![root.hidden_state(&tower, value)?],
-        };
-        if tower.hidden_size as u64 * feature_layers.len() as u64 > LARGEST_SIZE as u64 {
-            return Err(root.error(layer_key, format!("{} layers are too many", feature_layers.len())));
+    let tower = clip(&root.section("vision_config")?)?;
+    let layer_key = "vision_feature_layer";
+    let feature_layers = match root.get(layer_key) {
+        None => vec![root.hidden_state(&tower, &Value::from(-2))?],
+        Some(Value::Array(list)) if list.is_empty() => return Err(root.error(layer_key, "the list is empty")),
+        Some(Value::Array(list)) => list.iter().map(|value| root.hidden_state(&tower, value)).collect::<Result<_>>()?,
+        Some(value) => vec![root.hidden_state(&tower, value)?],
+    };
+    if tower.hidden_size as u64 * feature_layers.len() as u64 > LARGEST_SIZE as u64 {
+        return Err(root.error(layer_key, format!("{} layers are too many", feature_layers.len())));
+    }
+    let select_strategy = match root.str("vision_feature_select_strategy", "default")? {
+        "default" => SelectStrategy::Default,
+        "full" => SelectStrategy::Full,
+        other => {
+            let problem = format!("`{other}` is not one of default, full");
+            return Err(root.error("vision_feature_select_strategy", problem));
         }
-        let select_strategy = match root.str("vision_feature_select_strategy", "default")? {
-            "default" => SelectStrategy::Default,
-            "full" => SelectStrategy::Full,
-            other => {
-                let problem = format!("`{other}` is not one of default, full");
-                return Err(root.error("vision_feature_select_strategy", problem));
-            }
-        };
-        let image_token = if root.get("image_token_id").is_some() { "image_token_id" } else { "image_token_index" };
-        Ok(VisionConfig {
-            projector_hidden_act: root.activation("projector_hidden_act", Activation::Gelu)?,
-            multimodal_projector_bias: root.bool("multimodal_projector_bias", true)?,
-            image_token_id: root.count(image_token, 32000, 0, u32::MAX as usize)? as u32,
-            feature_layers,
-            select_strategy,
-            tower,
-        })
+    };
+    let image_token = if root.get("image_token_id").is_some() { "image_token_id" } else { "image_token_index" };
+    Ok(VisionConfig {
+        projector_hidden_act: root.activation("projector_hidden_act", Activation::Gelu)?,
+        multimodal_projector_bias: root.bool("multimodal_projector_bias", true)?,
+        image_token_id: root.count(image_token, 32000, 0, u32::MAX as usize)? as u32,
+        feature_layers,
+        select_strategy,
+        tower,
+    })
 }
 
 fn clip(fields: &Fields) -> Result<ClipConfig> {
@@ -441,7 +439,9 @@ impl<'a> Fields<'a> {
         match self.str("model_type", default.unwrap_or(""))? {
             found if found == expected => Ok(()),
             "" => Err(self.error("model_type", format!("is missing; only `{expected}` works here"))),
-            found if expected == "llava" => Err(self.error("model_type", format!("`{found}` is not one of llava, llama"))),
+            found if expected == "llava" => {
+                Err(self.error("model_type", format!("`{found}` is not one of llava, llama")))
+            }
             found => Err(self.error("model_type", format!("`{found}`; only `{expected}` works here"))),
         }
     }

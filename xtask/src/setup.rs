@@ -251,6 +251,36 @@ pub fn software_driver_wanted() -> Option<PathBuf> {
     if !cfg!(target_os = "linux") || chosen || device { None } else { software_vulkan() }
 }
 
+// ---- Python ----
+
+/// A Python in an environment of its own in `venv` that has `packages`; `options` are pip's.
+pub fn python(venv: &Path, options: &[&str], packages: &[&str]) -> Result<PathBuf> {
+    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let (stamp, wanted) = (venv.join(".packages"), packages.join(" "));
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    say(format!("installing for Python in {}: {wanted}", venv.display()));
+    let made = || Command::new("python3").args(["-m", "venv"]).arg(venv).status().is_ok_and(|status| status.success());
+    if !made() && !(can_apt() && apt_install(&["python3-venv"]).is_ok() && made()) {
+        bail!("python3 with its venv module is missing (on Debian `apt-get install python3-venv`)");
+    }
+    shell::run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(options).args(packages))?;
+    fs::write(stamp, wanted)?;
+    Ok(python)
+}
+
+/// Does `work` unless it was done for a file of these very contents; `stamp` keeps them.
+pub fn once(file: &Path, stamp: &Path, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let contents = fs::read(file).with_context(|| file.display().to_string())?;
+    if fs::read(stamp).is_ok_and(|done| done == contents) {
+        return Ok(());
+    }
+    work()?;
+    fs::write(stamp, contents)?;
+    Ok(())
+}
+
 // ---- apt ----
 
 fn can_apt() -> bool {

@@ -139,7 +139,12 @@ impl<'a> Stored<'a> {
 
     /// Calls `part` with the file's bytes of the blocks that hold elements `start..end`, row by row in the checkpoint's
     /// order, and with which of their values these are.
-    fn blocks(&self, start: usize, end: usize, mut part: impl FnMut(&'a [u8], Range<usize>) -> Result<()>) -> Result<()> {
+    fn blocks(
+        &self,
+        start: usize,
+        end: usize,
+        mut part: impl FnMut(&'a [u8], Range<usize>) -> Result<()>,
+    ) -> Result<()> {
         let rows = self.shape[0];
         // Vectors are permuted too (biases of q and k): each element is a row then.
         let cols = self.shape[1..].iter().product::<usize>();

@@ -46,7 +46,8 @@ pub fn text_config(model: &Gguf) -> Result<Value> {
         }
     }
     let eps = model.f64("llama.attention.layer_norm_rms_epsilon")?;
-    let embedding = model.tensors.get("token_embd.weight").ok_or_else(|| broken("tensor `token_embd.weight`", "is missing"))?;
+    let embedding =
+        model.tensors.get("token_embd.weight").ok_or_else(|| broken("tensor `token_embd.weight`", "is missing"))?;
     let mut config = json!({
         "model_type": "llama",
         "vocab_size": embedding.shape[0],
@@ -165,7 +166,8 @@ pub fn config(model: &Gguf, mmproj: Option<(&Gguf, u32)>) -> Result<Value> {
 fn check_projector(mmproj: &Gguf) -> Result<()> {
     let architecture = mmproj.str("general.architecture")?;
     if architecture != Some("clip") {
-        let problem = format!("{architecture:?} in the --mmproj file, which is no vision tower with a projector (`clip`)");
+        let problem =
+            format!("{architecture:?} in the --mmproj file, which is no vision tower with a projector (`clip`)");
         return Err(Error::unsupported("general.architecture", problem));
     }
     let projector = match mmproj.str("clip.vision.projector_type")? {
@@ -215,7 +217,8 @@ pub fn preprocessor(mmproj: &Gguf, size: usize) -> Result<Value> {
     for (key, field) in [("clip.vision.image_mean", "image_mean"), ("clip.vision.image_std", "image_std")] {
         if let Some(numbers) = mmproj.numbers(key)? {
             // Stored as f32, of which the shortest decimal is what was meant.
-            let numbers: Vec<Value> = numbers.iter().map(|number| json!((*number as f32).to_string().parse::<f64>().ok())).collect();
+            let numbers: Vec<Value> =
+                numbers.iter().map(|number| json!((*number as f32).to_string().parse::<f64>().ok())).collect();
             settings[field] = numbers.into();
         }
     }

@@ -102,7 +102,8 @@ pub fn parse(bytes: &[u8]) -> Result<Gguf<'_>> {
         let mut found: &[u8] = &[];
         if let Ok(kind) = kind {
             let len = kind.byte_len(&shape);
-            let len = len.ok_or_else(|| broken(&what, format!("shape {shape:?} cannot be stored as {}", kind.name())))?;
+            let len =
+                len.ok_or_else(|| broken(&what, format!("shape {shape:?} cannot be stored as {}", kind.name())))?;
             let start = data.checked_add(offset).and_then(|start| usize::try_from(start).ok());
             let range = start.and_then(|start| Some(start..start.checked_add(len)?));
             let part = range.clone().and_then(|range| bytes.get(range));

@@ -71,7 +71,8 @@ impl<'a> Tables<'a> {
             return Err(broken(&format!("metadata `{key}`"), problem));
         }
         let types = same_length(model.numbers("tokenizer.ggml.token_type")?, tokens.len(), "token_type")?;
-        let types = types.map_or(vec![NORMAL; tokens.len()], |types| types.into_iter().map(|kind| kind as u64).collect());
+        let types =
+            types.map_or(vec![NORMAL; tokens.len()], |types| types.into_iter().map(|kind| kind as u64).collect());
         let vocab = tokens.iter().zip(0u32..).map(|(token, id)| (token.to_string(), id.into())).collect();
         let mut tables = Self { tokens, types, vocab, added: Vec::new() };
         for id in 0..tables.tokens.len() {
@@ -156,7 +157,9 @@ impl<'a> Tables<'a> {
         let digits = json!({"type": "Digits", "individual_digits": true});
         let (steps, llama3) = match pre {
             Some("gpt-2" | "gpt2") => (vec![byte_level(true)], false),
-            Some("smollm" | "starcoder" | "refact" | "command-r" | "codeshell") => (vec![digits, byte_level(true)], false),
+            Some("smollm" | "starcoder" | "refact" | "command-r" | "codeshell") => {
+                (vec![digits, byte_level(true)], false)
+            }
             Some("llama3" | "llama-v3" | "llama-bpe") => {
                 let split = json!({"type": "Split", "pattern": {"Regex": LLAMA3_SPLIT}, "behavior": "Isolated", "invert": false});
                 (vec![split, byte_level(false)], true)
@@ -178,7 +181,9 @@ impl<'a> Tables<'a> {
 
     /// The tokens put before and behind every text.
     fn post_processor(&self, model: &Gguf, add_bos: bool) -> Result<Value> {
-        let wanted = |name: &str, default| model.bool(&format!("tokenizer.ggml.add_{name}_token")).map(|add| add.unwrap_or(default));
+        let wanted = |name: &str, default| {
+            model.bool(&format!("tokenizer.ggml.add_{name}_token")).map(|add| add.unwrap_or(default))
+        };
         let before = if wanted("bos", add_bos)? { self.named(model, "bos", Some(1))? } else { None };
         let behind = if wanted("eos", false)? { self.named(model, "eos", Some(2))? } else { None };
         let piece = |token: &str| json!({"SpecialToken": {"id": token, "type_id": 0}});

@@ -1,0 +1,62 @@
+"""What llama.cpp (the package xllamacpp) makes of ten prompts with a GGUF: for each the prompt's ids, 64 greedy tokens, and how
+far each of them was above the runner-up.
+
+    python oracle.py MODEL.gguf OUT.json
+"""
+
+import json
+import sys
+import urllib.request
+
+import xllamacpp
+
+STEPS = 64
+PROMPTS = [
+    "The capital of France is",
+    "Once upon a time, there was a little girl who lived in a small house near the forest.",
+    "def fibonacci(n):\n    ",
+    "Water boils at 100 degrees Celsius, which is the same as",
+    "The three primary colours are red, yellow and",
+    "In 1969, Neil Armstrong and Buzz Aldrin",
+    "Dear Sir or Madam,\n\nI am writing to",
+    "1, 2, 4, 8, 16, 32,",
+    "<|im_start|>user\nWhat is gravity?<|im_end|>\n<|im_start|>assistant\n",
+    "<|im_start|>user\nName three animals that can fly, and say for each how fast it is.<|im_end|>\n<|im_start|>assistant\n",
+]
+
+
+def start(model):
+    params = xllamacpp.CommonParams()
+    params.model.path, params.n_ctx, params.n_parallel = model, 1024, 1
+    params.n_gpu_layers, params.warmup, params.verbosity = 0, False, 0
+    # As our cache; llama.cpp's own default is f16.
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    return xllamacpp.Server(params)
+
+
+def main(model, out):
+    server = start(model)
+
+    def post(path, body):
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(server.listening_address + path, json.dumps(body).encode(), headers)
+        return json.load(urllib.request.urlopen(request))
+
+    cases = []
+    for prompt in PROMPTS:
+        ids = post("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})["tokens"]
+        tokens, margins = [], []
+        # One request a token: an end of sequence among them does not end the comparison.
+        while len(tokens) < STEPS:
+            body = {"prompt": ids + tokens, "n_predict": 1, "temperature": 0, "n_probs": 2, "cache_prompt": True}
+            [step] = post("/completion", body)["completion_probabilities"]
+            first, second = step["top_logprobs"]
+            tokens.append(first["id"])
+            margins.append(first["logprob"] - second["logprob"])
+        cases.append({"prompt": prompt, "prompt_ids": ids, "tokens": tokens, "margins": margins})
+        print(f"llama.cpp: {prompt!r}: {STEPS} tokens", file=sys.stderr, flush=True)
+    with open(out, "w") as file:
+        json.dump(cases, file)
+
+
+main(*sys.argv[1:])
