@@ -79,7 +79,8 @@ fn greedy_tokens_are_those_of_llama_cpp() {
         let mut clear = 0;
         for (position, ((row, token), margin)) in rows.zip(&case.tokens).zip(&case.margins).enumerate() {
             let expected = row[*token as usize];
-            let best = (0u32..).zip(row).filter(|(id, _)| id != token).map(|(_, logit)| *logit).fold(f32::MIN, f32::max);
+            let best =
+                (0u32..).zip(row).filter(|(id, _)| id != token).map(|(_, logit)| *logit).fold(f32::MIN, f32::max);
             worst = worst.max(((expected - best) - margin).abs());
             if *margin > MARGIN {
                 clear += 1;
@@ -95,7 +96,8 @@ fn greedy_tokens_are_those_of_llama_cpp() {
     let mut engine = block_on(Engine::load(gpu, &source, &tokenizer_json, LoadOptions::default())).unwrap();
     let mut alike = 0;
     for (case, clear) in cases.iter().zip(all_clear) {
-        let output = block_on(engine.generate(None, &input(&case.prompt, case.tokens.len()), &mut |_, _| true)).unwrap();
+        let output =
+            block_on(engine.generate(None, &input(&case.prompt, case.tokens.len()), &mut |_, _| true)).unwrap();
         assert_eq!(output.prompt_tokens, case.prompt_ids.len());
         let found = output.token_ids.iter().zip(&case.tokens).take_while(|(found, expected)| found == expected).count();
         // Apart from llama.cpp's only where it was unclear itself; or at an end, which ends our answer alone.
@@ -116,6 +118,9 @@ fn greedy_tokens_are_those_of_llama_cpp() {
             case.prompt
         );
     }
-    println!("{} prompts: {compared} clear positions, all the same; {alike} tokens drawn alike by the engine", cases.len());
+    println!(
+        "{} prompts: {compared} clear positions, all the same; {alike} tokens drawn alike by the engine",
+        cases.len()
+    );
     assert!(cases.len() == 10 && compared > 10 * 32, "too few clear positions to show anything: {compared}");
 }

@@ -25,7 +25,8 @@ pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> 
     let format = options.format.ok_or_else(|| Error::input("quant", "say which format: --quant q4, q8, f16 or f32"))?;
     let mut notes = Vec::new();
     let mut config_json = read_json(&folder.join("config.json"))?.ok_or_else(|| {
-        let cure = "is missing: give a Hugging Face folder with config.json, tokenizer.json and *.safetensors";
+        let cure =
+            "is missing: give a Hugging Face folder with config.json, tokenizer.json and *.safetensors, or a GGUF file";
         io(&folder.join("config.json"), cure)
     })?;
     if config_json.get("quantization_config").is_some_and(|value| !value.is_null()) {

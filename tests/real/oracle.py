@@ -29,6 +29,8 @@ def start(model):
     params = xllamacpp.CommonParams()
     params.model.path, params.n_ctx, params.n_parallel = model, 1024, 1
     params.n_gpu_layers, params.warmup, params.verbosity = 0, False, 0
+    # Its threads wait for each other actively: two on a busy machine take far longer than one.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     # As our cache; llama.cpp's own default is f16.
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     return xllamacpp.Server(params)

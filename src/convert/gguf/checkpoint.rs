@@ -1,6 +1,6 @@
 //! llama.cpp's tensors under the canonical names, rows back in the checkpoint's order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::blocks::Kind;
@@ -38,13 +38,14 @@ impl<'a> GgufCheckpoint<'a> {
         notes: &mut Vec<String>,
     ) -> Result<Self> {
         let needed = plan(config);
+        let names: HashSet<&str> = needed.iter().map(|needed| needed.name.as_str()).collect();
         let mut checkpoint = Self { tensors: BTreeMap::new(), formats: HashMap::new() };
         let swapped = |layer: &str| mmproj.is_some_and(|mmproj| is_ffn_swapped(mmproj, layer));
         let decoder = model.tensors.iter().map(|(key, tensor)| (*key, tensor, decoder_name(key)));
         let vision = mmproj.iter().flat_map(|mmproj| &mmproj.tensors);
         let vision = vision.map(|(key, tensor)| (*key, tensor, vision_name(key, &swapped)));
         for (key, tensor, name) in decoder.chain(vision) {
-            let name = name.filter(|name| needed.iter().any(|needed| needed.name == *name));
+            let name = name.filter(|name| names.contains(name.as_str()));
             match name {
                 Some(name) => {
                     let stored = Stored::new(key, tensor, &name, config)?;

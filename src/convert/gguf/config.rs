@@ -26,6 +26,10 @@ pub fn text_config(model: &Gguf) -> Result<Value> {
             return Err(Error::unsupported("general.architecture", problem));
         }
     }
+    if model.u64("split.count")?.unwrap_or(1) > 1 {
+        let cure = "this is one file of several; join them first: llama-gguf-split --merge <first file> <joined file>";
+        return Err(Error::unsupported("split.count", cure));
+    }
     if model.u64("llama.expert_count")?.unwrap_or(0) > 0 {
         return Err(Error::unsupported("llama.expert_count", "mixtures of experts are not converted"));
     }

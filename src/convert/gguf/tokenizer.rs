@@ -9,13 +9,18 @@ use crate::prompt::IMAGE_MARK;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
+/// No SentencePiece model has longer tokens; finding all ways to a token takes the square of its bytes.
+const LONGEST_PIECE: usize = 512;
 /// Token types of llama.cpp that matter here.
 const NORMAL: u64 = 1;
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 
 /// What LLaMA-3 splits text into before merging.
-const LLAMA3_SPLIT: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const LLAMA3_SPLIT: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|",
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
 
 /// A rebuilt tokenizer.
 pub struct Rebuilt {
@@ -108,6 +113,11 @@ impl<'a> Tables<'a> {
             if !matches!(self.types[id], NORMAL | USER_DEFINED) {
                 continue;
             }
+            if token.len() > LONGEST_PIECE {
+                let problem =
+                    format!("token {id} has {} bytes, more than the {LONGEST_PIECE} of any tokenizer", token.len());
+                return Err(broken("metadata `tokenizer.ggml.tokens`", problem));
+            }
             for (at, _) in token.char_indices().skip(1) {
                 let (left, right) = token.split_at(at);
                 if let (Some(&l), Some(&r)) = (ids.get(left), ids.get(right)) {
@@ -161,7 +171,8 @@ impl<'a> Tables<'a> {
                 (vec![digits, byte_level(true)], false)
             }
             Some("llama3" | "llama-v3" | "llama-bpe") => {
-                let split = json!({"type": "Split", "pattern": {"Regex": LLAMA3_SPLIT}, "behavior": "Isolated", "invert": false});
+                let pattern = json!({"Regex": LLAMA3_SPLIT});
+                let split = json!({"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false});
                 (vec![split, byte_level(false)], true)
             }
             other => {
