@@ -1,13 +1,17 @@
 """What llama.cpp (the package xllamacpp) makes of ten prompts with a GGUF: for each the prompt's ids, 64 greedy tokens, and how
-far each of them was above the runner-up.
+far each of them was above the runner-up. Asked twice: with the file as it is, and with the same weights in f32, so that
+llama.cpp's own rounding of activations is out of it.
 
     python oracle.py MODEL.gguf OUT.json
 """
 
 import json
+import os
 import sys
 import urllib.request
 
+import gguf
+import numpy as np
 import xllamacpp
 
 STEPS = 64
@@ -25,6 +29,22 @@ PROMPTS = [
 ]
 
 
+def dequantized(model, out):
+    """Copies a GGUF with every tensor in f32."""
+    reader, writer = gguf.GGUFReader(model), gguf.GGUFWriter(out, "llama")
+    for key, field in reader.fields.items():
+        if not key.startswith("GGUF.") and key not in ("general.architecture", "general.file_type"):
+            kind = field.types[0]
+            element = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(key, field.contents(), kind, element)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def start(model):
     params = xllamacpp.CommonParams()
     params.model.path, params.n_ctx, params.n_parallel = model, 1024, 1
@@ -36,7 +56,7 @@ def start(model):
     return xllamacpp.Server(params)
 
 
-def main(model, out):
+def ask(model):
     server = start(model)
 
     def post(path, body):
@@ -56,9 +76,19 @@ def main(model, out):
             tokens.append(first["id"])
             margins.append(first["logprob"] - second["logprob"])
         cases.append({"prompt": prompt, "prompt_ids": ids, "tokens": tokens, "margins": margins})
-        print(f"llama.cpp: {prompt!r}: {STEPS} tokens", file=sys.stderr, flush=True)
+        print(f"    {prompt!r}: {STEPS} tokens", file=sys.stderr, flush=True)
+    return cases
+
+
+def main(model, out):
+    plain = f"{model}.f32"
+    dequantized(model, plain)
+    try:
+        answers = {"f32": ask(plain), "file": ask(model)}
+    finally:
+        os.remove(plain)
     with open(out, "w") as file:
-        json.dump(cases, file)
+        json.dump(answers, file)
 
 
 main(*sys.argv[1:])

@@ -182,7 +182,7 @@ fn peers(paths: &Paths) -> Result<PathBuf> {
     })?;
     let script = own.join("models.py");
     setup::once(&script, &folder.join(".models-by"), || {
-        let python = setup::python(&folder.join("venv"), &[], &["onnx", "gguf", "numpy", "ml_dtypes"])?;
+        let python = setup::python(&folder.join("venv"), &[&["onnx", "gguf", "numpy", "ml_dtypes"]])?;
         say("making the models for them (190 MB)");
         shell::run(Command::new(python).arg(&script).arg(folder.join("models")))
     })?;

