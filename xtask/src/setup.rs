@@ -262,8 +262,13 @@ pub fn python(venv: &Path, packages: &[&[&str]]) -> Result<PathBuf> {
     }
     say(format!("installing for Python in {}: {wanted}", venv.display()));
     let made = || Command::new("python3").args(["-m", "venv"]).arg(venv).status().is_ok_and(|status| status.success());
-    if !made() && !(can_apt() && apt_install(&["python3-venv"]).is_ok() && made()) {
-        bail!("python3 with its venv module is missing (on Debian `apt-get install python3-venv`)");
+    if !made() {
+        if can_apt() {
+            apt_install(&["python3-venv"])?;
+        }
+        if !made() {
+            bail!("python3 with its venv module is missing (on Debian `apt-get install python3-venv`)");
+        }
     }
     for packages in packages {
         shell::run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(*packages))?;
