@@ -60,7 +60,8 @@ Q5_1, Q8_0, Q4_K, Q5_K, Q6_K.
         let [model, out] = <[_; 2]>::try_from(args.finish())
             .map_err(|rest| format!("expected <hf-folder | model.gguf> <out> and the options of --help, not {rest:?}"))?
             .map(PathBuf::from);
-        let summary = match (model.is_file(), mmproj) {
+        let is_gguf = model.is_file() || model.extension().is_some_and(|extension| extension == "gguf");
+        let summary = match (is_gguf, mmproj) {
             (true, mmproj) => gguf::convert(&model, mmproj.as_deref(), &out, &options)?,
             (false, None) => hf::convert(&model, &out, &options)?,
             (false, Some(_)) => return Err("--mmproj goes with a GGUF file, not with a folder".into()),
