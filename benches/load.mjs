@@ -267,3 +267,5 @@ await main().catch((error) => {
   console.error(`error: ${error.message}`);
   process.exitCode = 1;
 });
+// Killed browsers leave handles behind that would keep this process alive.
+process.exit();

@@ -131,24 +131,52 @@ impl LlamaConfig {
     }
 }
 
-/// The whole model.
+/// What turns a picture into positions of the prompt: vision tower and projector.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LlavaConfig {
-    pub vision: ClipConfig,
-    pub text: LlamaConfig,
+pub struct VisionConfig {
+    pub tower: ClipConfig,
     pub projector_hidden_act: Activation,
     pub multimodal_projector_bias: bool,
     pub image_token_id: u32,
     /// The vision tower's hidden states that the projector reads, side by side: 0 is the input of the first layer,
     /// `n` the output of layer `n`, always before `post_layernorm`. Negative values of the file are resolved.
-    pub vision_feature_layers: Vec<usize>,
-    pub vision_feature_select_strategy: SelectStrategy,
+    pub feature_layers: Vec<usize>,
+    pub select_strategy: SelectStrategy,
+}
+
+impl VisionConfig {
+    /// Number of prompt positions that one image takes.
+    pub fn image_tokens(&self) -> usize {
+        match self.select_strategy {
+            SelectStrategy::Default => self.tower.patches(),
+            SelectStrategy::Full => self.tower.positions(),
+        }
+    }
+
+    /// Number of vision layers that have to run; those above are never used.
+    pub fn layers_needed(&self) -> usize {
+        self.feature_layers.iter().copied().max().unwrap_or(0)
+    }
+
+    /// Columns of the projector's first layer.
+    pub fn projector_input_size(&self) -> usize {
+        self.tower.hidden_size * self.feature_layers.len()
+    }
+}
+
+/// The whole model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LlavaConfig {
+    /// `None`: a LLaMA alone, which answers prompts without a picture.
+    pub vision: Option<VisionConfig>,
+    pub text: LlamaConfig,
     /// Tokens that end the answer.
     pub eos_token_ids: Vec<u32>,
 }
 
 impl LlavaConfig {
-    /// Reads `config.json`, and the end tokens from `generation_config.json` (any value without them will do).
+    /// Reads `config.json` of a LLaVA or of a plain LLaMA, and the end tokens from `generation_config.json` (any value
+    /// without them will do).
     ///
     /// # Errors
     /// [`Error::Unsupported`] naming the field whose value is malformed or cannot be honoured.
@@ -159,68 +187,59 @@ impl LlavaConfig {
                 "this is LLaVA's original layout; use the checkpoint in transformers' layout (usually named *-hf)";
             return Err(root.error("mm_vision_tower", cure));
         }
-        root.model_type(None, "llava")?;
-        let text_fields = root.section("text_config")?;
-        let vision_fields = root.section("vision_config")?;
+        let alone = root.str("model_type", "")? == "llama";
+        let text_fields = if alone { Fields::new("", config)? } else { root.section("text_config")? };
+        let vision = match alone {
+            true => None,
+            false => {
+                root.model_type(None, "llava")?;
+                Some(vision(&root)?)
+            }
+        };
         let mut text = llama(&text_fields)?;
         text.tie_word_embeddings |= root.bool("tie_word_embeddings", false)?;
-        let vision = clip(&vision_fields)?;
-
-        let layer_key = "vision_feature_layer";
-        let vision_feature_layers = match root.get(layer_key) {
-            None => vec![root.hidden_state(&vision, &Value::from(-2))?],
-            Some(Value::Array(list)) if list.is_empty() => return Err(root.error(layer_key, "the list is empty")),
-            Some(Value::Array(list)) => {
-                list.iter().map(|value| root.hidden_state(&vision, value)).collect::<Result<_>>()?
-            }
-            Some(value) => vec![root.hidden_state(&vision, value)?],
-        };
-        if vision.hidden_size as u64 * vision_feature_layers.len() as u64 > LARGEST_SIZE as u64 {
-            return Err(root.error(layer_key, format!("{} layers are too many", vision_feature_layers.len())));
-        }
-        let vision_feature_select_strategy = match root.str("vision_feature_select_strategy", "default")? {
-            "default" => SelectStrategy::Default,
-            "full" => SelectStrategy::Full,
-            other => {
-                let problem = format!("`{other}` is not one of default, full");
-                return Err(root.error("vision_feature_select_strategy", problem));
-            }
-        };
-        let image_token = if root.get("image_token_id").is_some() { "image_token_id" } else { "image_token_index" };
         let eos_token_ids = [(generation, "generation_config."), (config, ""), (text_fields.value, "text_config.")]
             .into_iter()
             .find_map(|(value, path)| token_ids(value.get("eos_token_id")?, path).transpose())
             .unwrap_or_else(|| Ok(vec![2]))?;
-
-        Ok(Self {
-            projector_hidden_act: root.activation("projector_hidden_act", Activation::Gelu)?,
-            multimodal_projector_bias: root.bool("multimodal_projector_bias", true)?,
-            image_token_id: root.count(image_token, 32000, 0, u32::MAX as usize)? as u32,
-            vision_feature_layers,
-            vision_feature_select_strategy,
-            eos_token_ids,
-            vision,
-            text,
-        })
+        Ok(Self { vision, text, eos_token_ids })
     }
 
-    /// Number of prompt positions that one image takes.
+    /// Number of prompt positions that one image takes; 0 for a model that sees none.
     pub fn image_tokens(&self) -> usize {
-        match self.vision_feature_select_strategy {
-            SelectStrategy::Default => self.vision.patches(),
-            SelectStrategy::Full => self.vision.positions(),
+        self.vision.as_ref().map_or(0, VisionConfig::image_tokens)
+    }
+}
+
+fn vision(root: &Fields) -> Result<VisionConfig> {
+    let tower = clip(&root.section("vision_config")?)?;
+    let layer_key = "vision_feature_layer";
+    let feature_layers = match root.get(layer_key) {
+        None => vec![root.hidden_state(&tower, &Value::from(-2))?],
+        Some(Value::Array(list)) if list.is_empty() => return Err(root.error(layer_key, "the list is empty")),
+        Some(Value::Array(list)) => list.iter().map(|value| root.hidden_state(&tower, value)).collect::<Result<_>>()?,
+        Some(value) => vec![root.hidden_state(&tower, value)?],
+    };
+    if tower.hidden_size as u64 * feature_layers.len() as u64 > LARGEST_SIZE as u64 {
+        return Err(root.error(layer_key, format!("{} layers are too many", feature_layers.len())));
+    }
+    let select_strategy = match root.str("vision_feature_select_strategy", "default")? {
+        "default" => SelectStrategy::Default,
+        "full" => SelectStrategy::Full,
+        other => {
+            let problem = format!("`{other}` is not one of default, full");
+            return Err(root.error("vision_feature_select_strategy", problem));
         }
-    }
-
-    /// Number of vision layers that have to run; those above are never used.
-    pub fn vision_layers_needed(&self) -> usize {
-        self.vision_feature_layers.iter().copied().max().unwrap_or(0)
-    }
-
-    /// Columns of the projector's first layer.
-    pub fn projector_input_size(&self) -> usize {
-        self.vision.hidden_size * self.vision_feature_layers.len()
-    }
+    };
+    let image_token = if root.get("image_token_id").is_some() { "image_token_id" } else { "image_token_index" };
+    Ok(VisionConfig {
+        projector_hidden_act: root.activation("projector_hidden_act", Activation::Gelu)?,
+        multimodal_projector_bias: root.bool("multimodal_projector_bias", true)?,
+        image_token_id: root.count(image_token, 32000, 0, u32::MAX as usize)? as u32,
+        feature_layers,
+        select_strategy,
+        tower,
+    })
 }
 
 fn clip(fields: &Fields) -> Result<ClipConfig> {
@@ -420,6 +439,9 @@ impl<'a> Fields<'a> {
         match self.str("model_type", default.unwrap_or(""))? {
             found if found == expected => Ok(()),
             "" => Err(self.error("model_type", format!("is missing; only `{expected}` works here"))),
+            found if expected == "llava" => {
+                Err(self.error("model_type", format!("`{found}` is not one of llava, llama")))
+            }
             found => Err(self.error("model_type", format!("`{found}`; only `{expected}` works here"))),
         }
     }
@@ -457,19 +479,21 @@ mod tests {
                               "patch_size": 14, "projection_dim": 768, "vocab_size": 32000}
         }))
         .unwrap();
+        let vision = config.vision.clone().unwrap();
         assert_eq!(config.image_tokens(), 576);
-        assert_eq!(config.vision_layers_needed(), 23);
+        assert_eq!(vision.layers_needed(), 23);
         assert_eq!(
             (config.text.num_hidden_layers, config.text.head_dim, config.text.intermediate_size),
             (32, 128, 11008)
         );
         assert_eq!((config.text.rms_norm_eps, config.text.rope_theta), (1e-5, 10000.0));
-        assert_eq!(config.vision.layer_norm_eps, 1e-5);
+        assert_eq!(vision.tower.layer_norm_eps, 1e-5);
         assert_eq!(config.eos_token_ids, [2]);
         assert!(!config.text.tie_word_embeddings);
         // Without a vision_config the same tower is LLaVA's default; with an empty one it is CLIP's own.
         assert_eq!(parse(json!({"model_type": "llava"})).unwrap().vision, config.vision);
-        assert_eq!(parse(json!({"model_type": "llava", "vision_config": {}})).unwrap().vision.patch_size, 32);
+        let empty = parse(json!({"model_type": "llava", "vision_config": {}})).unwrap().vision.unwrap();
+        assert_eq!(empty.tower.patch_size, 32);
     }
 
     #[test]
@@ -491,12 +515,27 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(new, old);
-        assert_eq!(new.vision_feature_layers, [24, 0, 5]);
-        assert_eq!((new.image_tokens(), new.projector_input_size()), (577, 3072));
+        let vision = new.vision.clone().unwrap();
+        assert_eq!(vision.feature_layers, [24, 0, 5]);
+        assert_eq!((new.image_tokens(), vision.projector_input_size()), (577, 3072));
         assert_eq!((new.text.query_size(), new.text.key_value_size()), (96, 48));
         let generation = json!({"eos_token_id": 9});
         let config = LlavaConfig::from_json(&json!({"model_type": "llava", "eos_token_id": 8}), &generation).unwrap();
         assert_eq!(config.eos_token_ids, [9]);
+    }
+
+    #[test]
+    fn a_llama_alone_sees_no_picture() {
+        let config = json!({"model_type": "llama", "hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3,
+                            "tie_word_embeddings": true, "eos_token_id": 7});
+        let config = parse(config).unwrap();
+        assert_eq!((config.vision.is_none(), config.image_tokens()), (true, 0));
+        assert_eq!((config.text.hidden_size, config.text.head_dim, config.text.tie_word_embeddings), (576, 64, true));
+        assert_eq!(config.eos_token_ids, [7]);
+        match parse(json!({"model_type": "llama", "head_dim": 7})) {
+            Err(Error::Unsupported { field, .. }) => assert_eq!(field, "head_dim"),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::prefix::{self, ImageHash, Prefix, Slot};
 use crate::prompt::{Message, Prompt};
 use crate::quant::Format;
 use crate::sampler::Sampling;
-use crate::tokenizer::{TextStream, Tokenizer};
+use crate::tokenizer::{PromptTokens, TextStream, Tokenizer};
 use crate::weights::WeightSource;
 
 /// Positions kept when the caller does not say: the checkpoint's own limit, but no more than this.
@@ -102,7 +102,8 @@ pub struct Engine {
     model: Llava,
     config: LlavaConfig,
     tokenizer: Tokenizer,
-    preprocessor: PreprocessorConfig,
+    /// `None` in a model without a vision tower.
+    preprocessor: Option<PreprocessorConfig>,
     context_length: usize,
     kv_cache: KvFormat,
     name: String,
@@ -223,13 +224,15 @@ fn context_length_of(config: &LlavaConfig, options: &LoadOptions, max_binding: u
     // The table of rotations has a row for each position too.
     let row = 4 * options.kv_cache.width(text.key_value_size()).max(text.head_dim);
     let largest = trained.min(usize::try_from(max_binding / row as u64).unwrap_or(usize::MAX));
-    let least = config.image_tokens() + 1;
+    // A text prompt takes one position at least.
+    let prompt = config.image_tokens().max(1);
+    let least = prompt + 1;
     let asked = options.context_length.unwrap_or(largest.min(DEFAULT_CONTEXT));
     if !(least..=largest).contains(&asked) {
+        let what = if config.vision.is_some() { "a picture" } else { "a prompt" };
         let problem = format!(
-            "{asked} is outside {least}..={largest}: a picture alone takes {} positions, the model was trained for \
-             {trained}, and each takes {row} bytes of a buffer that may have {max_binding} on this GPU",
-            config.image_tokens()
+            "{asked} is outside {least}..={largest}: {what} alone takes {prompt} position(s), the model was trained for \
+             {trained}, and each takes {row} bytes of a buffer that may have {max_binding} on this GPU"
         );
         return Err(Error::input("context_length", problem));
     }
@@ -248,7 +251,10 @@ impl Engine {
     ) -> Result<Self> {
         let manifest = source.manifest();
         let config = LlavaConfig::from_json(&manifest.config, &manifest.generation)?;
-        let preprocessor = PreprocessorConfig::from_json(&manifest.preprocessor, &config)?;
+        let preprocessor = match &config.vision {
+            Some(vision) => Some(PreprocessorConfig::from_json(&manifest.preprocessor, vision)?),
+            None => None,
+        };
         let tokenizer = Tokenizer::from_bytes(tokenizer_json)?;
         let context_length = context_length_of(&config, &options, gpu.adapter.max_binding)?;
         let device = &gpu.device;
@@ -300,8 +306,17 @@ impl Engine {
         if max_tokens == 0 {
             return Err(Error::input("max_tokens", "must be at least 1"));
         }
+        if picture.is_some() && self.config.vision.is_none() {
+            return Err(sees_nothing());
+        }
         let prompt = Prompt::new(input.prompt.as_deref(), input.messages.as_deref(), input.raw, picture.is_some())?;
-        let prompt = self.tokenizer.encode(&prompt, self.config.image_token_id, self.config.image_tokens())?;
+        let prompt = match &self.config.vision {
+            Some(vision) => self.tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens())?,
+            None => PromptTokens { ids: self.tokenizer.encode_text(prompt.text())?, image: None },
+        };
+        if prompt.ids.is_empty() {
+            return Err(Error::input("prompt", "is empty, and this model puts no token before it; give it some text"));
+        }
         let prompt_tokens = prompt.ids.len();
         if prompt_tokens >= self.context_length {
             return Err(Error::input(
@@ -465,8 +480,11 @@ impl Engine {
         {
             return Ok(Image { file, hash: last.hash, content: Content::Known(Box::new(last.features.clone())) });
         }
+        let (Some(vision), Some(preprocessor)) = (&self.config.vision, &self.preprocessor) else {
+            return Err(sees_nothing());
+        };
         let picture = source.picture()?;
-        let patches = image::patches(&picture, &self.preprocessor, aspect_ratio, self.config.vision.patch_size)?;
+        let patches = image::patches(&picture, preprocessor, aspect_ratio, vision.tower.patch_size)?;
         let hash = Sha256::digest(bytemuck::cast_slice(&patches.values)).into();
         let content = match &self.last_image {
             Some(last) if last.hash == hash => Content::Known(Box::new(last.features.clone())),
@@ -492,10 +510,11 @@ impl Engine {
 
     /// Runs the vision tower and the projector.
     async fn encode(&self, patches: Patches, go_on: &mut dyn FnMut() -> bool) -> std::result::Result<Tensor<2>, Halt> {
+        let vision = self.model.vision.as_ref().ok_or_else(sees_nothing)?;
         let patches = TensorData::new(patches.values, [patches.rows, patches.cols]);
         let patches = Tensor::from_data(patches, &self.gpu.device);
         let mut layers = Layers::new(&self.gpu.device, go_on);
-        let features = self.model.image_features(patches, &mut async || layers.after_layer().await).await?;
+        let features = vision.image_features(patches, &mut async || layers.after_layer().await).await?;
         launch::sync(&self.gpu.device).await?;
         Ok(features)
     }
@@ -556,17 +575,19 @@ impl Engine {
         Tensor::cat(parts.into_iter().flatten().collect(), 0)
     }
 
-    /// Runs a dummy picture and a dummy prompt through the same code as a request.
+    /// Runs a dummy picture, if the model sees pictures, and a dummy prompt through the same code as a request.
     async fn warm_up(&self) -> Result<()> {
-        let vision = &self.config.vision;
-        let (rows, cols) = (vision.positions() - 1, vision.patch_values());
-        let patches = Patches { rows, cols, values: vec![0.0; rows * cols] };
-        let span = 1..self.config.image_tokens().min(WARM_UP / 2);
         let ids = vec![0; WARM_UP.min(self.context_length - 1)];
-        let request = Request { ids, image: Some(span), slots: Vec::new() };
+        let image = self.config.vision.as_ref().map(|vision| 1..vision.image_tokens().min(WARM_UP / 2));
+        let request = Request { ids, image, slots: Vec::new() };
         let run = async {
-            let features = self.encode(patches, &mut || true).await?;
-            self.prefill(&request, 0, Some(features), &Sampling::default(), &mut || true).await
+            let mut features = None;
+            if let Some(vision) = &self.config.vision {
+                let (rows, cols) = (vision.tower.patches(), vision.tower.patch_values());
+                let patches = Patches { rows, cols, values: vec![0.0; rows * cols] };
+                features = Some(self.encode(patches, &mut || true).await?);
+            }
+            self.prefill(&request, 0, features, &Sampling::default(), &mut || true).await
         };
         match run.await {
             Err(Halt::Failed(error)) => Err(error),
@@ -579,6 +600,11 @@ impl Engine {
 fn decoder_format(manifest: &Manifest) -> Format {
     let weight = "language_model.model.layers.0.mlp.down_proj.weight";
     manifest.tensors.iter().find(|tensor| tensor.name == weight).map_or(Format::F32, |tensor| tensor.dtype)
+}
+
+fn sees_nothing() -> Error {
+    let cure = "this model has no vision tower and answers text alone; leave the picture out, or load a LLaVA model";
+    Error::input("image", cure)
 }
 
 fn since(start: Instant) -> f64 {

@@ -1,6 +1,6 @@
 //! Which tensors a model has, by its configuration: what the converter writes and what a made-up model needs.
 
-use crate::config::{ClipConfig, LlamaConfig, LlavaConfig};
+use crate::config::{LlamaConfig, LlavaConfig, VisionConfig};
 use crate::quant::Format;
 
 /// What a tensor is for: decides its format.
@@ -59,10 +59,12 @@ pub struct Needed {
 /// Every tensor the model needs, in the order in which it loads them.
 pub fn plan(config: &LlavaConfig) -> Vec<Needed> {
     let mut plan = Plan(Vec::new());
-    plan.vision(&config.vision, config.vision_layers_needed());
-    let (text, bias) = (config.text.hidden_size, config.multimodal_projector_bias);
-    plan.linear("multi_modal_projector.linear_1", text, config.projector_input_size(), bias, Role::Projector);
-    plan.linear("multi_modal_projector.linear_2", text, text, bias, Role::Projector);
+    if let Some(vision) = &config.vision {
+        plan.vision(vision);
+        let (text, bias) = (config.text.hidden_size, vision.multimodal_projector_bias);
+        plan.linear("multi_modal_projector.linear_1", text, vision.projector_input_size(), bias, Role::Projector);
+        plan.linear("multi_modal_projector.linear_2", text, text, bias, Role::Projector);
+    }
     plan.decoder(&config.text);
     plan.0
 }
@@ -96,7 +98,8 @@ impl Plan {
         self.add(format!("{name}.bias"), &[width], Role::Vector);
     }
 
-    fn vision(&mut self, config: &ClipConfig, layers: usize) {
+    fn vision(&mut self, vision: &VisionConfig) {
+        let config = &vision.tower;
         let (hidden, patch) = (config.hidden_size, config.patch_size);
         let tower = "vision_tower.vision_model";
         self.add(format!("{tower}.embeddings.class_embedding"), &[hidden], Role::Vector);
@@ -105,7 +108,7 @@ impl Plan {
         let positions = [config.positions(), hidden];
         self.add(format!("{tower}.embeddings.position_embedding.weight"), &positions, Role::Vector);
         self.layer_norm(&format!("{tower}.pre_layrnorm"), hidden);
-        for index in 0..layers {
+        for index in 0..vision.layers_needed() {
             let layer = format!("{tower}.encoder.layers.{index}");
             self.layer_norm(&format!("{layer}.layer_norm1"), hidden);
             let qkv = ["q", "k", "v"].map(|part| (format!("{layer}.self_attn.{part}_proj"), hidden));

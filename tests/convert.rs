@@ -438,3 +438,20 @@ fn the_command_line_does_it_too() {
     }
     assert!(run(&["--quant", "q8", "--force"]).0);
 }
+
+#[test]
+fn a_llama_alone_converts_too() {
+    let llava = tiny_config();
+    let mut config = llava["text_config"].clone();
+    config["model_type"] = json!("llama");
+    let mut case = Case::new(config);
+    // As `LlamaForCausalLM.save_pretrained` names them.
+    let expected = std::mem::take(&mut case.tensors);
+    let short = |name: &str| name.strip_prefix("language_model.").unwrap().to_owned();
+    case.tensors = expected.iter().map(|(name, tensor)| (short(name), tensor.clone())).collect();
+    let summary = case.write().convert(Format::F32).unwrap();
+    assert!(summary.notes.is_empty(), "{summary}");
+    assert!(summary.manifest.preprocessor.is_null());
+    let expected: BTreeMap<_, _> = expected.into_iter().map(|(name, (_, values))| (name, values)).collect();
+    assert_eq!(case.values(), expected);
+}

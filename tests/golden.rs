@@ -1,14 +1,19 @@
 //! Tiny checkpoints from the Hugging Face folder to the last token, stage by stage, against transformers
 //! (tests/golden/checkpoints.py). Every quantization is compared with transformers on the same dequantized weights.
 
-use std::{collections::BTreeMap, convert::Infallible, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{Tensor, TensorData};
 use futures_lite::future::block_on;
 use llava_web::{
     bundle::FolderSource,
     config::LlavaConfig,
-    convert::{Options, hf},
+    convert::{Options, gguf, hf},
     engine::{Engine, Input, LoadOptions},
     image::{MAX_PIXELS, Picture, PreprocessorConfig, patches},
     kernels::{KvFormat, launch},
@@ -54,34 +59,33 @@ fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
     found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, |most, d| if d <= most { most } else { d })
 }
 
-/// Runs one checkpoint at one quantization, printing the differences by stage.
-async fn compare(name: &str, format: Format, expected: &Expected, golden: &Golden, stages: &SafeTensors<'_>) {
-    let quantization = format.name();
+/// Runs the bundle of one checkpoint at one quantization, printing the differences by stage.
+async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden, stages: &SafeTensors<'_>) {
+    let expected = &golden.quantizations[quantization];
     let stage = |stage: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(stages.tensor(stage).unwrap().data()) };
-    let out = tempfile::tempdir().unwrap();
-    let bundle = out.path().join("bundle");
-    hf::convert(&folder().join("checkpoints").join(name), &bundle, &Options::new(format)).unwrap();
-    let source = FolderSource::open(&bundle).unwrap();
+    let source = FolderSource::open(bundle).unwrap();
     let gpu = launch::init_device().await.unwrap();
     let config = LlavaConfig::from_json(&source.manifest().config, &source.manifest().generation).unwrap();
     let picture = fs::read(folder().join("pictures").join(&golden.picture)).unwrap();
     let picture = Picture::decode(&picture, MAX_PIXELS).unwrap();
 
-    let preprocessor = PreprocessorConfig::from_json(&source.manifest().preprocessor, &config).unwrap();
+    let vision = config.vision.as_ref().unwrap();
+    let preprocessor = PreprocessorConfig::from_json(&source.manifest().preprocessor, vision).unwrap();
     let pixels = largest_difference(&preprocessor.preprocess(&picture, None).values, &stage("pixel_values"));
     assert!(pixels <= PIXEL_TOLERANCE, "{name}: pixel values differ by {pixels}");
 
     let prompt = Prompt::new(Some(&golden.prompt), None, false, true).unwrap();
     let tokenizer = Tokenizer::from_bytes(&source.tokenizer().unwrap()).unwrap();
-    let prompt = tokenizer.encode(&prompt, config.image_token_id, config.image_tokens()).unwrap();
+    let prompt = tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens()).unwrap();
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
 
     let device = &gpu.device;
     let model = Llava::load(&source, &config, expected.prompt_ids.len(), KvFormat::F32, device).await.unwrap();
-    let cut = patches(&picture, &preprocessor, None, config.vision.patch_size).unwrap();
+    let cut = patches(&picture, &preprocessor, None, vision.tower.patch_size).unwrap();
     let cut = Tensor::from_data(TensorData::new(cut.values, [cut.rows, cut.cols]), device);
-    let hidden = model.vision_tower.forward(cut, &mut async || Ok::<_, Infallible>(())).await.unwrap();
-    let features = model.multi_modal_projector.forward(hidden.clone());
+    let sees = model.vision.as_ref().unwrap();
+    let hidden = sees.vision_tower.forward(cut, &mut async || Ok::<_, Infallible>(())).await.unwrap();
+    let features = sees.multi_modal_projector.forward(hidden.clone());
     let span = prompt.image.unwrap();
     let embed = |ids: &[u32]| {
         let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
@@ -115,30 +119,51 @@ async fn compare(name: &str, format: Format, expected: &Expected, golden: &Golde
     }
 }
 
-fn checkpoint(name: &str) {
+/// Compares one checkpoint at `formats`, as bundles that `convert` makes.
+fn checkpoint(name: &str, formats: &[Format], convert: impl Fn(Format, &Path)) {
     let golden = fs::read(folder().join(format!("checkpoints/{name}.json"))).unwrap();
     let golden: Golden = serde_json::from_slice(&golden).unwrap();
     let stages = fs::read(folder().join(format!("checkpoints/{name}.safetensors"))).unwrap();
     let stages = SafeTensors::deserialize(&stages).unwrap();
-    for format in [Format::F32, Format::F16, Format::Q8, Format::Q4] {
-        block_on(compare(name, format, &golden.quantizations[format.name()], &golden, &stages));
+    for format in formats {
+        let out = tempfile::tempdir().unwrap();
+        convert(*format, out.path());
+        block_on(compare(name, format.name(), out.path(), &golden, &stages));
     }
+}
+
+/// The Hugging Face folder at every quantization.
+fn folder_checkpoint(name: &str) {
+    checkpoint(name, &[Format::F32, Format::F16, Format::Q8, Format::Q4], |format, out| {
+        hf::convert(&folder().join("checkpoints").join(name), out, &Options::new(format)).unwrap();
+    });
 }
 
 /// Grouped-query attention, untied head, shards, keys as `save_pretrained` writes them.
 #[test]
 fn gqa() {
-    checkpoint("gqa");
+    folder_checkpoint("gqa");
 }
 
 /// Multi-query attention with a head_dim of its own, tied head, bf16, CLS token kept, new keys.
 #[test]
 fn tied() {
-    checkpoint("tied");
+    folder_checkpoint("tied");
 }
 
 /// Biases, llama3 rope, two feature layers, widths that no block divides, pictures that no patch divides, f16, old keys.
 #[test]
 fn biased() {
-    checkpoint("biased");
+    folder_checkpoint("biased");
+}
+
+/// The first of them as llama.cpp's two GGUF files, made by its own writer: the tokenizer, the settings and the pixels come
+/// from there too. (tests/gguf.rs shows that other block types give the very bundles compared above.)
+#[test]
+fn gguf_pair() {
+    let file = |name: &str| folder().join("gguf").join(name);
+    checkpoint("gqa", &[Format::F16], |_, out| {
+        let mmproj = file("gqa-mmproj-f16.gguf");
+        gguf::convert(&file("gqa-f16.gguf"), Some(&mmproj), out, &Options::new(None)).unwrap();
+    });
 }

@@ -39,7 +39,7 @@ fn picture(name: &str) -> Picture {
 
 fn preprocessor(settings: &Value, image_size: usize) -> Result<PreprocessorConfig> {
     let config = json!({"model_type": "llava", "vision_config": {"image_size": image_size, "patch_size": 1}});
-    PreprocessorConfig::from_json(settings, &LlavaConfig::from_json(&config, &json!({}))?)
+    PreprocessorConfig::from_json(settings, &LlavaConfig::from_json(&config, &json!({}))?.vision.unwrap())
 }
 
 fn hex(bytes: &[u8]) -> String {

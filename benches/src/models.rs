@@ -4,12 +4,12 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::Result;
 use llava_web::bundle::Manifest;
-use llava_web::config::LlavaConfig;
+use llava_web::config::{LlavaConfig, VisionConfig};
 use llava_web::engine::{Engine, Input, LoadOptions};
 use llava_web::image::Picture;
 use llava_web::kernels::launch::{self, Recorded, read_words, write_words};
 use llava_web::kernels::{self, KvFormat};
-use llava_web::model::{Llama, Llava, Loader, MultiModalProjector, VisionTower};
+use llava_web::model::{Llama, Loader, MultiModalProjector, Vision, VisionTower};
 use llava_web::quant::Format;
 use llava_web::sampler::Sampling;
 use serde_json::{Value, json};
@@ -293,11 +293,16 @@ async fn vision(bench: &mut Bench<'_>, name: &str, config: &LlavaConfig, format:
     let device = bench.gpu.device.clone();
     let source = RandomSource::new(config, "vision_tower", format);
     let start = Instant::now();
-    let tower = VisionTower::load(&mut Loader::new(&source, &device), config).await?;
+    let tower = VisionTower::load(&mut Loader::new(&source, &device), vision_config(config)).await?;
     launch::sync(&device).await?;
     emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
     emit(bench, name, "load", since(start) - source.made_in_ms.get(), "ms");
     encode(bench, name, config, async |patches| tower.forward(patches, &mut async || Ok(())).await).await
+}
+
+/// The part that sees; every model with a picture in it has one.
+fn vision_config(config: &LlavaConfig) -> &VisionConfig {
+    config.vision.as_ref().expect("a LLaVA")
 }
 
 async fn encode(
@@ -307,7 +312,8 @@ async fn encode(
     forward: impl AsyncFn(Tensor<2>) -> Result<Tensor<2>>,
 ) -> Result<()> {
     let device = bench.gpu.device.clone();
-    let shape = [config.vision.patches(), config.vision.patch_values()];
+    let tower = &vision_config(config).tower;
+    let shape = [tower.patches(), tower.patch_values()];
     let values = Random::new(5).floats(shape[0] * shape[1]);
     let mut first = None;
     let mut samples = Vec::new();
@@ -384,17 +390,18 @@ async fn whole_7b(bench: &mut Bench<'_>) -> Result<()> {
     let sources = [&tower, &projector, &decoder];
     let capacity = contexts(bench)[2] + ROOM;
     let start = Instant::now();
-    let model = Llava {
-        vision_tower: VisionTower::load(&mut Loader::new(&tower, &device), &config).await?,
-        multi_modal_projector: MultiModalProjector::load(&mut Loader::new(&projector, &device), &config).await?,
-        language_model: Llama::load(&mut Loader::new(&decoder, &device), &config, capacity, KvFormat::F32).await?,
+    let (seen, hidden) = (vision_config(&config), config.text.hidden_size);
+    let vision = Vision {
+        vision_tower: VisionTower::load(&mut Loader::new(&tower, &device), seen).await?,
+        multi_modal_projector: MultiModalProjector::load(&mut Loader::new(&projector, &device), seen, hidden).await?,
     };
+    let llama = Llama::load(&mut Loader::new(&decoder, &device), &config, capacity, KvFormat::F32).await?;
     launch::sync(&device).await?;
     let load = since(start) - sources.iter().map(|source| source.made_in_ms.get()).sum::<f64>();
     emit(bench, name, "weights", sources.iter().map(|source| source.bytes()).sum::<usize>() as f64 / 1e6, "MB");
     emit(bench, name, "load", load, "ms");
-    encode(bench, name, &config, async |patches| model.image_features(patches, &mut async || Ok(())).await).await?;
-    let decoder = Decoder::record(bench, name, config.text.vocab_size, model.language_model, capacity).await?;
+    encode(bench, name, &config, async |patches| vision.image_features(patches, &mut async || Ok(())).await).await?;
+    let decoder = Decoder::record(bench, name, config.text.vocab_size, llama, capacity).await?;
     for positions in [PROMPT, config.image_tokens() + PROMPT] {
         decoder.measure_prefill(bench, positions).await?;
     }

@@ -1,4 +1,4 @@
-//! Command-line converter: `llava-convert <hf-folder> <out> --quant q4|q8|f16|f32`.
+//! Command-line converter: `llava-convert <hf-folder | model.gguf> <out>`, see [`native::HELP`].
 
 #[cfg(not(target_family = "wasm"))]
 fn main() -> std::process::ExitCode {
@@ -20,24 +20,33 @@ mod native {
     use std::path::PathBuf;
 
     use llava_web::convert::synthetic::Synthetic;
-    use llava_web::convert::{Options, hf};
+    use llava_web::convert::{Options, gguf, hf};
     use llava_web::progress::Progress;
     use llava_web::quant::Format;
     use pico_args::Arguments;
 
     const HELP: &str = "\
-Turns a Hugging Face LLaVA folder into a bundle that the browser loads.
+Turns a LLaVA-1.5 checkpoint, or a LLaMA decoder alone, into a bundle that the browser loads.
 
     llava-convert <hf-folder> <out> --quant q4|q8|f16|f32 [options]
+    llava-convert <model.gguf> <out> [--mmproj <mmproj.gguf>] [--quant q4|q8|f16|f32] [options]
     llava-convert synthetic <model> <out> [--quant q4|q8|f16|f32] [--seed N] [options]
 
-    --quant FORMAT       decoder, embeddings and head; vision tower and projector are kept at 8 bits or more
+A Hugging Face folder holds config.json, tokenizer.json and *.safetensors. A GGUF is llama.cpp's, of LLaMA architecture:
+with --mmproj a LLaVA-1.5, without it a decoder that answers text prompts. Types read: F32, F16, BF16, Q4_0, Q4_1, Q5_0,
+Q5_1, Q8_0, Q4_K, Q5_K, Q6_K.
+
+    --quant FORMAT       decoder, embeddings and head; vision tower and projector are kept at 8 bits or more.
+                         Without it a GGUF's matrices keep their format: Q4_0, Q4_1 and Q4_K become q4 and Q8_0 q8 block by
+                         block, not quantized a second time; Q5 and Q6 become q8. Those already in the format asked for
+                         are carried over likewise.
+    --mmproj FILE        the GGUF with vision tower and projector
     --chunk-bytes N      size of the chunk files, a multiple of 4 up to 16777216 (default 8388608)
-    --name NAME          the model's name (default: the folder's)
+    --name NAME          the model's name (default: the folder's or file's)
     --license LICENSE    the model's licence, for the manifest
     --force              replace a bundle that is already in <out>
 
-The second form makes a model of random weights, to try what a model of that size needs: <model> is llava-1.5-7b,
+The third form makes a model of random weights, to try what a model of that size needs: <model> is llava-1.5-7b,
 llava-1.5-13b or the path of a config.json. With --quant it is a bundle, without a Hugging Face folder in f16.
     --seed N             other weights (default 0)";
 
@@ -51,18 +60,19 @@ llava-1.5-13b or the path of a config.json. With --quant it is a bundle, without
             Format::from_name(name).ok_or_else(|| format!("`{name}` is not one of q4, q8, f16, f32"))
         })?;
         let seed: Option<u64> = args.opt_value_from_str("--seed")?;
-        let mut options = Options { report, ..Options::new(format.unwrap_or(Format::F16)) };
+        let mut options = Options { report, ..Options::new(format) };
         options.chunk_bytes = args.opt_value_from_str("--chunk-bytes")?.unwrap_or(options.chunk_bytes);
         options.name = args.opt_value_from_str("--name")?;
         options.license = args.opt_value_from_str("--license")?;
         options.force = args.contains("--force");
+        let mmproj: Option<PathBuf> = args.opt_value_from_os_str("--mmproj", |path| Ok::<_, String>(path.into()))?;
         let words = args.finish();
         if let Some(option) = words.iter().find(|word| word.to_string_lossy().starts_with("--")) {
             return Err(format!("unknown option {}; --help lists them", option.to_string_lossy()).into());
         }
         let words: Vec<PathBuf> = words.into_iter().map(PathBuf::from).collect();
-        let summary = match (&words[..], format) {
-            ([first, model, out], format) if first.as_os_str() == "synthetic" => {
+        let summary = match &words[..] {
+            [first, model, out] if first.as_os_str() == "synthetic" => {
                 let model = Synthetic::new(&model.to_string_lossy(), seed.unwrap_or(0))?;
                 if format.is_none() {
                     model.folder(out, report)?;
@@ -70,11 +80,15 @@ llava-1.5-13b or the path of a config.json. With --quant it is a bundle, without
                 }
                 model.bundle(out, &options)?
             }
-            (_, _) if seed.is_some() => return Err("--seed goes with `synthetic`".into()),
-            ([folder, out], Some(_)) => hf::convert(folder, out, &options)?,
-            ([_, _], None) => return Err("--quant is missing: one of q4, q8, f16, f32".into()),
-            (rest, _) => {
-                return Err(format!("expected <hf-folder> <out> and the options of --help, not {rest:?}").into());
+            _ if seed.is_some() => return Err("--seed goes with `synthetic`".into()),
+            [file, out] if file.is_file() || file.extension().is_some_and(|extension| extension == "gguf") => {
+                gguf::convert(file, mmproj.as_deref(), out, &options)?
+            }
+            _ if mmproj.is_some() => return Err("--mmproj goes with a GGUF file, not with a folder".into()),
+            [folder, out] => hf::convert(folder, out, &options)?,
+            rest => {
+                let expected = "<hf-folder | model.gguf> <out> and the options of --help";
+                return Err(format!("expected {expected}, not {rest:?}").into());
             }
         };
         println!("{summary}");

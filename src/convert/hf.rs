@@ -13,20 +13,22 @@ use serde_json::{Value, json};
 
 use super::{Checkpoint, Options, Summary};
 use crate::bundle::{BundleHead, ModelInfo};
-use crate::config::LlavaConfig;
+use crate::config::{LlavaConfig, VisionConfig};
 use crate::{Error, Result};
 
 const EMBEDDING: &str = "language_model.model.embed_tokens.weight";
 const HEAD: &str = "language_model.lm_head.weight";
 
-/// Converts the checkpoint in `folder` into a bundle in `out`.
+/// Converts the checkpoint in `folder`, a LLaVA or a plain LLaMA, into a bundle in `out`.
 ///
 /// # Errors
 /// A file is missing or damaged, the configuration is not supported, or as [`super::write`].
 pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> {
+    let format = options.format.ok_or_else(|| Error::input("quant", "say which format: --quant q4, q8, f16 or f32"))?;
     let mut notes = Vec::new();
     let mut config_json = read_json(&folder.join("config.json"))?.ok_or_else(|| {
-        let cure = "is missing: give a Hugging Face folder with config.json, tokenizer.json and *.safetensors";
+        let cure =
+            "is missing: give a Hugging Face folder with config.json, tokenizer.json and *.safetensors, or a GGUF file";
         io(&folder.join("config.json"), cure)
     })?;
     if config_json.get("quantization_config").is_some_and(|value| !value.is_null()) {
@@ -36,9 +38,12 @@ pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> 
     let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or_else(|| json!({}));
     let mut config = LlavaConfig::from_json(&config_json, &generation)?;
     let tokenizer = read_tokenizer(folder)?;
-    let preprocessor = read_preprocessor(folder, &config, &mut notes)?;
+    let preprocessor = match &config.vision {
+        Some(vision) => read_preprocessor(folder, vision.tower.image_size, &mut notes)?,
+        None => Value::Null,
+    };
 
-    let mut checkpoint = HfCheckpoint::open(folder)?;
+    let mut checkpoint = HfCheckpoint::open(folder, config.vision.is_none())?;
     if config.text.tie_word_embeddings && !checkpoint.tie()? {
         notes.push("config.json ties the head to embed_tokens, but the two differ: both are kept".into());
         config.text.tie_word_embeddings = false;
@@ -57,7 +62,7 @@ pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> 
         license: options.license.clone().unwrap_or_default(),
         source: config_json.get("_name_or_path").and_then(Value::as_str).unwrap_or_default().into(),
     };
-    let quantization = options.format.name().into();
+    let quantization = format.name().into();
     let head = BundleHead { model, config: config_json, generation, preprocessor, quantization };
     super::write(&checkpoint, &config, head, &tokenizer, out, options, notes)
 }
@@ -105,17 +110,21 @@ struct Shard {
 }
 
 impl HfCheckpoint {
-    /// Opens all shards in `folder` and reads their headers.
+    /// Opens all shards in `folder` and reads their headers. In a plain LLaMA (`alone`) the decoder's keys begin with
+    /// `model.`.
     ///
     /// # Errors
     /// A shard is missing or damaged, or two keys mean the same tensor.
-    pub fn open(folder: &Path) -> Result<Self> {
+    pub fn open(folder: &Path, alone: bool) -> Result<Self> {
         let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
         for path in shard_paths(folder)? {
             let shard = Shard::open(&path)?;
             let index = checkpoint.shards.len();
             for key in shard.metadata.tensors().into_keys() {
-                let name = sanitize(&key);
+                let name = match key.strip_prefix("model.").filter(|_| alone) {
+                    Some(rest) => format!("language_model.model.{rest}"),
+                    None => sanitize(&key),
+                };
                 if let Some((_, other)) = checkpoint.tensors.insert(name.clone(), (index, key.clone())) {
                     let problem = format!("`{other}` and `{key}` both mean this one");
                     return Err(Error::bundle(super::tensor(&name), problem));
@@ -153,8 +162,11 @@ impl HfCheckpoint {
         let (above, unknown): (Vec<_>, Vec<_>) = left.partition(|name| {
             name.strip_prefix(tower).is_some_and(|rest| {
                 let layer = rest.strip_prefix("encoder.layers.").and_then(|rest| rest.split('.').next()?.parse().ok());
-                let range = config.vision_layers_needed()..config.vision.num_hidden_layers;
-                rest.starts_with("post_layernorm.") || layer.is_some_and(|layer: usize| range.contains(&layer))
+                let above = |vision: &VisionConfig, layer| {
+                    (vision.layers_needed()..vision.tower.num_hidden_layers).contains(&layer)
+                };
+                rest.starts_with("post_layernorm.")
+                    || layer.zip(config.vision.as_ref()).is_some_and(|(layer, vision)| above(vision, layer))
             })
         });
         let mut lines = Vec::new();
@@ -268,7 +280,7 @@ fn read_tokenizer(folder: &Path) -> Result<Vec<u8>> {
 
 /// Image settings as transformers finds them: processor_config.json's `image_processor`, then
 /// preprocessor_config.json; without either CLIP's own at the tower's size.
-fn read_preprocessor(folder: &Path, config: &LlavaConfig, notes: &mut Vec<String>) -> Result<Value> {
+fn read_preprocessor(folder: &Path, size: usize, notes: &mut Vec<String>) -> Result<Value> {
     let nested = read_json(&folder.join("processor_config.json"))?;
     if let Some(settings @ Value::Object(_)) = nested.and_then(|mut json| Some(json.get_mut("image_processor")?.take()))
     {
@@ -277,23 +289,8 @@ fn read_preprocessor(folder: &Path, config: &LlavaConfig, notes: &mut Vec<String
     if let Some(settings) = read_json(&folder.join("preprocessor_config.json"))? {
         return Ok(settings);
     }
-    let size = config.vision.image_size;
     notes.push(format!("no preprocessor_config.json: pictures are prepared as CLIP does, at {size} pixels"));
-    Ok(clip_preprocessor(size))
-}
-
-/// CLIP's own image settings for pictures of `size` pixels a side.
-pub(super) fn clip_preprocessor(size: usize) -> Value {
-    json!({
-        "image_processor_type": "CLIPImageProcessor",
-        "do_convert_rgb": true,
-        "do_resize": true, "size": {"shortest_edge": size}, "resample": 3,
-        "do_center_crop": true, "crop_size": {"height": size, "width": size},
-        "do_rescale": true, "rescale_factor": 1.0 / 255.0,
-        "do_normalize": true,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-    })
+    Ok(super::clip_preprocessor(size))
 }
 
 /// A JSON file; `None` if there is none.

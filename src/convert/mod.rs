@@ -1,9 +1,10 @@
 //! From a checkpoint to a bundle (native only).
 //!
-//! [`plan()`] lists what the model needs, in the order it needs it; a checkpoint ([`hf`], [`synthetic`]) supplies values
-//! by canonical name; [`write`] has all cores quantize pieces of them and stores these in order, so that memory does
-//! not grow with the model.
+//! [`plan()`] lists what the model needs, in the order it needs it; a checkpoint ([`hf`], [`gguf`], [`synthetic`]) supplies
+//! values, or blocks that are ready to be stored, by canonical name; [`write`] has all cores quantize pieces of them and
+//! stores these in order, so that memory does not grow with the model.
 
+pub mod gguf;
 pub mod hf;
 pub mod synthetic;
 
@@ -13,6 +14,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use crate::bundle::{self, BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
 use crate::config::LlavaConfig;
@@ -37,12 +40,35 @@ pub trait Checkpoint: Sync {
     /// # Errors
     /// The tensor's number type cannot be read.
     fn values(&self, name: &str, start: usize, end: usize) -> Result<Vec<f32>>;
+
+    /// The format a tensor is stored in when the caller asks for `asked`, or leaves the choice to the checkpoint.
+    fn format(&self, needed: &Needed, asked: Option<Format>) -> Format {
+        needed.role.format(asked.unwrap_or(Format::F16))
+    }
+
+    /// Appends values `start..end` to `quants` and `scales` as [`Format::encode_part`] would, but from blocks that the
+    /// checkpoint holds ready, so that nothing is quantized twice. `false` if it holds none in `format`.
+    ///
+    /// # Errors
+    /// A block is damaged.
+    fn blocks(
+        &self,
+        _name: &str,
+        _format: Format,
+        _start: usize,
+        _end: usize,
+        _quants: &mut Vec<u8>,
+        _scales: &mut Vec<u8>,
+    ) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub format: Format,
+    /// `None`: as the checkpoint has it, where it has formats of its own (GGUF).
+    pub format: Option<Format>,
     pub chunk_bytes: usize,
     /// Replace an existing bundle.
     pub force: bool,
@@ -55,8 +81,8 @@ pub struct Options {
 
 impl Options {
     /// Everything at its default, stored as `format`; reports nothing.
-    pub fn new(format: Format) -> Self {
-        let report: Report = |_| ();
+    pub fn new(format: impl Into<Option<Format>>) -> Self {
+        let (format, report): (_, Report) = (format.into(), |_| ());
         Self { format, chunk_bytes: DEFAULT_CHUNK, force: false, name: None, license: None, report }
     }
 }
@@ -153,10 +179,12 @@ pub fn write(
 fn layout(
     checkpoint: &impl Checkpoint,
     config: &LlavaConfig,
-    asked: Format,
+    asked: Option<Format>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Stored>> {
-    let stored = |Needed { name, shape, role }: Needed| {
+    let stored = |needed: Needed| {
+        let mut format = checkpoint.format(&needed, asked);
+        let Needed { name, shape, role } = needed;
         let found = checkpoint.shape(&name);
         let found = found.ok_or_else(|| Error::bundle(tensor(&name), "is missing from the checkpoint"))?;
         if found != shape {
@@ -165,7 +193,6 @@ fn layout(
         }
         let elements = shape.iter().product();
         let cols = shape[1..].iter().product();
-        let mut format = role.format(asked);
         if !format.fits(cols) {
             notes.push(format!("{name}: {cols} columns are no multiple of {BLOCK}, stored as f16"));
             format = Format::F16;
@@ -209,11 +236,27 @@ fn in_pieces(
 fn encode(checkpoint: &impl Checkpoint, tensor: &Stored, start: usize, end: usize) -> Result<Piece> {
     let values = checkpoint.values(&tensor.name, start, end)?;
     let (mut quants, mut scales) = (Vec::new(), Vec::new());
-    tensor.format.encode_part(&tensor.name, &values, &mut quants, &mut scales)?;
+    if !checkpoint.blocks(&tensor.name, tensor.format, start, end, &mut quants, &mut scales)? {
+        tensor.format.encode_part(&tensor.name, &values, &mut quants, &mut scales)?;
+    }
     let stored = tensor.format.decode_part(&quants, &scales);
     let squared_error = quant::squared_distance(&stored, &values);
     let squared_values = quant::squared_distance(&values, &vec![0.0; values.len()]);
     Ok(Piece { quants, scales, squared_error, squared_values })
+}
+
+/// Image settings where a checkpoint has none: CLIP's own, for pictures of `size` by `size`.
+fn clip_preprocessor(size: usize) -> Value {
+    json!({
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": true,
+        "do_resize": true, "size": {"shortest_edge": size}, "resample": 3,
+        "do_center_crop": true, "crop_size": {"height": size, "width": size},
+        "do_rescale": true, "rescale_factor": 1.0 / 255.0,
+        "do_normalize": true,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    })
 }
 
 fn tensor(name: &str) -> String {

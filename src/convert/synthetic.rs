@@ -16,12 +16,13 @@ use super::{Checkpoint, Needed, Options, Role, Summary, hf, plan};
 use crate::bundle::{self, BundleHead, ModelInfo};
 use crate::config::LlavaConfig;
 use crate::progress::{Meter, Report};
+use crate::quant::Format;
 use crate::{Error, Result};
 
 /// Most bytes of a shard, as `save_pretrained` had it when LLaVA-1.5 was published.
 const SHARD: usize = 5_000_000_000;
 /// Ids before the first that stands for text: `<unk>`, `<s>`, `</s>` and the bytes.
-const FIXED_TOKENS: u32 = 3 + 256;
+const FIXED_TOKENS: usize = 3 + 256;
 
 /// A model that is made as it is read: every value follows from the seed, the tensor's name and the value's place.
 #[derive(Debug)]
@@ -54,7 +55,8 @@ impl Synthetic {
             }
         };
         let config = LlavaConfig::from_json(&json, &Value::Null)?;
-        if config.image_token_id < FIXED_TOKENS || config.image_token_id as usize >= config.text.vocab_size {
+        let image = config.vision.as_ref().map(|vision| vision.image_token_id as usize);
+        if !(FIXED_TOKENS..config.text.vocab_size).contains(&image.unwrap_or(FIXED_TOKENS)) {
             let problem = format!("must lie in {FIXED_TOKENS}..{} to leave room for bytes", config.text.vocab_size);
             return Err(Error::unsupported("image_token_index", problem));
         }
@@ -83,8 +85,8 @@ impl Synthetic {
             model,
             config: self.json.clone(),
             generation: json!({}),
-            preprocessor: hf::clip_preprocessor(self.config.vision.image_size),
-            quantization: options.format.name().into(),
+            preprocessor: self.preprocessor(),
+            quantization: options.format.map_or("f16", Format::name).into(),
         };
         super::write(self, &self.config, head, &self.tokenizer(), out, options, Vec::new())
     }
@@ -116,7 +118,7 @@ impl Synthetic {
         let files = [
             ("model.safetensors.index.json", index.to_string().into_bytes()),
             ("tokenizer.json", self.tokenizer()),
-            ("preprocessor_config.json", hf::clip_preprocessor(self.config.vision.image_size).to_string().into_bytes()),
+            ("preprocessor_config.json", self.preprocessor().to_string().into_bytes()),
             ("config.json", self.json.to_string().into_bytes()),
         ];
         for (name, contents) in files {
@@ -141,27 +143,44 @@ impl Synthetic {
         shards
     }
 
+    fn preprocessor(&self) -> Value {
+        let size = self.config.vision.as_ref().map(|vision| vision.tower.image_size);
+        size.map_or_else(|| json!({}), super::clip_preprocessor)
+    }
+
     /// A tokenizer in LLaMA's form that splits text into bytes, with a made-up word for every other id.
     fn tokenizer(&self) -> Vec<u8> {
-        let image = self.config.image_token_id;
+        let image = self.config.vision.as_ref().map(|vision| vision.image_token_id as usize);
+        let words_end = image.unwrap_or(self.config.text.vocab_size);
         let fixed = ["<unk>", "<s>", "</s>"].map(String::from).into_iter();
         let bytes = (0..=255).map(|byte| format!("<0x{byte:02X}>"));
-        let words = (FIXED_TOKENS..image).map(|id| format!("▁w{id}"));
+        let words = (FIXED_TOKENS..words_end).map(|id| format!("▁w{id}"));
         let vocab: BTreeMap<String, usize> = fixed.chain(bytes).chain(words).zip(0..).collect();
-        let special = |id: u32, content: &str| json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
+        let special = |(id, content): (usize, &str)| {
+            json!({
+                "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true,
+            })
+        };
+        let added = [(0, "<unk>"), (1, "<s>"), (2, "</s>")].into_iter().chain(image.map(|id| (id, "<image>")));
+        let added: Vec<Value> = added.map(special).collect();
         let start = json!([{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]);
         let json = json!({
             "version": "1.0", "truncation": null, "padding": null,
-            "added_tokens": [special(0, "<unk>"), special(1, "<s>"), special(2, "</s>"), special(image, "<image>")],
+            "added_tokens": added,
             "normalizer": null, "pre_tokenizer": null,
             "post_processor": {
                 "type": "TemplateProcessing", "single": start, "pair": start,
                 "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
             },
             "decoder": {"type": "Sequence", "decoders": [
-                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+                {"type": "Fuse"},
             ]},
-            "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true, "vocab": vocab, "merges": []},
+            "model": {
+                "type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true, "vocab": vocab,
+                "merges": [],
+            },
         });
         json.to_string().into_bytes()
     }

@@ -7,7 +7,7 @@ use super::{
     resize::{Canvas, Filter, Window, resize_window},
 };
 use crate::{
-    config::LlavaConfig,
+    config::VisionConfig,
     error::{Error, Result},
 };
 
@@ -67,14 +67,14 @@ impl PreprocessorConfig {
     ///
     /// # Errors
     /// [`Error::Unsupported`] naming the field that asks for something else than CLIP's preprocessing.
-    pub fn from_json(preprocessor: &Value, config: &LlavaConfig) -> Result<Self> {
+    pub fn from_json(preprocessor: &Value, config: &VisionConfig) -> Result<Self> {
         let kind =
             field(preprocessor, "image_processor_type").or_else(|| field(preprocessor, "feature_extractor_type"));
         let known = |kind: &str| PROCESSORS.iter().any(|processor| kind.starts_with(processor));
         if let Some(kind) = kind.filter(|kind| !kind.as_str().is_some_and(known)) {
             return Err(unsupported("image_processor_type", format!("{kind}; only CLIPImageProcessor is supported")));
         }
-        let side = config.vision.image_size;
+        let side = config.tower.image_size;
         let do_resize = flag(preprocessor, "do_resize", true)?;
         let do_crop = flag(preprocessor, "do_center_crop", true)?;
         let mean = triple(preprocessor, "image_mean", CLIP_MEAN)?;

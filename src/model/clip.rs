@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::linear::Linear;
 use super::loader::Loader;
-use crate::config::{ClipConfig, LlavaConfig, SelectStrategy};
+use crate::config::{ClipConfig, SelectStrategy, VisionConfig};
 use crate::error::Result;
 use crate::kernels::{self, Activation, Heads};
 use crate::weights::WeightSource;
@@ -25,8 +25,8 @@ pub struct VisionTower {
 
 impl VisionTower {
     /// Loads the tower; layers above the deepest that is read from are neither loaded nor run.
-    pub async fn load<S: WeightSource>(loader: &mut Loader<'_, S>, llava: &LlavaConfig) -> Result<Self> {
-        let config = &llava.vision;
+    pub async fn load<S: WeightSource>(loader: &mut Loader<'_, S>, vision: &VisionConfig) -> Result<Self> {
+        let config = &vision.tower;
         let prefix = "vision_tower.vision_model";
         let hidden = config.hidden_size;
         let patches = config.positions() - 1;
@@ -41,7 +41,7 @@ impl VisionTower {
         let pre_layrnorm =
             LayerNorm::load(loader, &format!("{prefix}.pre_layrnorm"), hidden, config.layer_norm_eps).await?;
         let mut layers = Vec::new();
-        for index in 0..llava.vision_layers_needed() {
+        for index in 0..vision.layers_needed() {
             layers.push(Layer::load(loader, &format!("{prefix}.encoder.layers.{index}"), config).await?);
         }
         let device = loader.device();
@@ -51,8 +51,8 @@ impl VisionTower {
             patch_positions: Tensor::from_data(TensorData::new(patch_positions, [patches, hidden]), device),
             pre_layrnorm,
             layers,
-            feature_layers: llava.vision_feature_layers.clone(),
-            select: llava.vision_feature_select_strategy,
+            feature_layers: vision.feature_layers.clone(),
+            select: vision.select_strategy,
         })
     }
 

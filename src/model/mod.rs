@@ -18,11 +18,16 @@ pub use llama::Llama;
 pub use loader::Loader;
 pub use projector::MultiModalProjector;
 
-/// CLIP vision tower -> projector -> LLaMA decoder.
+/// CLIP vision tower -> projector -> LLaMA decoder; or the decoder alone.
 pub struct Llava {
+    pub vision: Option<Vision>,
+    pub language_model: Llama,
+}
+
+/// The part that sees.
+pub struct Vision {
     pub vision_tower: VisionTower,
     pub multi_modal_projector: MultiModalProjector,
-    pub language_model: Llama,
 }
 
 impl Llava {
@@ -35,13 +40,18 @@ impl Llava {
         device: &Device,
     ) -> Result<Self> {
         let mut loader = Loader::new(source, device);
-        Ok(Self {
-            vision_tower: VisionTower::load(&mut loader, config).await?,
-            multi_modal_projector: MultiModalProjector::load(&mut loader, config).await?,
-            language_model: Llama::load(&mut loader, config, context_length, kv_cache).await?,
-        })
+        let vision = match &config.vision {
+            Some(vision) => Some(Vision {
+                vision_tower: VisionTower::load(&mut loader, vision).await?,
+                multi_modal_projector: MultiModalProjector::load(&mut loader, vision, config.text.hidden_size).await?,
+            }),
+            None => None,
+        };
+        Ok(Self { vision, language_model: Llama::load(&mut loader, config, context_length, kv_cache).await? })
     }
+}
 
+impl Vision {
     /// `patches` `[patches, channels*patch*patch]` of one picture -> its embeddings `[image tokens, text hidden]`.
     /// Awaits `after_layer` after each layer of the vision tower, and ends with its error.
     pub async fn image_features<E>(

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::linear::Linear;
 use super::loader::Loader;
-use crate::config::LlavaConfig;
+use crate::config::VisionConfig;
 use crate::error::Result;
 use crate::kernels::Activation;
 use crate::weights::WeightSource;
@@ -17,10 +17,13 @@ pub struct MultiModalProjector {
 }
 
 impl MultiModalProjector {
-    /// Loads `multi_modal_projector.*`.
-    pub async fn load<S: WeightSource>(loader: &mut Loader<'_, S>, config: &LlavaConfig) -> Result<Self> {
+    /// Loads `multi_modal_projector.*`, which ends in a decoder of width `hidden`.
+    pub async fn load<S: WeightSource>(
+        loader: &mut Loader<'_, S>,
+        config: &VisionConfig,
+        hidden: usize,
+    ) -> Result<Self> {
         let width = config.projector_input_size();
-        let hidden = config.text.hidden_size;
         let bias = config.multimodal_projector_bias;
         Ok(Self {
             linear_1: Linear::load(loader, "multi_modal_projector.linear_1", hidden, width, bias).await?,

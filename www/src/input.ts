@@ -38,7 +38,7 @@ export interface GenerateOptions {
 
 /** The hosted model's input. */
 export interface Input extends GenerateOptions {
-  /** The picture. Required, but for a `raw` prompt without `<image>` and for `messages`. */
+  /** The picture. Required, but for a `raw` prompt without `<image>`, for `messages`, and for a model that sees none. */
   image?: ImageInput;
   /** The question; "What is in this picture?" where absent. */
   prompt?: string;
@@ -81,11 +81,11 @@ const FIELDS: Record<keyof Input, Check> = {
 };
 
 /**
- * Checks every field of `input` but the picture's contents.
+ * Checks every field of `input` but the picture's contents. `sees`: whether the model takes pictures at all.
  *
  * @throws LlavaError `missing_input` or `invalid_input`, naming the field and what it may be.
  */
-export function checkInput(input: Input): EngineInput {
+export function checkInput(input: Input, sees = true): EngineInput {
   if (typeof input !== "object" || input === null) {
     throw new LlavaError("invalid_input", `The input must be an object like { image, prompt }, but it is ${name(input)}.`);
   }
@@ -100,7 +100,7 @@ export function checkInput(input: Input): EngineInput {
     given[field] = value;
   }
   const { image, stop, ...rest } = given as Input;
-  checkTogether(rest, image !== undefined);
+  checkTogether(rest, image !== undefined || !sees);
   return { ...rest, max_tokens: rest.max_tokens ?? 512, stop: stop === undefined ? [] : [stop].flat() };
 }
 

@@ -109,15 +109,15 @@ export class Model implements AsyncDisposable {
     }
   }
 
-  /** The description of a picture, or the answer to a question about it. */
-  async caption(image: ImageInput, prompt?: string, options: CaptionOptions = {}): Promise<string> {
+  /** The description of a picture, or the answer to a question about it; without a picture from a model that sees none. */
+  async caption(image: ImageInput | undefined, prompt?: string, options: CaptionOptions = {}): Promise<string> {
     const { signal, onToken, ...fields } = options;
     const result = await this.run(asInput(image, prompt, fields), { signal, onToken });
     return result.description;
   }
 
   /** The same, piece by piece: `for await (const piece of model.stream(image, prompt))`. */
-  stream(image: ImageInput, prompt?: string, options: CaptionOptions = {}): TextStream {
+  stream(image: ImageInput | undefined, prompt?: string, options: CaptionOptions = {}): TextStream {
     const { signal, onToken, ...fields } = options;
     return new TextStream((stop, push) => {
       const either = signal ? AbortSignal.any([signal, stop]) : stop;
@@ -137,7 +137,7 @@ export class Model implements AsyncDisposable {
    */
   async run(input: Input, { signal, onToken }: RunOptions = {}): Promise<Result> {
     if (this.#client.ended) throw this.#client.ended;
-    const checked = checkInput(input);
+    const checked = checkInput(input, this.info.image_tokens > 0);
     const image = input.image === undefined ? undefined : await readImage(input.image, signal);
     const output = await this.#client.request(
       { type: "generate", image, input: checked },
@@ -213,6 +213,6 @@ function askToPersist(): Promise<boolean> {
 }
 
 /** Arguments of a call as the hosted model's input. */
-export function asInput(image: ImageInput, prompt: string | undefined, fields: GenerateOptions): Input {
+export function asInput(image: ImageInput | undefined, prompt: string | undefined, fields: GenerateOptions): Input {
   return { image, prompt, ...fields };
 }

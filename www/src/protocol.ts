@@ -36,7 +36,7 @@ export interface ModelInfo {
   context_length: number;
   /** How keys and values are stored. */
   kv_cache: KvFormat;
-  /** Tokens that a picture takes in the context. */
+  /** Tokens that a picture takes in the context; 0 if the model sees none. */
   image_tokens: number;
   /** The GPU, as WebGPU names it. */
   adapter: string;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
@@ -184,7 +184,7 @@ fn browser(paths: &Paths, wanted: &Wanted, commit: &str) -> Result<Command> {
 fn peers(paths: &Paths) -> Result<PathBuf> {
     let (own, folder) = (paths.root.join("benches/peers"), paths.cache.join("peers"));
     fs::create_dir_all(&folder)?;
-    once(&own.join("package-lock.json"), &folder.join(".installed-lock"), || {
+    setup::once(&own.join("package-lock.json"), &folder.join(".installed-lock"), || {
         say("installing the engines to compare with");
         for file in ["package.json", "package-lock.json"] {
             fs::copy(own.join(file), folder.join(file))?;
@@ -192,41 +192,12 @@ fn peers(paths: &Paths) -> Result<PathBuf> {
         shell::run(setup::npm().args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder))
     })?;
     let script = own.join("models.py");
-    once(&script, &folder.join(".models-by"), || {
-        let python = python(&folder)?;
+    setup::once(&script, &folder.join(".models-by"), || {
+        let python = setup::python(&folder.join("venv"), &[&["onnx", "gguf", "numpy", "ml_dtypes"]])?;
         say("making the models for them (190 MB)");
         shell::run(Command::new(python).arg(&script).arg(folder.join("models")))
     })?;
     Ok(folder)
-}
-
-/// Does `work` unless it was done for a file of these very contents; `stamp` keeps them.
-fn once(file: &Path, stamp: &Path, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    let contents = fs::read(file).with_context(|| file.display().to_string())?;
-    if fs::read(stamp).is_ok_and(|done| done == contents) {
-        return Ok(());
-    }
-    work()?;
-    fs::write(stamp, contents)?;
-    Ok(())
-}
-
-/// A Python with what `models.py` imports, in an environment of its own.
-fn python(folder: &Path) -> Result<PathBuf> {
-    let python = folder.join(if cfg!(windows) { "venv/Scripts/python.exe" } else { "venv/bin/python" });
-    let check = ["-c", "import gguf, numpy, onnx"];
-    if shell::output(Command::new(&python).args(check)).is_none() {
-        say("installing onnx and gguf for Python");
-        let venv = Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")).status();
-        if !venv.is_ok_and(|status| status.success()) {
-            bail!(
-                "python3 with its venv module is missing (on Debian `apt-get install python3-venv`): the peers' models need it"
-            );
-        }
-        let packages = ["onnx", "gguf", "numpy", "ml_dtypes"];
-        shell::run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
-    }
-    Ok(python)
 }
 
 #[cfg(test)]

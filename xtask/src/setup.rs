@@ -251,6 +251,43 @@ pub fn software_driver_wanted() -> Option<PathBuf> {
     if !cfg!(target_os = "linux") || chosen || device { None } else { software_vulkan() }
 }
 
+// ---- Python ----
+
+/// A Python in an environment of its own in `venv`, after a `pip install` of each of `packages`.
+pub fn python(venv: &Path, packages: &[&[&str]]) -> Result<PathBuf> {
+    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let (stamp, wanted) = (venv.join(".packages"), packages.concat().join(" "));
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    say(format!("installing for Python in {}: {wanted}", venv.display()));
+    let made = || Command::new("python3").args(["-m", "venv"]).arg(venv).status().is_ok_and(|status| status.success());
+    if !made() {
+        if can_apt() {
+            apt_install(&["python3-venv"])?;
+        }
+        if !made() {
+            bail!("python3 with its venv module is missing (on Debian `apt-get install python3-venv`)");
+        }
+    }
+    for packages in packages {
+        shell::run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(*packages))?;
+    }
+    fs::write(stamp, wanted)?;
+    Ok(python)
+}
+
+/// Does `work` unless it was done for a file of these very contents; `stamp` keeps them.
+pub fn once(file: &Path, stamp: &Path, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let contents = fs::read(file).with_context(|| file.display().to_string())?;
+    if fs::read(stamp).is_ok_and(|done| done == contents) {
+        return Ok(());
+    }
+    work()?;
+    fs::write(stamp, contents)?;
+    Ok(())
+}
+
 // ---- apt ----
 
 fn can_apt() -> bool {

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: three suites, their output passed on as it comes, their counts added up in the last line.
+//! `cargo xtask test`: three suites, and one more on demand, their output passed on as it comes, their counts added up in the last line.
 
 use crate::paths::Paths;
 use crate::shell::{self, say};
@@ -20,15 +20,22 @@ struct Counts {
 
 type Suite = fn(&Paths) -> Result<Counts>;
 const SUITES: [(&str, Suite); 3] = [("native", native), ("web", web), ("e2e", e2e)];
+/// Runs only where it is asked for: it downloads a model.
+const REAL: (&str, Suite) = ("--real", real);
 
-/// Runs the named suites (all when none is named). The last line printed is `N passed, N failed`.
+/// Runs the named suites (all but the one on demand when none is named). The last line printed is `N passed, N failed`.
 pub fn run(paths: &Paths, names: &[OsString]) -> Result<ExitCode> {
-    if let Some(unknown) = names.iter().find(|name| !SUITES.iter().any(|(suite, _)| *name == suite)) {
-        bail!("no test suite `{}`: there are native, web and e2e", unknown.to_string_lossy());
+    let known = || SUITES.iter().chain([&REAL]);
+    if let Some(unknown) = names.iter().find(|name| !known().any(|(suite, _)| *name == suite)) {
+        bail!("no test suite `{}`: there are native, web, e2e and --real", unknown.to_string_lossy());
     }
     let mut total = Counts::default();
     let mut lines = Vec::new();
-    for (name, suite) in SUITES.iter().filter(|(suite, _)| names.is_empty() || names.iter().any(|name| name == suite)) {
+    let asked = |suite: &&(&str, Suite)| match names.is_empty() {
+        true => suite.0 != REAL.0,
+        false => names.iter().any(|name| name == suite.0),
+    };
+    for (name, suite) in known().filter(asked) {
         say(format!("suite: {name}"));
         let counts = suite(paths).unwrap_or_else(|error| {
             eprintln!("error: {error:#}");
@@ -55,6 +62,18 @@ fn native(paths: &Paths) -> Result<Counts> {
     let mut cargo = Command::new(setup::cargo());
     cargo.current_dir(&paths.root).args(["test", "--release", "--workspace", "--no-fail-fast"]);
     cargo.env("CARGO_TARGET_DIR", &paths.target);
+    if let Some(driver) = setup::software_driver_wanted() {
+        cargo.env("VK_ICD_FILENAMES", driver);
+    }
+    count(&mut cargo)
+}
+
+/// A real model, compared with llama.cpp.
+fn real(paths: &Paths) -> Result<Counts> {
+    let folder = crate::real::folder(paths)?;
+    let mut cargo = Command::new(setup::cargo());
+    cargo.current_dir(&paths.root).args(["test", "--release", "--test", "real", "--", "--ignored", "--nocapture"]);
+    cargo.env("CARGO_TARGET_DIR", &paths.target).env("LLAVA_REAL", folder);
     if let Some(driver) = setup::software_driver_wanted() {
         cargo.env("VK_ICD_FILENAMES", driver);
     }
