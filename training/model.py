@@ -10,7 +10,7 @@ import vocabulary
 from data import IMAGE_SIZE
 from preprocess import MEAN, STD
 
-PATCH = 12
+PATCH = 16
 GRID = IMAGE_SIZE // PATCH
 PROMPT = "USER: <image>\n{} ASSISTANT:"
 CHAT_TEMPLATE = (
@@ -43,7 +43,7 @@ def whiten(model, pixels):
     weight.copy_((whitened @ turn).T.view_as(weight))
 
 
-def build(vision_width=128, vision_layers=5, width=128, layers=2):
+def build(vision_width=192, vision_layers=6, width=192, layers=3):
     tokenizer = vocabulary.build()
     ids = {t: tokenizer.token_to_id(t) for t in ("<s>", "</s>", "<image>", "<pad>")}
     config = LlavaConfig(
