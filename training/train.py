@@ -19,7 +19,7 @@ from torch import nn
 from transformers.models.llama.modeling_llama import rotate_half
 
 import data
-from model import GRID, PROMPT, build, export, whiten
+from model import GRID, PROMPT, build, whiten
 from preprocess import MEAN, STD
 from collage import IGNORE
 from names import COLOURS, FIRST_CLOTHES, FIRST_EMOJI, NAMES, UNKNOWN
@@ -236,7 +236,7 @@ def dense_loss(head, features, early, targets):
     covered, touched, names, cells = (targets[k] for k in ("covered", "touched", "names", "cells"))
     # everywhere, and once more where something is: most patches are background and soon learned
     loss, right = 0, {}
-    for part, weight in (("colour", 1), ("name", 1), ("place", 0.5)):
+    for part, weight in (("colour", 1), ("name", 0.5), ("place", 0.5)):
         guess, wanted = parts[part].flatten(0, 1), targets[part].flatten()
         there = covered.flatten() & (wanted != -100)
         loss = loss + weight * F.cross_entropy(guess, wanted) + weight * F.cross_entropy(guess[there], wanted[there])
@@ -245,6 +245,7 @@ def dense_loss(head, features, early, targets):
     early = head.early_norm(early)
     edge = (cells.mean(-1) > 0) & (cells.mean(-1) < 1)
     guess = head.cells(early)
+    right["edges"] = ((guess[edge] > 0) == (cells[edge] > 0)).float().mean().item()
     loss = loss + F.binary_cross_entropy_with_logits(guess[edge], cells[edge]) + 0.3 * F.binary_cross_entropy_with_logits(guess, cells)
     share = touched / touched.sum(1, keepdim=True).clamp(min=1)
     there = names != -100
@@ -317,11 +318,11 @@ def arguments():
     parser.add_argument("--data", required=True, help="folder of data.py's shards")
     parser.add_argument("--shards", type=int, default=48)
     parser.add_argument("--visits", type=int, default=3, help="how often a shard is gone through before new ones are")
-    parser.add_argument("--dense-steps", type=int, default=700, help="first the vision tower alone, on the dense loss")
-    parser.add_argument("--fixed-steps", type=int, default=200, help="then the rest on questions, the tower kept fixed")
+    parser.add_argument("--dense-steps", type=int, default=600, help="first the vision tower alone, on the dense loss")
+    parser.add_argument("--fixed-steps", type=int, default=60, help="then the rest on questions, the tower kept fixed")
     parser.add_argument("--steps", type=int, default=6000, help="steps in all; the last ones train everything together")
     parser.add_argument("--decay", type=float, default=0.15, help="share of the steps over which the rate falls to nothing")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--questions", type=int, default=4, help="a picture and step")
     parser.add_argument("--full-every", type=int, default=3, help="once there are answers, one step in so many sees all patches, the others half; at the end all do")
     parser.add_argument("--dense-weight", type=float, default=0.3, help="of the dense loss beside that on answers")
@@ -373,7 +374,8 @@ def main():
     def save():
         part = saved.with_suffix(".part")
         weights = {"model": model.state_dict(), "head": head.state_dict(), "mean": mean.weights}
-        torch.save(weights | {"optimizers": [o.state_dict() for o in optimizers], "step": step}, part)
+        sizes = {"vision": args.vision, "text": args.text}
+        torch.save(weights | sizes | {"optimizers": [o.state_dict() for o in optimizers], "step": step}, part)
         part.rename(saved)
 
     while step < args.steps:
