@@ -317,7 +317,7 @@ def arguments():
     parser.add_argument("--folder", type=Path, required=True, help="where checkpoints, the log and the Hugging Face folder go")
     parser.add_argument("--data", required=True, help="folder of data.py's shards")
     parser.add_argument("--shards", type=int, default=48)
-    parser.add_argument("--visits", type=int, default=3, help="how often a shard is gone through before new ones are")
+    parser.add_argument("--visits", type=int, default=4, help="how often a shard is gone through before new ones are")
     parser.add_argument("--dense-steps", type=int, default=600, help="first the vision tower alone, on the dense loss")
     parser.add_argument("--fixed-steps", type=int, default=60, help="then the rest on questions, the tower kept fixed")
     parser.add_argument("--steps", type=int, default=6000, help="steps in all; the last ones train everything together")
