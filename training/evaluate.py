@@ -138,8 +138,11 @@ def prepare(folder, cache, share, seed):
     of_kind = defaultdict(list)
     for case in sets.cases:
         of_kind[case["set"], case["kind"]].append(case)
-    for cases in of_kind.values():
-        for case, other in zip(cases, cases[len(cases) // 2 :] + cases[: len(cases) // 2]):
+    for (which, _), cases in of_kind.items():
+        half = len(cases) // 2
+        # Every photograph is one that it should not know: there another set's pictures stand in.
+        others = of_kind["emoji", "name"] if which == "photographs" else cases[half:] + cases[:half]
+        for case, other in zip(cases, others):
             case["shuffled"], case["blank"] = other["image"], blank
     write(folder / "cases.jsonl", sets.cases)
     inputs = dict.fromkeys(asked(case, case[picture]) for picture in ("image", "blank", "shuffled") for case in sets.cases)
@@ -149,12 +152,17 @@ def prepare(folder, cache, share, seed):
 
 # --- the scores ------------------------------------------------------------------------------------------------------
 
-_ARTICLE = re.compile(r"^(a|an|the) ")
+_ARTICLE = re.compile(r"^(?:a|an|the) ")
+ACCEPTED = {e.name: {e.name, *e.synonyms} for e in EMOJI}
+_WITH_AND = {words for accepted in ACCEPTED.values() for words in accepted if " and " in words}
 
 
-def parts(text):
-    """The things a caption lists, without articles: [words]."""
-    return [_ARTICLE.sub("", part.strip()) for part in re.split(r", | and (?=a |an |the )|, and ", text.strip().lower().rstrip("."))]
+def names(text):
+    """The things a caption lists, without articles. "and" joins two things, except inside a name ("fork and knife")."""
+    text = text.strip().lower().rstrip(".")
+    for words in _WITH_AND:
+        text = text.replace(words, words.replace(" and ", "&"))
+    return [_ARTICLE.sub("", part.strip()).replace("&", " and ") for part in re.split(", | and ", text)]
 
 
 def shapes(text):
@@ -166,29 +174,17 @@ def shapes(text):
     return found
 
 
-ACCEPTED = {e.name: {e.name, *e.synonyms} for e in EMOJI}
-
-
 def names_right(text, expected):
     """True where the caption lists exactly these names, each by a word that counts, in any order."""
-    said = list(text_names(text))
+    said = names(text)
     if len(said) != len(expected):
         return False
     for name in expected:
-        match = next((s for s in said if s in ACCEPTED.get(name, {name})), None)
+        match = next((s for s in said if s in ACCEPTED.get(name, {name.lower()})), None)
         if match is None:
             return False
         said.remove(match)
     return True
-
-
-def text_names(text):
-    """The names of a caption; "and" also joins names that have no article, unless the whole is a name ("fork and knife")."""
-    for part in parts(text):
-        if " and " in part and not any(part in words for words in ACCEPTED.values()):
-            yield from (_ARTICLE.sub("", p) for p in part.split(" and "))
-        else:
-            yield part
 
 
 def right(case, text):
@@ -198,7 +194,7 @@ def right(case, text):
     if which == "scenes" and kind in ("caption", "drawn by hand"):
         return shapes(text) == Counter(expected)
     if isinstance(expected, list):
-        return names_right(text, [e.lower() if e not in ACCEPTED else e for e in expected])
+        return names_right(text, expected)
     return text.strip().lower().rstrip(".").replace("grey", "gray") == expected
 
 
