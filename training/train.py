@@ -151,7 +151,7 @@ class Pictures:
 
 
 def normalize(pixels, device):
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255
+    x = torch.as_tensor(pixels).to(device).float() / 255
     x = (x - torch.tensor(MEAN, device=device)) / torch.tensor(STD, device=device)
     return x.permute(0, 3, 1, 2).contiguous()
 
@@ -299,6 +299,30 @@ def parameters(model, head):
     return matrices, others
 
 
+class Batches(torch.utils.data.Dataset):
+    """By step, what a worker learns from: pixels, dense targets, the patches kept and the packed questions (None: not yet asked)."""
+
+    def __init__(self, args, packer):
+        self.args, self.packer = args, packer
+        self.pictures = Pictures(args.data, args.shards, args.batch, args.seed, visits=args.visits)
+
+    def __len__(self):
+        return self.args.steps
+
+    def __getitem__(self, step):
+        args = self.args
+        *arrays, rng = self.pictures(step)
+        pixels, labels, table, texts = (a[args.rank :: args.workers] for a in arrays)
+        targets, kept, packed = dense_targets(labels, table), None, None
+        dense_only = step < args.dense_steps
+        ending = step >= args.steps * (1 - args.decay)
+        if dense_only or not ending and step % args.full_every:
+            kept, targets = fewer(targets, rng)
+        if not dense_only:
+            packed = self.packer([data.pairs(things, text, rng, args.questions) for things, text in zip(table, texts)])
+        return torch.from_numpy(np.ascontiguousarray(pixels)), targets, kept, packed
+
+
 class Mean:
     """A running mean of the weights over about the last `reach` steps: what is exported."""
 
@@ -334,6 +358,7 @@ def arguments():
     parser.add_argument("--minutes", type=float, default=4, help="between checkpoints")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each that share every batch")
     parser.add_argument("--rank", type=int, default=0, help="which of the workers this process is, from 0")
+    parser.add_argument("--loaders", type=int, default=0, help="processes that prepare batches ahead: for a GPU, as many as there are cores")
     parser.add_argument("--port", type=int, default=29517, help="where the workers meet")
     parser.add_argument("--pause-file", help="train nothing while this file exists")
     return parser.parse_args()
@@ -348,6 +373,7 @@ def main():
         hours = datetime.timedelta(hours=24)  # how long one waits for another that was stopped
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=workers, timeout=hours)
     torch.manual_seed(args.seed)
+    torch.set_float32_matmul_precision("high")  # on a GPU; a CPU keeps f32
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, tokenizer = build(*args.vision, *args.text)
     whiten(model, normalize(data.read_shard(args.data, 0)["pixels"][:1024], "cpu"))
@@ -368,7 +394,10 @@ def main():
         for optimizer, s in zip(optimizers, state["optimizers"]):
             optimizer.load_state_dict(s)
         step = state["step"]
-    pictures, packer = Pictures(args.data, args.shards, args.batch, args.seed, visits=args.visits), Packer(tokenizer)
+    packer = Packer(tokenizer)
+    batches = torch.utils.data.DataLoader(
+        Batches(args, packer), batch_size=None, sampler=range(step, args.steps), num_workers=args.loaders
+    )
     average, last_saved, last_log = {}, time.time(), time.time()
 
     def save():
@@ -378,24 +407,16 @@ def main():
         torch.save(weights | sizes | {"optimizers": [o.state_dict() for o in optimizers], "step": step}, part)
         part.rename(saved)
 
-    while step < args.steps:
+    for pixels, targets, kept, packed in batches:
         data.wait_while(args.pause_file)
-        pixels, labels, table, texts, rng = (a if isinstance(a, np.random.Generator) else a[rank::workers] for a in pictures(step))
-        dense_only = step < args.dense_steps
-        fixed = not dense_only and step < args.dense_steps + args.fixed_steps
-        kept, targets = None, dense_targets(labels, table)
-        ending = step >= args.steps * (1 - args.decay)
-        if dense_only or not ending and step % args.full_every:
-            kept, targets = fewer(targets, rng)
-            kept = kept.to(device)
+        fixed = args.dense_steps <= step < args.dense_steps + args.fixed_steps
+        kept = None if kept is None else kept.to(device)
         with torch.set_grad_enabled(not fixed):
             features, early = look(model, normalize(pixels, device), kept)
-            targets = {k: t.to(device) for k, t in targets.items()}
-            dense, values = dense_loss(head, features, early, targets)
+            dense, values = dense_loss(head, features, early, {k: t.to(device) for k, t in targets.items()})
         values["dense"] = dense.item()
         loss = dense
-        if not dense_only:
-            packed = packer([data.pairs(things, text, rng, args.questions) for things, text in zip(table, texts)])
+        if packed is not None:
             loss = answer_loss(model, packer, features, kept, packed, device)
             values["answers"] = loss.item()
             if not fixed:
