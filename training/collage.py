@@ -80,7 +80,8 @@ def restyle(sprite, rng):
         flat = Image.fromarray(sprite[..., :3]).quantize(int(rng.integers(4, 12)), Image.Quantize.FASTOCTREE).convert("RGB")
         rgb = np.asarray(flat, np.float32)
     elif kind < 0.45:  # details smoothed away
-        rgb = np.asarray(Image.fromarray(sprite[..., :3]).filter(ImageFilter.ModeFilter(5)), np.float32)
+        small = Image.fromarray(sprite[..., :3]).reduce(2).filter(ImageFilter.ModeFilter(3))
+        rgb = np.asarray(small.resize(alpha.shape[::-1], Image.BICUBIC), np.float32)
     angle = rng.normal() * 0.25  # the hue turns about the grey axis
     c, s = math.cos(angle), math.sin(angle) / math.sqrt(3)
     third = (1 - c) / 3
@@ -136,7 +137,10 @@ def emoji(cache, rng):
     for name, (x, y, d) in zip(names, places):
         pictures = cache.sprites[name]
         d = max(int(d), 8)
-        sprite = _bend(restyle(pictures[rng.integers(len(pictures))], rng), d, rng)
+        picture = pictures[rng.integers(len(pictures))]
+        if 2 * d <= len(picture):
+            picture = np.asarray(Image.fromarray(picture, "RGBA").reduce(2))
+        sprite = _bend(restyle(picture, rng), d, rng)
         left, top = int(x - d / 2), int(y - d / 2)
         image.paste(sprite, (left, top), sprite)
         mask = sprite.getchannel("A").point(lambda a: 255 if a > 100 else 0)

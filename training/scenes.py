@@ -237,7 +237,7 @@ def in_order(things):
     return [t for c in columns for t in sorted(c, key=lambda t: t.y)]
 
 
-def size(rng, least=48, most=400):
+def size(rng, least=48, most=320):
     """Width and height of a picture."""
     longer = math.exp(rng.uniform(math.log(least), math.log(most)))
     shorter = longer if rng.random() < 0.4 else max(least, longer * math.exp(rng.uniform(-1, 0)))
