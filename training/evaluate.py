@@ -258,7 +258,7 @@ def describe(hf, inputs, batch=64):
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
             ids = torch.tensor([r for _, r in part], device=device)
-            x = torch.cat([normalize(pixels[inputs[n]["image"]][None], device) for n, _ in part])
+            x = normalize(np.stack([pixels[inputs[n]["image"]] for n, _ in part]), device)
             with torch.no_grad():
                 out = model.generate(input_ids=ids, pixel_values=x, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=40)
             for (n, _), row in zip(part, out[:, ids.shape[1] :].tolist()):
