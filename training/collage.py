@@ -1,6 +1,8 @@
-"""Training pictures that are not drawn: emoji on backgrounds, clothes, easy-VQA's shapes, photographs and textures, nothing.
+"""Training pictures that are not drawn: emoji on backgrounds, clothes, easy-VQA's shapes, photographs and textures,
+nothing.
 
-Each function gives (Pillow image as a file would decode, things, label map); a label of IGNORE is one that is not known.
+Each function gives (Pillow image as a file would decode, things, label map); a label of IGNORE is one that is not
+known.
 """
 
 import json
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from names import CLOTHES, COLOURS, FIRST_CLOTHES, FIRST_EMOJI, SHAPES, UNKNOWN
+from names import COLOURS, FIRST_CLOTHES, FIRST_EMOJI, SHAPES, UNKNOWN
 from scenes import LABEL_SIZE, Thing, any_colour, background, layout, size, wear
 
 IGNORE = 255
@@ -73,11 +75,16 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def restyle(sprite, rng):
-    """The same emoji as another hand might have painted it: other tints, flatter or harder shading, another rim. RGBA."""
+    """The same emoji as another hand might have painted it: other tints, flatter or harder shading, another rim.
+    RGBA."""
     rgb, alpha = sprite[..., :3].astype(np.float32), sprite[..., 3]
     kind = rng.random()
     if kind < 0.25:  # flat colours
-        flat = Image.fromarray(sprite[..., :3]).quantize(int(rng.integers(4, 12)), Image.Quantize.FASTOCTREE).convert("RGB")
+        flat = (
+            Image.fromarray(sprite[..., :3])
+            .quantize(int(rng.integers(4, 12)), Image.Quantize.FASTOCTREE)
+            .convert("RGB")
+        )
         rgb = np.asarray(flat, np.float32)
     elif kind < 0.45:  # details smoothed away
         small = Image.fromarray(sprite[..., :3]).reduce(2).filter(ImageFilter.ModeFilter(3))
@@ -85,7 +92,10 @@ def restyle(sprite, rng):
     angle = rng.normal() * 0.25  # the hue turns about the grey axis
     c, s = math.cos(angle), math.sin(angle) / math.sqrt(3)
     third = (1 - c) / 3
-    turn = np.array([[c + third, third - s, third + s], [third + s, c + third, third - s], [third - s, third + s, c + third]], np.float32)
+    turn = np.array(
+        [[c + third, third - s, third + s], [third + s, c + third, third - s], [third - s, third + s, c + third]],
+        np.float32,
+    )
     rgb = rgb @ turn.T
     grey = (rgb @ _LUMA)[..., None]
     rgb = grey + (rgb - grey) * rng.uniform(0.55, 1.5)
@@ -162,7 +172,9 @@ def clothes(cache, rng):
     dx, dy = rng.integers(-2, 3, 2)
     pixels = np.roll(pixels, (dy, dx), (0, 1)).astype(np.float32) / 255
     things = [Thing(FIRST_CLOTHES + int(cache.clothes_labels[n]), -1, 0.5, 0.5, 0.9)]
-    labels = np.asarray(Image.fromarray((pixels > 0.05).astype(np.uint8)).resize((LABEL_SIZE, LABEL_SIZE), Image.NEAREST))
+    labels = np.asarray(
+        Image.fromarray((pixels > 0.05).astype(np.uint8)).resize((LABEL_SIZE, LABEL_SIZE), Image.NEAREST)
+    )
     kind = rng.random()
     if kind < 0.7:
         picture = np.repeat((pixels * rng.uniform(0.8, 1))[..., None], 3, -1) * 255
@@ -209,7 +221,15 @@ def easy_vqa(cache, rng):
     if not (shape and colour and covered.any()):
         return image, [], np.full((LABEL_SIZE, LABEL_SIZE), IGNORE, np.uint8), questions
     (top, bottom), (left, right) = ((np.flatnonzero(covered.any(a))[[0, -1]] + (0, 1)) / len(pixels) for a in (1, 0))
-    things = [Thing(SHAPES.index(shape), COLOURS.index(colour), (left + right) / 2, (top + bottom) / 2, max(right - left, bottom - top))]
+    things = [
+        Thing(
+            SHAPES.index(shape),
+            COLOURS.index(colour),
+            (left + right) / 2,
+            (top + bottom) / 2,
+            max(right - left, bottom - top),
+        )
+    ]
     labels = np.asarray(Image.fromarray(covered.astype(np.uint8)).resize((LABEL_SIZE, LABEL_SIZE), Image.NEAREST))
     return image, things, labels, questions
 
@@ -231,7 +251,11 @@ def _texture(width, height, rng):
         field = np.zeros((height, width, 3))
         for _ in range(int(rng.integers(2, 6))):
             angle, wave = rng.uniform(0, 6.3), rng.uniform(10, 90)
-            bent = x * math.cos(angle) + y * math.sin(angle) + rng.uniform(0, 0.1) * np.sin(rng.uniform(5, 30) * x + rng.uniform(0, 6))
+            bent = (
+                x * math.cos(angle)
+                + y * math.sin(angle)
+                + rng.uniform(0, 0.1) * np.sin(rng.uniform(5, 30) * x + rng.uniform(0, 6))
+            )
             field += np.sin(wave * bent)[..., None] * rng.uniform(-1, 1, 3)
     else:  # cells, each of one colour
         points = rng.random((int(rng.integers(12, 80)), 2))
@@ -262,4 +286,8 @@ def empty(rng):
     a = any_colour(rng)
     b = np.clip(a + rng.uniform(-50, 50, 3), 0, 255)
     picture = background(width, height, a, b, rng)
-    return wear(Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)), rng), [], np.zeros((LABEL_SIZE, LABEL_SIZE), np.uint8)
+    return (
+        wear(Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)), rng),
+        [],
+        np.zeros((LABEL_SIZE, LABEL_SIZE), np.uint8),
+    )

@@ -96,7 +96,9 @@ def main():
     parser.add_argument("cache", help="the folder that fetch.py filled")
     parser.add_argument("folder")
     parser.add_argument("--shards", type=int, default=48)
-    parser.add_argument("--first", type=int, default=0, help="start at this shard; several processes can share the work")
+    parser.add_argument(
+        "--first", type=int, default=0, help="start at this shard; several processes can share the work"
+    )
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pause-file", help="draw nothing while this file exists")

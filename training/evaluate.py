@@ -1,11 +1,14 @@
 """Score a model on the held-out sets.
 
-    evaluate.py inputs SET CACHE      draw the pictures and write SET/cases.jsonl and SET/inputs.jsonl, one input object a line
+    evaluate.py inputs SET CACHE      draw the pictures and write SET/cases.jsonl and SET/inputs.jsonl, one input
+    object a line
     evaluate.py torch SET HF_FOLDER   answer them with transformers, in f32: SET/outputs-torch.jsonl, then score
-    evaluate.py score SET OUTPUTS     score the outputs of any engine: {"description"} a line, in the order of inputs.jsonl
+    evaluate.py score SET OUTPUTS     score the outputs of any engine: {"description"} a line, in the order of
+    inputs.jsonl
 
 CACHE is what fetch.py left. `--share 0.1` takes a tenth of the pictures, for slow engines. Beside each score stand two
-controls, answered by the same model: every picture blanked (plain grey), and the same prompts with another picture of the set.
+controls, answered by the same model: every picture blanked (plain grey), and the same prompts with another picture of
+the set.
 A picture and prompt that several rows need is asked once.
 """
 
@@ -27,7 +30,8 @@ PROMPT = "What is in this picture?"
 REFUSAL = re.compile(r"\b(don't|do not) know\b")
 # Set and kind of question, in the table's order, and the share that is wanted of it ("refused": at most).
 GOALS = {
-    ("scenes", "caption"): 0.95, ("scenes", "drawn by hand"): 0.5, ("scenes", "colour"): None, ("scenes", "shape"): None,
+    ("scenes", "caption"): 0.95, ("scenes", "drawn by hand"): 0.5, ("scenes", "colour"): None,
+    ("scenes", "shape"): None,
     ("scenes", "filled"): None, ("scenes", "count"): 0.9, ("scenes", "count one kind"): 0.9,
     ("scenes", "relation, which"): 0.9, ("scenes", "relation, yes or no"): 0.9,
     ("emoji", "name"): 0.6, ("emoji", "two"): None, ("emoji", "three"): None, ("emoji", "kind"): None,
@@ -145,7 +149,9 @@ def prepare(folder, cache, share, seed):
         for case, other in zip(cases, others):
             case["shuffled"], case["blank"] = other["image"], blank
     write(folder / "cases.jsonl", sets.cases)
-    inputs = dict.fromkeys(asked(case, case[picture]) for picture in ("image", "blank", "shuffled") for case in sets.cases)
+    inputs = dict.fromkeys(
+        asked(case, case[picture]) for picture in ("image", "blank", "shuffled") for case in sets.cases
+    )
     write(folder / "inputs.jsonl", [{"image": image, "prompt": prompt, "max_tokens": 40} for image, prompt in inputs])
     return len(sets.cases), len(inputs)
 
@@ -165,10 +171,11 @@ def names(text):
     return [_ARTICLE.sub("", part.strip()).replace("&", " and ") for part in re.split(", | and ", text)]
 
 
-def shapes(text):
+def coloured_shapes(text):
     """The coloured shapes a caption names, as a multiset of "colour shape"."""
     found = Counter()
-    pattern = rf"\b(?:({'|'.join(held_out.COUNTS[2:])}) )?({'|'.join(held_out.PALETTE)}) ({'|'.join(held_out.SHAPES)})(?:e?s)?\b"
+    counts, colours, shapes = ("|".join(words) for words in (held_out.COUNTS[2:], held_out.PALETTE, held_out.SHAPES))
+    pattern = rf"\b(?:({counts}) )?({colours}) ({shapes})(?:e?s)?\b"
     for count, colour, shape in re.findall(pattern, text.replace("grey", "gray")):
         found[f"{colour} {shape}"] += held_out.COUNTS.index(count) if count else 1
     return found
@@ -192,7 +199,7 @@ def right(case, text):
     if which == "photographs":
         return bool(REFUSAL.search(text))
     if which == "scenes" and kind in ("caption", "drawn by hand"):
-        return shapes(text) == Counter(expected)
+        return coloured_shapes(text) == Counter(expected)
     if isinstance(expected, list):
         return names_right(text, expected)
     return text.strip().lower().rstrip(".").replace("grey", "gray") == expected
@@ -201,7 +208,9 @@ def right(case, text):
 def score(folder, descriptions):
     inputs, cases = read(folder / "inputs.jsonl"), read(folder / "cases.jsonl")
     if len(inputs) != len(descriptions):
-        raise SystemExit(f"{len(inputs)} inputs but {len(descriptions)} outputs: give the outputs of {folder}/inputs.jsonl, in its order")
+        raise SystemExit(
+            f"{len(inputs)} inputs but {len(descriptions)} outputs: they must be of {folder}/inputs.jsonl, in order"
+        )
     said = {(i["image"], i["prompt"]): text for i, text in zip(inputs, descriptions)}
     marks, wrong, refused = defaultdict(list), [], []
     for case in cases:
@@ -224,10 +233,16 @@ def score(folder, descriptions):
         share, blank, shuffled = (100 * np.mean(column) for column in zip(*rows))
         scores[f"{which}, {kind}"] = round(share, 1)
         wanted = f"{100 * goal:.0f}" if goal else ""
-        print(f"| {which} | {kind} | {sum(r[0] for r in rows)} | {len(rows)} | {share:.1f} | {blank:.1f} | {shuffled:.1f} | {wanted} |")
+        print(
+            f"| {which} | {kind} | {sum(r[0] for r in rows)} | {len(rows)} "
+            f"| {share:.1f} | {blank:.1f} | {shuffled:.1f} | {wanted} |"
+        )
     share = 100 * np.mean(refused)
     scores["inside, does not know"] = round(share, 1)
-    print(f"| all but photographs | says it does not know | {sum(refused)} | {len(refused)} | {share:.1f} | | | at most 5 |")
+    print(
+        f"| all but photographs | says it does not know | {sum(refused)} | {len(refused)} "
+        f"| {share:.1f} | | | at most 5 |"
+    )
     return scores
 
 
@@ -246,7 +261,9 @@ def describe(hf, inputs, batch=64):
     model.to(device)
     tokenizer = Tokenizer.from_file(str(Path(hf) / "tokenizer.json"))
     image = tokenizer.token_to_id("<image>")
-    pixels = {p: to_square_pixels(Image.open(p).convert("RGB"), layout.IMAGE_SIZE) for p in {i["image"] for i in inputs}}
+    pixels = {
+        p: to_square_pixels(Image.open(p).convert("RGB"), layout.IMAGE_SIZE) for p in {i["image"] for i in inputs}
+    }
     by_length = defaultdict(list)
     for n, i in enumerate(inputs):
         ids = []
@@ -260,7 +277,13 @@ def describe(hf, inputs, batch=64):
             ids = torch.tensor([r for _, r in part], device=device)
             x = normalize(np.stack([pixels[inputs[n]["image"]] for n, _ in part]), device)
             with torch.no_grad():
-                out = model.generate(input_ids=ids, pixel_values=x, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=40)
+                out = model.generate(
+                    input_ids=ids,
+                    pixel_values=x,
+                    attention_mask=torch.ones_like(ids),
+                    do_sample=False,
+                    max_new_tokens=40,
+                )
             for (n, _), row in zip(part, out[:, ids.shape[1] :].tolist()):
                 texts[n] = tokenizer.decode(row, skip_special_tokens=True).strip()
     return texts
@@ -270,7 +293,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["inputs", "torch", "score"])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("other", type=Path, help="the cache of fetch.py, the Hugging Face folder, or the file of outputs")
+    parser.add_argument(
+        "other", type=Path, help="the cache of fetch.py, the Hugging Face folder, or the file of outputs"
+    )
     parser.add_argument("--share", type=float, default=1.0, help="of the pictures of each set (inputs)")
     parser.add_argument("--seed", type=int, default=2026)
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """Write the model of a training folder (the running mean of its weights) as a Hugging Face folder, at any checkpoint.
 
-    export.py RUN HF_FOLDER
+export.py RUN HF_FOLDER
 """
 
 import argparse

@@ -1,8 +1,10 @@
-"""Fetch everything the training and the tests need into a cache folder, and bring it into one form. See README.md for licences.
+"""Fetch everything the training and the tests need into a cache folder, and bring it into one form. See README.md for
+licences.
 
     fetch.py CACHE        needs npm, pip, apt-get and dpkg-deb; what is there already is not fetched again
 
-CACHE/sprites.npz          emoji that train: pixels (N, 96, 96, 4) u8, name (N,) an index into vocabulary's EMOJI, style (N,)
+CACHE/sprites.npz          emoji that train: pixels (N, 96, 96, 4) u8, name (N,) an index into vocabulary's EMOJI,
+style (N,)
 CACHE/sprites-twitter.npz  the held-out style, in the same form
 CACHE/fashion.npz          Fashion-MNIST: train, train_labels, test, test_labels
 CACHE/easy-vqa.npz         train and test pictures (64 x 64), their questions as JSON
@@ -39,14 +41,39 @@ NPM = {
 PIP = ["easy-vqa==1.0", "scikit-image==0.26.0", "scikit-learn==1.9.1"]
 DEBIAN = ["dataset-fashion-mnist", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds"]
 
-# Photographs. Those that train are in the public domain, CC0 or CC-BY; the others are only tested on and never handed out.
+# Photographs. Those that train are in the public domain, CC0 or CC-BY; the others are only tested on and never handed
+# out.
 SKIMAGE = [  # those whose page says that they are free; nothing is said of moon, page and the motorcycle
-    "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "coffee.png", "coins.png", "grass.png", "gravel.png",
+    "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "coffee.png", "coins.png", "grass.png",
+    "gravel.png",
     "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "rocket.jpg", "text.png",
 ]  # fmt: skip
-LOMIRI_TRAIN = ["aitzgorri", "friends", "life", "picosdeeuropa", "Picture_0B", "Picture_1A", "seeding", "sunset", "umang", "Wine"]
+LOMIRI_TRAIN = [
+    "aitzgorri",
+    "friends",
+    "life",
+    "picosdeeuropa",
+    "Picture_0B",
+    "Picture_1A",
+    "seeding",
+    "sunset",
+    "umang",
+    "Wine",
+]
 LOMIRI_TEST = ["Bridge", "Dragonfly", "free", "greentock", "Fossa", "Infinite-Sea", "Kleiber"]
-MATE_TEST = ["Aqua", "Blinds", "Dune", "FreshFlower", "Garden", "GreenMeadow", "LadyBird", "RainDrops", "Storm", "TwoWings", "YellowFlower"]
+MATE_TEST = [
+    "Aqua",
+    "Blinds",
+    "Dune",
+    "FreshFlower",
+    "Garden",
+    "GreenMeadow",
+    "LadyBird",
+    "RainDrops",
+    "Storm",
+    "TwoWings",
+    "YellowFlower",
+]
 
 
 def run(*command, cwd):
@@ -66,7 +93,18 @@ def download(folder):
     for package in PIP:
         name = package.split("==")[0].replace("-", "_")
         if not list(folder.glob(f"{name}-*.whl")):
-            run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", package, cwd=folder)
+            run(
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                package,
+                cwd=folder,
+            )
         found[name] = next(folder.glob(f"{name}-*.whl"))
     for package in DEBIAN:
         found[package] = folder / "debian" / package
@@ -114,7 +152,8 @@ def from_svgs(tar, by_unicode_name):
         if key not in icons["icons"]:
             return None
         body = icons["icons"][key]["body"]
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {size} {size}">'
+        spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+        head = f'<svg {spaces} viewBox="0 0 {size} {size}">'
         picture = resvg_py.svg_to_bytes(svg_string=head + body + "</svg>", width=SPRITE, height=SPRITE)
         return square(Image.open(io.BytesIO(bytes(picture))))
 
@@ -129,7 +168,10 @@ def sprites(cache, found):
     unicode_names = {e["unified"].lower().replace("-fe0f", ""): e["name"] for e in listed}
     unified = {e["unified"].lower().replace("-fe0f", ""): e["unified"].lower() for e in listed}
     with tarfile.open(found["fluent-flat"]) as files:
-        cldr = {codes.replace("-fe0f", ""): name for codes, name in json.load(files.extractfile("package/chars.json")).items()}
+        cldr = {
+            codes.replace("-fe0f", ""): name
+            for codes, name in json.load(files.extractfile("package/chars.json")).items()
+        }
     readers = {
         "noto": from_pngs(found["noto"], "package/img/google/64/{}.png"),
         "fluent-3d": from_pngs(found["fluent-3d"], "package/assets/{}.webp"),
@@ -149,10 +191,14 @@ def sprites(cache, found):
                     picture = readers[style](unified.get(codes, codes), names)
                     if picture is not None:
                         rows.append((picture, name, s))
-            print(f"{style}: {len(rows) - before} pictures of {len({r[1] for r in rows[before:]})} of {len(EMOJI)} names")
+            print(
+                f"{style}: {len(rows) - before} pictures of {len({r[1] for r in rows[before:]})} of {len(EMOJI)} names"
+            )
         pixels, name, style = (np.array(c) for c in zip(*rows))
         with open(cache / f"{file}.npz", "wb") as out:
-            np.savez_compressed(out, pixels=pixels, name=name.astype(np.int16), style=style.astype(np.int8), styles=styles)
+            np.savez_compressed(
+                out, pixels=pixels, name=name.astype(np.int16), style=style.astype(np.int8), styles=styles
+            )
 
 
 def fashion(cache, found):
@@ -172,7 +218,9 @@ def easy_vqa(cache, found):
         for split in ("train", "test"):
             questions = files.read(f"easy_vqa/data/{split}/questions.json").decode()
             count = 1 + max(picture for _, _, picture in json.loads(questions))
-            read = lambda n: np.asarray(Image.open(io.BytesIO(files.read(f"easy_vqa/data/{split}/images/{n}.png"))).convert("RGB"))
+            read = lambda n: np.asarray(
+                Image.open(io.BytesIO(files.read(f"easy_vqa/data/{split}/images/{n}.png"))).convert("RGB")
+            )
             arrays[split] = np.stack([read(n) for n in range(count)])
             arrays[f"{split}_questions"] = np.array(questions)
     np.savez_compressed(cache / "easy-vqa.npz", **arrays)
@@ -180,7 +228,10 @@ def easy_vqa(cache, found):
 
 def photos(cache, found):
     listed = {"train": [], "test": []}
-    for split, package, names in (("train", "scikit_image", SKIMAGE), ("test", "scikit_learn", ["china.jpg", "flower.jpg"])):
+    for split, package, names in (
+        ("train", "scikit_image", SKIMAGE),
+        ("test", "scikit_learn", ["china.jpg", "flower.jpg"]),
+    ):
         with zipfile.ZipFile(found[package]) as files:
             for path in files.namelist():
                 if re.search(r"skimage/data/|sklearn/datasets/images/", path) and Path(path).name in names:

@@ -1,11 +1,11 @@
 """Held-out pictures drawn by Skia, with outlines, colours, backgrounds and placing of their own.
 
-Shares nothing with `scenes.py` and `collage.py` but the names. A scene is {"file", "width", "height", "things": [{"shape", "colour",
+Shares nothing with `scenes.py` and `collage.py` but the names. A scene is {"file", "width", "height", "things":
+[{"shape", "colour",
 "filled", "x", "y"}], "questions"} with centres in pixels of the picture.
 """
 
 import math
-import random
 
 import numpy as np
 import skia
@@ -29,8 +29,10 @@ PALETTE = {
 SHAPES = ["circle", "oval", "square", "rectangle", "triangle", "diamond", "star", "heart", "cross", "moon"]
 COUNTS = ["zero", "one", "two", "three", "four", "five"]
 GROUNDS = [
-    "#ffffff", "#f4f1e8", "#e0e0e0", "#bdbdbd", "#808080", "#505050", "#202428", "#000000", "#cfe8fc", "#87ceeb", "#0d3b66",
-    "#ffd9e0", "#fae7b5", "#d9f2d0", "#6b8e5a", "#274029", "#8d6e63", "#d2b48c", "#cdb4db", "#3b1f4a", "#b5651d", "#5f9ea0",
+    "#ffffff", "#f4f1e8", "#e0e0e0", "#bdbdbd", "#808080", "#505050", "#202428", "#000000", "#cfe8fc", "#87ceeb",
+    "#0d3b66",
+    "#ffd9e0", "#fae7b5", "#d9f2d0", "#6b8e5a", "#274029", "#8d6e63", "#d2b48c", "#cdb4db", "#3b1f4a", "#b5651d",
+    "#5f9ea0",
 ]  # fmt: skip
 
 
@@ -72,7 +74,9 @@ def path_of(shape, radius):
         polygon([(k * math.sin(a), -k * math.cos(a)) for a, k in tips])
     elif shape == "cross":
         b = 0.28
-        polygon([(-b, -1), (b, -1), (b, -b), (1, -b), (1, b), (b, b), (b, 1), (-b, 1), (-b, b), (-1, b), (-1, -b), (-b, -b)])
+        polygon(
+            [(-b, -1), (b, -1), (b, -b), (1, -b), (1, b), (b, b), (b, 1), (-b, 1), (-b, b), (-1, b), (-1, -b), (-b, -b)]
+        )
     elif shape == "moon":  # two arcs through the same two tips
         path.moveTo(0.45 * r, -0.85 * r)
         path.cubicTo(-1.15 * r, -1.15 * r, -1.15 * r, 1.15 * r, 0.45 * r, 0.85 * r)
@@ -89,7 +93,8 @@ def path_of(shape, radius):
 
 
 def by_hand(shape, radius, rng):
-    """The same outline as a pointer leaves it: straight pieces between points that miss by a little, its end not on its start."""
+    """The same outline as a pointer leaves it: straight pieces between points that miss by a little, its end not on
+    its start."""
     length = skia.PathMeasure(path_of(shape, radius), False)
     total = length.getLength()
     pieces = rng.randint(28, 44)
@@ -190,7 +195,8 @@ def scene(rng):
 
 # The demo page's drawing board: its size, ground, colours and brush.
 BOARD = {
-    "red": "#e02020", "orange": "#ff8c1a", "yellow": "#ffe01a", "green": "#1e9e3e", "blue": "#2255dd", "purple": "#8a2be2",
+    "red": "#e02020", "orange": "#ff8c1a", "yellow": "#ffe01a", "green": "#1e9e3e", "blue": "#2255dd", "purple":
+    "#8a2be2",
     "black": "#111111", "white": "#ffffff",
 }  # fmt: skip
 BOARD_SIZE, BOARD_GROUND, BRUSH = 336, "#d8d8d8", 14
@@ -205,7 +211,9 @@ def drawing(rng):
     count = rng.choice([1, 1, 2])
     for x, y, r in placed(rng, BOARD_SIZE, BOARD_SIZE, count, least=0.13):
         shape, colour = rng.choice(SHAPES), rng.choice(list(BOARD))
-        paint = skia.Paint(Color=skia.Color(*rgb(BOARD[colour])), AntiAlias=True, Style=skia.Paint.kStroke_Style, StrokeWidth=BRUSH)
+        paint = skia.Paint(
+            Color=skia.Color(*rgb(BOARD[colour])), AntiAlias=True, Style=skia.Paint.kStroke_Style, StrokeWidth=BRUSH
+        )
         paint.setStrokeCap(skia.Paint.kRound_Cap)
         paint.setStrokeJoin(skia.Paint.kRound_Join)
         canvas.save()
@@ -235,7 +243,9 @@ def emoji(rng, sprites):
         canvas.save()
         canvas.translate(x, y)
         canvas.rotate(rng.uniform(-10, 10))
-        canvas.drawImageRect(image, skia.Rect(-r, -r, r, r), skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kLinear))
+        canvas.drawImageRect(
+            image, skia.Rect(-r, -r, r, r), skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kLinear)
+        )
         canvas.restore()
     return picture(surface, noisy, rng), [(x, y) for x, y, _ in discs]
 
@@ -261,16 +271,34 @@ def questions(rng, scene):
     if pairs:
         a, b = rng.choice(pairs)
         word, distance = rng.choice(
-            [("left of", b["x"] - a["x"]), ("right of", a["x"] - b["x"]), ("above", b["y"] - a["y"]), ("below", a["y"] - b["y"])]
+            [
+                ("left of", b["x"] - a["x"]),
+                ("right of", a["x"] - b["x"]),
+                ("above", b["y"] - a["y"]),
+                ("below", a["y"] - b["y"]),
+            ]
         )
         if abs(distance) > 0.1 * longer:
-            asked.append(("relation, yes or no", f"Is the {a['shape']} {word} the {b['shape']}?", "yes" if distance > 0 else "no"))
+            asked.append(
+                (
+                    "relation, yes or no",
+                    f"Is the {a['shape']} {word} the {b['shape']}?",
+                    "yes" if distance > 0 else "no",
+                )
+            )
     if len(things) == 2 and alone["shape"]:
         a = rng.choice(alone["shape"])
         b = next(t for t in things if t is not a)
-        sides = [("left of", a["x"] - b["x"]), ("right of", b["x"] - a["x"]), ("above", a["y"] - b["y"]), ("below", b["y"] - a["y"])]
+        sides = [
+            ("left of", a["x"] - b["x"]),
+            ("right of", b["x"] - a["x"]),
+            ("above", a["y"] - b["y"]),
+            ("below", b["y"] - a["y"]),
+        ]
         word, distance = max(sides, key=lambda side: side[1])
         if distance > 0.1 * longer:
             name = f"{b['colour']} {b['shape']}"
-            asked.append(("relation, which", f"What is {word} the {a['shape']}?", f"{'an' if name[0] == 'o' else 'a'} {name}"))
+            asked.append(
+                ("relation, which", f"What is {word} the {a['shape']}?", f"{'an' if name[0] == 'o' else 'a'} {name}")
+            )
     return [{"kind": k, "prompt": p, "answer": a} for k, p, a in asked]

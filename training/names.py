@@ -1,4 +1,5 @@
-"""What the model has words for: colours, shapes, clothes and emoji, as one list of names that a thing's `name` indexes."""
+"""What the model has words for: colours, shapes, clothes and emoji, as one list of names that a thing's `name`
+indexes."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,17 +1,20 @@
 """Questions about a picture and their answers. What a picture shows is a list of scenes.Thing."""
 
-from names import CATEGORIES, CLOTHES, COLOURS, COUNTS, EMOJI, FIRST_CLOTHES, FIRST_EMOJI, NAMES, SHAPES, UNKNOWN
+from names import CATEGORIES, COLOURS, COUNTS, EMOJI, FIRST_CLOTHES, FIRST_EMOJI, NAMES, SHAPES, UNKNOWN
 from scenes import in_order
 
 CAPTION_PROMPTS = [
     "What is in this picture?", "What is in this image?", "What is in the picture?", "What is in the image?",
-    "What's in this picture?", "What's in this image?", "What is this?", "What is shown here?", "What is shown in this image?",
+    "What's in this picture?", "What's in this image?", "What is this?", "What is shown here?",
+    "What is shown in this image?",
     "What do you see?", "What do you see in this picture?", "What do you see in this image?", "What can you see?",
     "What does this picture show?", "What does the image show?", "Describe this picture.", "Describe this image.",
     "Describe the picture.", "Describe the image.", "Describe what you see.", "Describe this image in detail.",
     "Describe the image in one sentence.", "Caption this image.", "Write a caption for this picture.",
-    "Generate a caption for this image", "Generate a caption for this picture.", "Give a short description of this image.",
-    "Provide a one-sentence caption for the provided image.", "Please describe this picture.", "Tell me what is in this picture.",
+    "Generate a caption for this image", "Generate a caption for this picture.",
+    "Give a short description of this image.",
+    "Provide a one-sentence caption for the provided image.", "Please describe this picture.",
+    "Tell me what is in this picture.",
     "Can you describe this image?", "What is it?", "What did I draw?", "Name what you see.",
 ]  # fmt: skip
 RELATIONS = {
@@ -29,11 +32,16 @@ _PLURAL = {"cross": "crosses"}
 def article(words):
     """`words` with "a" or "an" where it is one thing; plurals and stuffs that the lists name go without."""
     bare = {
-        "trousers", "grapes", "blueberries", "cherries", "olives", "peanuts", "pancakes", "fries", "noodles", "spaghetti", "sushi",
-        "popcorn", "butter", "salt", "canned food", "rice", "curry", "soup", "salad", "bread", "cheese", "bacon", "corn", "garlic",
-        "lettuce", "broccoli", "chocolate", "candy", "custard", "honey", "milk", "coffee", "tea", "champagne", "wine", "beer", "soda",
-        "bubble tea", "paw prints", "skis", "glasses", "sunglasses", "jeans", "gloves", "socks", "shorts", "shopping bags", "headphones",
-        "books", "money", "scissors", "swords", "scales", "toilet paper", "soap", "chopsticks", "fork and knife", "fire", "yarn",
+        "trousers", "grapes", "blueberries", "cherries", "olives", "peanuts", "pancakes", "fries", "noodles",
+        "spaghetti", "sushi",
+        "popcorn", "butter", "salt", "canned food", "rice", "curry", "soup", "salad", "bread", "cheese", "bacon",
+        "corn", "garlic",
+        "lettuce", "broccoli", "chocolate", "candy", "custard", "honey", "milk", "coffee", "tea", "champagne", "wine",
+        "beer", "soda",
+        "bubble tea", "paw prints", "skis", "glasses", "sunglasses", "jeans", "gloves", "socks", "shorts",
+        "shopping bags", "headphones",
+        "books", "money", "scissors", "swords", "scales", "toilet paper", "soap", "chopsticks", "fork and knife",
+        "fire", "yarn",
         "thread", "bowling", "table tennis", "dice", "bow and arrow", "ice cream", "shaved ice", "fried shrimp",
     }  # fmt: skip
     if words in bare:
@@ -72,7 +80,10 @@ def caption(things):
         return NOTHING
     if things[0].name == UNKNOWN:
         return DO_NOT_KNOW
-    names = [article(name(t)) if n == 1 else f"{COUNTS[n]} {COLOURS[t.colour]} {plural(NAMES[t.name])}" for t, n in groups(things)]
+    names = [
+        article(name(t)) if n == 1 else f"{COUNTS[n]} {COLOURS[t.colour]} {plural(NAMES[t.name])}"
+        for t, n in groups(things)
+    ]
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
@@ -120,7 +131,12 @@ def ask_shape(things, rng):
         return None
     t = _pick(unique, rng)
     c = COLOURS[t.colour]
-    forms = [f"What shape is the {c} thing?", f"What is the {c} thing?", f"What shape is {c}?", f"What is the {c} shape?"]
+    forms = [
+        f"What shape is the {c} thing?",
+        f"What is the {c} thing?",
+        f"What shape is {c}?",
+        f"What is the {c} shape?",
+    ]
     if len(things) == 1:
         forms += ["What shape is this?", "What shape is in the image?"]
     return _pick(forms, rng), NAMES[t.name]
@@ -164,7 +180,10 @@ def ask_present(things, rng):
         of_kind = range(FIRST_CLOTHES, FIRST_EMOJI) if things[0].name < FIRST_EMOJI else range(FIRST_EMOJI, UNKNOWN)
         asked = _pick(things, rng).name if rng.random() < 0.5 else int(rng.choice(of_kind))
         words, truth = article(NAMES[asked]), any(o.name == asked for o in things)
-    return f"Is there {words}{_pick(['', ' in the image', ' in this picture'], rng, [0.7, 0.15, 0.15])}?", "yes" if truth else "no"
+    return (
+        f"Is there {words}{_pick(['', ' in the image', ' in this picture'], rng, [0.7, 0.15, 0.15])}?",
+        "yes" if truth else "no",
+    )
 
 
 def ask_where(things, rng):
@@ -208,7 +227,9 @@ def ask_which(things, rng):
     """Which animal is this?"""
     if len(things) != 1 or things[0].name < FIRST_EMOJI:
         return None
-    return _pick(["What {} is this?", "Which {} is this?", "Name this {}."], rng).format(category(things[0])), article(name(things[0]))
+    return _pick(["What {} is this?", "Which {} is this?", "Name this {}."], rng).format(category(things[0])), article(
+        name(things[0])
+    )
 
 
 def ask_filled(things, rng):
@@ -219,10 +240,27 @@ def ask_filled(things, rng):
     return f"Is the {_pick(references(t, things), rng)} filled?", "yes" if t.filled else "no"
 
 
-OF_SHAPES = [ask_colour, ask_shape, ask_count, ask_count, ask_count, ask_present, ask_where, ask_whether, ask_whether, ask_filled]
+OF_SHAPES = [
+    ask_colour,
+    ask_shape,
+    ask_count,
+    ask_count,
+    ask_count,
+    ask_present,
+    ask_where,
+    ask_whether,
+    ask_whether,
+    ask_filled,
+]
 OF_OTHERS = [ask_count, ask_present, ask_present, ask_where, ask_whether, ask_category, ask_which, ask_caption]
 OF_NOTHING = [ask_count, ask_present, ask_caption]
-OF_UNKNOWN = ["What colour is it?", "How many things are there?", "What kind of thing is this?", "What shape is this?", "What animal is this?"]
+OF_UNKNOWN = [
+    "What colour is it?",
+    "How many things are there?",
+    "What kind of thing is this?",
+    "What shape is this?",
+    "What animal is this?",
+]
 
 
 def as_typed(question, rng):

@@ -1,6 +1,6 @@
 """Pick the demo page's sample pictures out of the held-out set: of each kind some that the model describes right.
 
-    samples.py SET OUTPUTS ../www/demo/samples      OUTPUTS: what evaluate.py scores
+samples.py SET OUTPUTS ../www/demo/samples      OUTPUTS: what evaluate.py scores
 """
 
 import argparse
@@ -11,7 +11,13 @@ from pathlib import Path
 from evaluate import PROMPT, read, right
 
 # How many of each kind. The held-out photographs may not be handed out, so there are none of them.
-WANTED = {("scenes", "caption"): 3, ("scenes", "drawn by hand"): 1, ("emoji", "name"): 2, ("emoji", "two"): 1, ("clothes", "name"): 1}
+WANTED = {
+    ("scenes", "caption"): 3,
+    ("scenes", "drawn by hand"): 1,
+    ("emoji", "name"): 2,
+    ("emoji", "two"): 1,
+    ("clothes", "name"): 1,
+}
 LARGEST = 40_000  # bytes of a file
 
 
@@ -22,7 +28,9 @@ def main():
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    said = {(i["image"], i["prompt"]): o["description"] for i, o in zip(read(args.set / "inputs.jsonl"), read(args.outputs))}
+    said = {
+        (i["image"], i["prompt"]): o["description"] for i, o in zip(read(args.set / "inputs.jsonl"), read(args.outputs))
+    }
     index, seen, left = [], set(), dict(WANTED)
     for case in read(args.set / "cases.jsonl"):
         kind, names, source = (case["set"], case["kind"]), case["expected"], Path(case["image"])

@@ -1,4 +1,5 @@
-"""Drawn scenes: coloured shapes, filled, outlined or brushed by an unsteady hand, on a plain, graded or noisy background.
+"""Drawn scenes: coloured shapes, filled, outlined or brushed by an unsteady hand, on a plain, graded or noisy
+background.
 
 Drawn with Pillow polygons, 3x supersampled. `held_out.py` draws the test scenes with another library and its own code.
 Lengths are in fractions of the longer side, measured on the picture padded to a square (what the model sees).
@@ -98,12 +99,15 @@ def outline(shape, rng):
         return _corners([(0, -1), (k, 0), (0, 1), (-k, 0)])
     if name == "cross":
         a = rng.uniform(0.2, 0.36)
-        return _corners([(-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a), (a, 1), (-a, 1), (-a, a), (-1, a), (-1, -a), (-a, -a)])
+        return _corners(
+            [(-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a), (a, 1), (-a, 1), (-a, a), (-1, a), (-1, -a), (-a, -a)]
+        )
     return {"star": _star, "heart": _heart, "moon": _moon}[name](rng)
 
 
 def _strokes(shape, points, rng):
-    """The lines a hand draws for this outline: [points]; a cross is two strokes, a star now and then five straight ones."""
+    """The lines a hand draws for this outline: [points]; a cross is two strokes, a star now and then five straight
+    ones."""
     if SHAPES[shape] == "cross" and rng.random() < 0.7:
         return [np.linspace((-1, 0), (1, 0), 12), np.linspace((0, -1), (0, 1), 12)]
     if SHAPES[shape] == "star" and rng.random() < 0.4:
@@ -139,7 +143,16 @@ _RANGES = {
     "white": ((0, 360), (0.0, 0.05), (0.94, 1.0)),
     "gray": ((0, 360), (0.0, 0.07), (0.38, 0.7)),
 }
-BOARD = ["#e02020", "#ff8c1a", "#ffe01a", "#1e9e3e", "#2255dd", "#8a2be2", "#111111", "#ffffff"]  # the demo's drawing board
+BOARD = [
+    "#e02020",
+    "#ff8c1a",
+    "#ffe01a",
+    "#1e9e3e",
+    "#2255dd",
+    "#8a2be2",
+    "#111111",
+    "#ffffff",
+]  # the demo's drawing board
 BOARD_NAMES = ["red", "orange", "yellow", "green", "blue", "purple", "black", "white"]
 
 
@@ -204,7 +217,9 @@ def background(width, height, a, b, rng):
     else:
         if kind < 0.75:  # linear
             angle = rng.uniform(0, 2 * math.pi)
-            t = np.linspace(-1, 1, width)[None] * math.cos(angle) + np.linspace(-1, 1, height)[:, None] * math.sin(angle)
+            t = np.linspace(-1, 1, width)[None] * math.cos(angle) + np.linspace(-1, 1, height)[:, None] * math.sin(
+                angle
+            )
             t = (t - t.min()) / max(float(np.ptp(t)), 1e-6)
         else:  # soft blotches
             n = int(rng.integers(2, 9))
@@ -245,7 +260,8 @@ def size(rng, least=48, most=320):
 
 
 def layout(width, height, count, rng, clear=True, least=0.115):
-    """Centres and diameters in pixels, not overlapping; `clear`: with no doubt about the order either. None: no room."""
+    """Centres and diameters in pixels, not overlapping; `clear`: with no doubt about the order either. None: no
+    room."""
     side, short = max(width, height), min(width, height)
     for attempt in range(200):
         shrink = 0.99**attempt

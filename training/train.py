@@ -1,6 +1,7 @@
 """Train the default model from nothing: first the vision tower on what lies where, then everything on questions.
 
-Resumable: run the same command again, with more steps if you like, and it goes on from the last checkpoint. The exported
+Resumable: run the same command again, with more steps if you like, and it goes on from the last checkpoint. The
+exported
 model is a running mean of the weights, which needs no falling learning rate to be good.
 """
 
@@ -76,9 +77,12 @@ def share(tensors, workers):
 class Dense(nn.Module):
     """Auxiliary heads, thrown away after training.
 
-    On the tower's last features, for each patch: what covers it and in which colour, which in the caption's order that thing
-    is, where it lies; and from the mean over a thing's patches its name. On those after layer EARLY: which cells of the patch
-    are covered, and again each thing's name; that is what makes the tower look at edges and corners before it can put them together.
+    On the tower's last features, for each patch: what covers it and in which colour, which in the caption's order that
+    thing
+    is, where it lies; and from the mean over a thing's patches its name. On those after layer EARLY: which cells of
+    the patch
+    are covered, and again each thing's name; that is what makes the tower look at edges and corners before it can put
+    them together.
     """
 
     PARTS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "place": MOST, "box": 3}
@@ -95,7 +99,8 @@ class Dense(nn.Module):
 
 
 def dense_targets(labels, things):
-    """Per patch colour and name (0 none, -100 undecided: an edge), then of the thing that covers it the place in the caption's
+    """Per patch colour and name (0 none, -100 undecided: an edge), then of the thing that covers it the place in the
+    caption's
     order, and centre and size relative to the patch; then the covered cells, who touches it, and each thing's name."""
     n = len(labels)
     cells = labels.reshape(n, GRID, CELL, GRID, CELL).transpose(0, 1, 3, 2, 4).reshape(n, GRID * GRID, CELL * CELL)
@@ -127,7 +132,8 @@ def dense_targets(labels, things):
 
 
 class Pictures:
-    """Batches of pictures: `block` shards are gone through `visits` times, then the next block; half of the pictures mirrored."""
+    """Batches of pictures: `block` shards are gone through `visits` times, then the next block; half of the pictures
+    mirrored."""
 
     def __init__(self, folder, shards, batch, seed, block=8, visits=3):
         self.folder, self.shards, self.batch, self.seed, self.loaded = folder, shards, batch, seed, None
@@ -170,7 +176,8 @@ class Packer:
         self.encode = lru_cache(1 << 16)(lambda text: tokenizer.encode(text, add_special_tokens=False).ids)
 
     def __call__(self, scenes):
-        """ids, answers (-100 where there is nothing to learn), positions and segments, all (B, T), without the prefix."""
+        """ids, answers (-100 where there is nothing to learn), positions and segments, all (B, T), without the
+        prefix."""
         start = len(self.prefix) + GRID * GRID
         rows = []
         for pairs in scenes:
@@ -214,7 +221,8 @@ def decode(decoder, x, positions, mask, keep):
 
 
 def answer_loss(model, packer, features, kept, packed, device):
-    """Cross-entropy of the answers; `kept` (B, K): which patches the features are of, None: all. The others' places stay empty."""
+    """Cross-entropy of the answers; `kept` (B, K): which patches the features are of, None: all. The others' places
+    stay empty."""
     ids, wanted, positions, segments = (t.to(device) for t in packed)
     n = len(ids)
     embed = model.get_input_embeddings()
@@ -246,13 +254,21 @@ def dense_loss(head, features, early, targets):
     edge = (cells.mean(-1) > 0) & (cells.mean(-1) < 1)
     guess = head.cells(early)
     right["edges"] = ((guess[edge] > 0) == (cells[edge] > 0)).float().mean().item()
-    loss = loss + F.binary_cross_entropy_with_logits(guess[edge], cells[edge]) + 0.3 * F.binary_cross_entropy_with_logits(guess, cells)
+    loss = (
+        loss
+        + F.binary_cross_entropy_with_logits(guess[edge], cells[edge])
+        + 0.3 * F.binary_cross_entropy_with_logits(guess, cells)
+    )
     share = touched / touched.sum(1, keepdim=True).clamp(min=1)
     there = names != -100
     for layer, states, weight in ((head.early_whole, early, 0.3), (head.whole, head.norm(features), 1)):
         guess = layer(torch.einsum("npw,npt->ntw", states, share))[there]
         loss = loss + weight * F.cross_entropy(guess, names[there], label_smoothing=0.05)
-    for kind, first, end in (("shapes", 0, FIRST_CLOTHES), ("clothes", FIRST_CLOTHES, FIRST_EMOJI), ("emoji", FIRST_EMOJI, UNKNOWN)):
+    for kind, first, end in (
+        ("shapes", 0, FIRST_CLOTHES),
+        ("clothes", FIRST_CLOTHES, FIRST_EMOJI),
+        ("emoji", FIRST_EMOJI, UNKNOWN),
+    ):
         of_kind = (names[there] >= first) & (names[there] < end)
         if of_kind.any():
             right[kind] = (guess[of_kind].argmax(-1) == names[there][of_kind]).float().mean().item()
@@ -260,7 +276,8 @@ def dense_loss(head, features, early, targets):
 
 
 def look(model, pixels, kept=None):
-    """The patches' features that LLaVA hands on, and those after layer Dense.EARLY; of the patches `kept` (B, K) alone."""
+    """The patches' features that LLaVA hands on, and those after layer Dense.EARLY; of the patches `kept` (B, K)
+    alone."""
     tower = model.model.vision_tower
     x = tower.pre_layrnorm(tower.embeddings(pixels))
     if kept is not None:
@@ -300,7 +317,8 @@ def parameters(model, head):
 
 
 class Batches(torch.utils.data.Dataset):
-    """By step, what a worker learns from: pixels, dense targets, the patches kept and the packed questions (None: not yet asked)."""
+    """By step, what a worker learns from: pixels, dense targets, the patches kept and the packed questions (None: not
+    yet asked)."""
 
     def __init__(self, args, packer):
         self.args, self.packer = args, packer
@@ -338,17 +356,26 @@ class Mean:
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="where checkpoints, the log and the Hugging Face folder go")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where checkpoints, the log and the Hugging Face folder go"
+    )
     parser.add_argument("--data", required=True, help="folder of data.py's shards")
     parser.add_argument("--shards", type=int, default=48)
     parser.add_argument("--visits", type=int, default=4, help="how often a shard is gone through before new ones are")
     parser.add_argument("--dense-steps", type=int, default=600, help="first the vision tower alone, on the dense loss")
     parser.add_argument("--fixed-steps", type=int, default=60, help="then the rest on questions, the tower kept fixed")
     parser.add_argument("--steps", type=int, default=6000, help="steps in all; the last ones train everything together")
-    parser.add_argument("--decay", type=float, default=0.15, help="share of the steps over which the rate falls to nothing")
+    parser.add_argument(
+        "--decay", type=float, default=0.15, help="share of the steps over which the rate falls to nothing"
+    )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--questions", type=int, default=4, help="a picture and step")
-    parser.add_argument("--full-every", type=int, default=3, help="once there are answers, one step in so many sees all patches, the others half; at the end all do")
+    parser.add_argument(
+        "--full-every",
+        type=int,
+        default=3,
+        help="once there are answers, one step in so many sees all patches, the others half; at the end all do",
+    )
     parser.add_argument("--dense-weight", type=float, default=0.3, help="of the dense loss beside that on answers")
     parser.add_argument("--vision", type=int, nargs=2, default=[192, 6], metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--text", type=int, nargs=2, default=[192, 3], metavar=("WIDTH", "LAYERS"))
@@ -358,7 +385,12 @@ def arguments():
     parser.add_argument("--minutes", type=float, default=4, help="between checkpoints")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each that share every batch")
     parser.add_argument("--rank", type=int, default=0, help="which of the workers this process is, from 0")
-    parser.add_argument("--loaders", type=int, default=0, help="processes that prepare batches ahead: for a GPU, as many as there are cores")
+    parser.add_argument(
+        "--loaders",
+        type=int,
+        default=0,
+        help="processes that prepare batches ahead: for a GPU, as many as there are cores",
+    )
     parser.add_argument("--port", type=int, default=29517, help="where the workers meet")
     parser.add_argument("--pause-file", help="train nothing while this file exists")
     return parser.parse_args()
@@ -371,7 +403,9 @@ def main():
     if workers > 1:
         torch.set_num_threads(1)
         hours = datetime.timedelta(hours=24)  # how long one waits for another that was stopped
-        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=workers, timeout=hours)
+        dist.init_process_group(
+            "gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=workers, timeout=hours
+        )
     torch.manual_seed(args.seed)
     torch.set_float32_matmul_precision("high")  # on a GPU; a CPU keeps f32
     device = "cuda" if torch.cuda.is_available() else "cpu"
