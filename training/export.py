@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 
 from model import build, export
 
@@ -17,7 +18,8 @@ def main():
     parser.add_argument("hf", type=Path)
     args = parser.parse_args()
     state = torch.load(args.run / "checkpoint.pt", map_location="cpu")
-    model, tokenizer = build(*state["vision"], *state["text"])
+    model, _ = build(*state["vision"], *state["text"])
+    tokenizer = Tokenizer.from_str(state["tokenizer"])
     model.load_state_dict(state["mean"])
     export(model, tokenizer, args.hf)
     print(f"step {state['step']}: {args.hf}")

@@ -423,6 +423,8 @@ def main():
     step = 0
     if saved.exists():
         state = torch.load(saved, map_location=device)
+        if state["tokenizer"] != tokenizer.to_str():
+            raise SystemExit(f"{saved} was made with other words: go back to its questions.py, names.py and emoji.txt")
         model.load_state_dict(state["model"]), head.load_state_dict(state["head"])
         mean.weights = state["mean"]
         for optimizer, s in zip(optimizers, state["optimizers"]):
@@ -437,7 +439,7 @@ def main():
     def save():
         part = saved.with_suffix(".part")
         weights = {"model": model.state_dict(), "head": head.state_dict(), "mean": mean.weights}
-        sizes = {"vision": args.vision, "text": args.text}
+        sizes = {"vision": args.vision, "text": args.text, "tokenizer": tokenizer.to_str()}
         torch.save(weights | sizes | {"optimizers": [o.state_dict() for o in optimizers], "step": step}, part)
         part.rename(saved)
 
