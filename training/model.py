@@ -10,14 +10,15 @@ import vocabulary
 from data import IMAGE_SIZE
 from preprocess import MEAN, STD
 
-PATCH = 12
+PATCH = 16
 GRID = IMAGE_SIZE // PATCH
 PROMPT = "USER: <image>\n{} ASSISTANT:"
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'system' %}{{ message['content'] + ' ' }}{% else %}"
     "{{ message['role'].upper() + ': ' }}"
     "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' ' }}{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{{ content['text'] + ' ' }}{% endfor %}"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
 
@@ -33,7 +34,8 @@ def sincos(grid, width):
 
 @torch.no_grad()
 def whiten(model, pixels):
-    """Start the patch embedding as the whitened principal components of real patches: mean colours would drown the edges."""
+    """Start the patch embedding as the whitened principal components of real patches: mean colours would drown the
+    edges."""
     weight = model.model.vision_tower.embeddings.patch_embedding.weight
     patches = torch.nn.functional.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1)
     spread, directions = torch.linalg.eigh(torch.cov(patches.T))
@@ -43,16 +45,18 @@ def whiten(model, pixels):
     weight.copy_((whitened @ turn).T.view_as(weight))
 
 
-def build(vision_width=128, vision_layers=5, width=128, layers=2):
+def build(vision_width=192, vision_layers=6, width=192, layers=3):
     tokenizer = vocabulary.build()
     ids = {t: tokenizer.token_to_id(t) for t in ("<s>", "</s>", "<image>", "<pad>")}
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
             hidden_size=vision_width, intermediate_size=4 * vision_width, num_hidden_layers=vision_layers,
-            num_attention_heads=vision_width // 32, image_size=IMAGE_SIZE, patch_size=PATCH, projection_dim=vision_width,
+            num_attention_heads=vision_width // 32, image_size=IMAGE_SIZE, patch_size=PATCH,
+            projection_dim=vision_width,
         ),
         text_config=LlamaConfig(
-            vocab_size=tokenizer.get_vocab_size(), hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers,
+            vocab_size=tokenizer.get_vocab_size(), hidden_size=width, intermediate_size=3 * width,
+            num_hidden_layers=layers,
             num_attention_heads=width // 32, max_position_embeddings=1024, rms_norm_eps=1e-5, tie_word_embeddings=False,
             bos_token_id=ids["<s>"], eos_token_id=ids["</s>"], pad_token_id=ids["<pad>"],
         ),

@@ -1,9 +1,12 @@
-"""Train the default model from nothing: first the vision tower on where each thing lies, then everything on questions.
+"""Train the default model from nothing: first the vision tower on what lies where, then everything on questions.
 
-Fixed seed, resumable: run the same command again and it goes on from the last checkpoint.
+Resumable: run the same command again, with more steps if you like, and it goes on from the last checkpoint. The
+exported
+model is a running mean of the weights, which needs no falling learning rate to be good.
 """
 
 import argparse
+import datetime
 import json
 import time
 from functools import lru_cache
@@ -17,10 +20,11 @@ from torch import nn
 from transformers.models.llama.modeling_llama import rotate_half
 
 import data
-from model import GRID, PROMPT, build, export, whiten
+from model import GRID, PROMPT, build, whiten
 from preprocess import MEAN, STD
-from questions import ask
-from scenes import COLOURS, LABEL_SIZE, SHAPES, Thing, in_order
+from collage import IGNORE
+from names import COLOURS, FIRST_CLOTHES, FIRST_EMOJI, NAMES, UNKNOWN
+from scenes import LABEL_SIZE, MOST, in_order
 
 CELL = LABEL_SIZE // GRID  # cells of the label map a patch is wide
 
@@ -73,76 +77,87 @@ def share(tensors, workers):
 class Dense(nn.Module):
     """Auxiliary heads, thrown away after training.
 
-    On the tower's last features, for each patch: what covers it, which in the caption's order that thing is, where it lies.
-    On those after layer EARLY: which cells of the patch are covered, and from the mean over a thing's patches its shape;
-    that is what makes the tower look at edges and corners before it can put them together.
+    On the tower's last features, for each patch: what covers it and in which colour, which in the caption's order that
+    thing
+    is, where it lies; and from the mean over a thing's patches its name. On those after layer EARLY: which cells of
+    the patch
+    are covered, and again each thing's name; that is what makes the tower look at edges and corners before it can put
+    them together.
     """
 
-    PARTS = [1 + len(COLOURS), 1 + len(SHAPES), 3, 3]
+    PARTS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "place": MOST, "box": 3}
     EARLY = 2
 
     def __init__(self, width):
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, sum(self.PARTS))
+        self.out = nn.Linear(width, sum(self.PARTS.values()))
+        self.whole = nn.Linear(width, 1 + len(NAMES))
         self.early_norm = nn.LayerNorm(width)
         self.cells = nn.Linear(width, CELL * CELL)
-        self.pooled = nn.Linear(width, len(SHAPES))
-
-    def forward(self, features):
-        return self.out(self.norm(features)).split(self.PARTS, -1)
+        self.early_whole = nn.Linear(width, 1 + len(NAMES))
 
 
 def dense_targets(labels, things):
-    """Per patch colour and shape (0 none, -100 undecided: an edge), then of the thing that covers it the place in the
-    caption's order, and centre and size relative to the patch; then the covered cells, who touches it, and each thing's shape."""
+    """Per patch colour and name (0 none, -100 undecided: an edge), then of the thing that covers it the place in the
+    caption's
+    order, and centre and size relative to the patch; then the covered cells, who touches it, and each thing's name."""
     n = len(labels)
     cells = labels.reshape(n, GRID, CELL, GRID, CELL).transpose(0, 1, 3, 2, 4).reshape(n, GRID * GRID, CELL * CELL)
-    cover = np.stack([(cells == i).mean(-1) for i in (1, 2, 3)], -1)
+    unlabelled = (labels == IGNORE).any((1, 2))
+    cover = np.stack([(cells == i).mean(-1) for i in range(1, MOST + 1)], -1)
     touched = (cover > 0.02).astype(np.float32)
-    kinds = np.where(touched.any(1), things[..., 0], -100).astype(np.int64)
+    names = np.where(touched.any(1), things[..., 0], -100).astype(np.int64)
     most, share = cover.argmax(-1), cover.max(-1)
     rows = np.arange(n)[:, None]
-    edge = (share > 0.05) & (share < 0.2)
-    place = np.full((n, 3), -100)
+    covered = share >= 0.2
+    edge = (share > 0.05) & ~covered
+    place = np.full((n, MOST), -100)
     for i, row in enumerate(things):
-        found = [t for t in things_of(row)]
+        found = data.things_of(row)
         place[i, : len(found)] = [next(k for k, o in enumerate(in_order(found)) if o is t) for t in found]
-    targets = [np.where(share < 0.2, -100, place[rows, most])]
-    for column in (1, 0):
-        t = np.where(share < 0.2, 0, things[rows, most, column] + 1).astype(np.int64)
-        targets.append(np.where(edge, -100, t))
+    of_patch = {"place": np.where(covered, place[rows, most], -100)}
+    for part, column in (("colour", 1), ("name", 0)):
+        target = np.where(covered, things[rows, most, column] + 1, 0).astype(np.int64)
+        target[edge] = -100
+        target[unlabelled] = -100
+        of_patch[part] = target
+    of_patch["colour"][covered & (things[rows, most, 1] < 0)] = -100  # an emoji has no colour to name
     centre = (np.arange(GRID) + 0.5) / GRID
     py, px = (v.reshape(-1) for v in np.meshgrid(centre, centre, indexing="ij"))
-    box = things[rows, most][..., 2:] - np.stack([px, py, np.zeros_like(px)], -1)
-    return [torch.from_numpy(t) for t in (*targets, box.astype(np.float32), share >= 0.2, (cells > 0).astype(np.float32), touched, kinds)]
+    box = things[rows, most][..., 2:5] - np.stack([px, py, np.zeros_like(px)], -1)
+    arrays = dict(of_patch, box=box.astype(np.float32), covered=covered, touched=touched, names=names)
+    arrays["cells"] = ((cells > 0) & (cells != IGNORE)).astype(np.float32)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-class Scenes:
-    """Batches of scenes, shard after shard, each shard in a new order and half of the pictures mirrored."""
+class Pictures:
+    """Batches of pictures: `block` shards are gone through `visits` times, then the next block; half of the pictures
+    mirrored."""
 
-    def __init__(self, folder, shards, batch, seed):
+    def __init__(self, folder, shards, batch, seed, block=8, visits=3):
         self.folder, self.shards, self.batch, self.seed, self.loaded = folder, shards, batch, seed, None
+        self.block, self.visits = block, visits
 
     def __call__(self, step):
-        """The batch of this step: pixels (B, S, S, 3) u8, labels, things and the step's random generator."""
-        per_shard = data.SHARD // self.batch
-        visit, part = divmod(step, per_shard)
+        """The batch of this step: pixels (B, S, S, 3) u8, labels, things, texts and the step's random generator."""
+        visit, part = divmod(step, data.SHARD // self.batch)
         if self.loaded != visit:
-            self.arrays, self.loaded = data.read_shard(self.folder, visit % self.shards), visit
+            shard = (visit // (self.block * self.visits)) * self.block + visit % self.block
+            self.arrays, self.loaded = data.read_shard(self.folder, shard % self.shards), visit
             self.order = np.random.default_rng([self.seed, 1, visit]).permutation(data.SHARD)
         rng = np.random.default_rng([self.seed, 2, step])
         rows = self.order[part * self.batch : (part + 1) * self.batch]
-        pixels, labels, things = (self.arrays[k][rows] for k in ("pixels", "labels", "things"))
+        pixels, labels, things, texts = (self.arrays[k][rows] for k in ("pixels", "labels", "things", "questions"))
         mirror = rng.random(len(rows)) < 0.5
         pixels[mirror] = pixels[mirror, :, ::-1]
         labels[mirror] = labels[mirror, :, ::-1]
         things[mirror, :, 2] = 1 - things[mirror, :, 2]
-        return pixels, labels, things, rng
+        return pixels, labels, things, texts, rng
 
 
 def normalize(pixels, device):
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255
+    x = torch.as_tensor(pixels).to(device).float() / 255
     x = (x - torch.tensor(MEAN, device=device)) / torch.tensor(STD, device=device)
     return x.permute(0, 3, 1, 2).contiguous()
 
@@ -161,7 +176,8 @@ class Packer:
         self.encode = lru_cache(1 << 16)(lambda text: tokenizer.encode(text, add_special_tokens=False).ids)
 
     def __call__(self, scenes):
-        """ids, answers (-100 where there is nothing to learn), positions and segments, all (B, T), without the prefix."""
+        """ids, answers (-100 where there is nothing to learn), positions and segments, all (B, T), without the
+        prefix."""
         start = len(self.prefix) + GRID * GRID
         rows = []
         for pairs in scenes:
@@ -204,14 +220,18 @@ def decode(decoder, x, positions, mask, keep):
     return decoder.norm(x)
 
 
-def answer_loss(model, packer, features, packed, device):
+def answer_loss(model, packer, features, kept, packed, device):
+    """Cross-entropy of the answers; `kept` (B, K): which patches the features are of, None: all. The others' places
+    stay empty."""
     ids, wanted, positions, segments = (t.to(device) for t in packed)
     n = len(ids)
     embed = model.get_input_embeddings()
     prefix = embed(torch.tensor(packer.prefix, device=device)).expand(n, -1, -1)
     first = prefix.shape[1] + features.shape[1]
     x = torch.cat([prefix, model.model.multi_modal_projector(features), embed(ids)], 1)
-    positions = torch.cat([torch.arange(first, device=device).expand(n, -1), positions], 1)
+    patches = torch.arange(GRID * GRID, device=device).expand(n, -1) if kept is None else kept
+    start = prefix.shape[1]
+    positions = torch.cat([torch.arange(start, device=device).expand(n, -1), start + patches, positions], 1)
     segments = torch.cat([torch.zeros(n, first, dtype=torch.long, device=device), segments], 1)
     learn = wanted != -100
     keep = learn.long().topk(int(learn.sum(1).max()), 1).indices  # the rows that predict something, padded with others
@@ -220,35 +240,66 @@ def answer_loss(model, packer, features, packed, device):
 
 
 def dense_loss(head, features, early, targets):
-    place, colour, shape, box, covered, cells, touched, kinds = targets
-    by_colour, by_shape, by_place, by_box = head(features)
-    pairs = {"colour": (by_colour, colour), "shape": (by_shape, shape), "place": (by_place, place)}
+    parts = dict(zip(head.PARTS, head.out(head.norm(features)).split(list(head.PARTS.values()), -1)))
+    covered, touched, names, cells = (targets[k] for k in ("covered", "touched", "names", "cells"))
     # everywhere, and once more where something is: most patches are background and soon learned
-    losses = {name: F.cross_entropy(p.flatten(0, 1), t.flatten()) + F.cross_entropy(p[covered], t[covered]) for name, (p, t) in pairs.items()}
-    loss = losses["colour"] + losses["shape"] + 0.5 * losses["place"]
-    loss = loss + 4 * F.smooth_l1_loss(by_box[covered], box[covered], beta=0.05)
+    loss, right = 0, {}
+    for part, weight in (("colour", 1), ("name", 0.5), ("place", 0.5)):
+        guess, wanted = parts[part].flatten(0, 1), targets[part].flatten()
+        there = covered.flatten() & (wanted != -100)
+        loss = loss + weight * F.cross_entropy(guess, wanted) + weight * F.cross_entropy(guess[there], wanted[there])
+        right[part] = (guess[there].argmax(-1) == wanted[there]).float().mean().item()
+    loss = loss + 4 * F.smooth_l1_loss(parts["box"][covered], targets["box"][covered], beta=0.05)
     early = head.early_norm(early)
     edge = (cells.mean(-1) > 0) & (cells.mean(-1) < 1)
     guess = head.cells(early)
-    loss = loss + F.binary_cross_entropy_with_logits(guess[edge], cells[edge]) + 0.3 * F.binary_cross_entropy_with_logits(guess, cells)
-    mean = torch.einsum("npw,npt->ntw", early, touched / touched.sum(1, keepdim=True).clamp(min=1))
-    pooled = head.pooled(mean)
-    there = kinds != -100
-    loss = loss + 0.5 * F.cross_entropy(pooled[there], kinds[there])
-    right = {name: (p[covered].argmax(-1) == t[covered]).float().mean().item() for name, (p, t) in pairs.items()}
     right["edges"] = ((guess[edge] > 0) == (cells[edge] > 0)).float().mean().item()
-    right["pooled"] = (pooled[there].argmax(-1) == kinds[there]).float().mean().item()
+    loss = (
+        loss
+        + F.binary_cross_entropy_with_logits(guess[edge], cells[edge])
+        + 0.3 * F.binary_cross_entropy_with_logits(guess, cells)
+    )
+    share = touched / touched.sum(1, keepdim=True).clamp(min=1)
+    there = names != -100
+    for layer, states, weight in ((head.early_whole, early, 0.3), (head.whole, head.norm(features), 1)):
+        guess = layer(torch.einsum("npw,npt->ntw", states, share))[there]
+        loss = loss + weight * F.cross_entropy(guess, names[there], label_smoothing=0.05)
+    for kind, first, end in (
+        ("shapes", 0, FIRST_CLOTHES),
+        ("clothes", FIRST_CLOTHES, FIRST_EMOJI),
+        ("emoji", FIRST_EMOJI, UNKNOWN),
+    ):
+        of_kind = (names[there] >= first) & (names[there] < end)
+        if of_kind.any():
+            right[kind] = (guess[of_kind].argmax(-1) == names[there][of_kind]).float().mean().item()
     return loss, right
 
 
-def look(model, pixels):
-    """The patches' features that LLaVA hands on, and those after layer Dense.EARLY."""
-    out = model.model.vision_tower(pixels, output_hidden_states=True)
-    return out.last_hidden_state[:, 1:], out.hidden_states[Dense.EARLY][:, 1:]
+def look(model, pixels, kept=None):
+    """The patches' features that LLaVA hands on, and those after layer Dense.EARLY; of the patches `kept` (B, K)
+    alone."""
+    tower = model.model.vision_tower
+    x = tower.pre_layrnorm(tower.embeddings(pixels))
+    if kept is not None:
+        rows = torch.cat([torch.zeros_like(kept[:, :1]), kept + 1], 1)  # the class token stays
+        x = x.gather(1, rows[..., None].expand(-1, -1, x.shape[-1]))
+    for depth, layer in enumerate(tower.encoder.layers, 1):
+        x = layer(x, attention_mask=None)
+        if depth == Dense.EARLY:
+            early = x
+    return x[:, 1:], early[:, 1:]
 
 
-def things_of(table):
-    return [Thing(int(s), int(c), float(x), float(y), float(d)) for s, c, x, y, d in table if s >= 0]
+def fewer(targets, rng, count=GRID * GRID // 2):
+    """Half of the patches, chosen by chance but rather those that something touches, and the targets of these.
+
+    They teach nearly as much in half the time: most of a picture is background.
+    """
+    touched = targets["touched"].amax(-1)
+    score = torch.from_numpy(rng.random(touched.shape, np.float32)) + 0.7 * touched
+    kept = score.topk(count, 1).indices.sort(1).values
+    pick = lambda t: t.gather(1, kept.reshape(kept.shape + (1,) * (t.ndim - 2)).expand(-1, -1, *t.shape[2:]))
+    return kept, {k: t if k == "names" else pick(t) for k, t in targets.items()}
 
 
 def rate(step, steps, decay):
@@ -265,26 +316,83 @@ def parameters(model, head):
     return matrices, others
 
 
+class Batches(torch.utils.data.Dataset):
+    """By step, what a worker learns from: pixels, dense targets, the patches kept and the packed questions (None: not
+    yet asked)."""
+
+    def __init__(self, args, packer):
+        self.args, self.packer = args, packer
+        self.pictures = Pictures(args.data, args.shards, args.batch, args.seed, visits=args.visits)
+
+    def __len__(self):
+        return self.args.steps
+
+    def __getitem__(self, step):
+        args = self.args
+        *arrays, rng = self.pictures(step)
+        pixels, labels, table, texts = (a[args.rank :: args.workers] for a in arrays)
+        targets, kept, packed = dense_targets(labels, table), None, None
+        dense_only = step < args.dense_steps
+        ending = step >= args.steps * (1 - args.decay)
+        if dense_only or not ending and step % args.full_every:
+            kept, targets = fewer(targets, rng)
+        if not dense_only:
+            packed = self.packer([data.pairs(things, text, rng, args.questions) for things, text in zip(table, texts)])
+        return torch.from_numpy(np.ascontiguousarray(pixels)), targets, kept, packed
+
+
+class Mean:
+    """A running mean of the weights over about the last `reach` steps: what is exported."""
+
+    def __init__(self, model, reach=400):
+        self.weights, self.reach = {k: v.detach().clone() for k, v in model.state_dict().items()}, reach
+
+    @torch.no_grad()
+    def update(self, model, step):
+        share = max(1 / self.reach, 1 / (step + 1))
+        for k, v in model.state_dict().items():
+            self.weights[k].lerp_(v, share) if v.is_floating_point() else self.weights[k].copy_(v)
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="where checkpoints, the log and the Hugging Face folder go")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where checkpoints, the log and the Hugging Face folder go"
+    )
     parser.add_argument("--data", required=True, help="folder of data.py's shards")
-    parser.add_argument("--shards", type=int, default=24)
-    parser.add_argument("--dense-steps", type=int, default=1500, help="first the vision tower alone, on the dense loss")
-    parser.add_argument("--fixed-steps", type=int, default=1000, help="then the rest on questions, the tower kept fixed")
-    parser.add_argument("--steps", type=int, default=4000, help="steps in all; the last ones train everything together")
-    parser.add_argument("--decay", type=float, default=0.3, help="share of the steps over which the rate falls to nothing")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--questions", type=int, default=5, help="a picture and step")
-    parser.add_argument("--vision", type=int, nargs=2, default=[128, 5], metavar=("WIDTH", "LAYERS"))
-    parser.add_argument("--text", type=int, nargs=2, default=[128, 2], metavar=("WIDTH", "LAYERS"))
+    parser.add_argument("--shards", type=int, default=48)
+    parser.add_argument("--visits", type=int, default=4, help="how often a shard is gone through before new ones are")
+    parser.add_argument("--dense-steps", type=int, default=600, help="first the vision tower alone, on the dense loss")
+    parser.add_argument("--fixed-steps", type=int, default=60, help="then the rest on questions, the tower kept fixed")
+    parser.add_argument("--steps", type=int, default=6000, help="steps in all; the last ones train everything together")
+    parser.add_argument(
+        "--decay", type=float, default=0.15, help="share of the steps over which the rate falls to nothing"
+    )
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--questions", type=int, default=4, help="a picture and step")
+    parser.add_argument(
+        "--full-every",
+        type=int,
+        default=3,
+        help="once there are answers, one step in so many sees all patches, the others half; at the end all do",
+    )
+    parser.add_argument("--dense-weight", type=float, default=0.3, help="of the dense loss beside that on answers")
+    parser.add_argument("--vision", type=int, nargs=2, default=[192, 6], metavar=("WIDTH", "LAYERS"))
+    parser.add_argument("--text", type=int, nargs=2, default=[192, 3], metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--muon", type=float, default=0.02, help="learning rate of the weight matrices")
     parser.add_argument("--adam", type=float, default=2e-3, help="learning rate of everything else")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=4, help="between checkpoints")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each that share every batch")
     parser.add_argument("--rank", type=int, default=0, help="which of the workers this process is, from 0")
+    parser.add_argument(
+        "--loaders",
+        type=int,
+        default=0,
+        help="processes that prepare batches ahead: for a GPU, as many as there are cores",
+    )
     parser.add_argument("--port", type=int, default=29517, help="where the workers meet")
+    parser.add_argument("--pause-file", help="train nothing while this file exists")
     return parser.parse_args()
 
 
@@ -294,8 +402,12 @@ def main():
     args.folder.mkdir(parents=True, exist_ok=True)
     if workers > 1:
         torch.set_num_threads(1)
-        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=workers)
+        hours = datetime.timedelta(hours=24)  # how long one waits for another that was stopped
+        dist.init_process_group(
+            "gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=workers, timeout=hours
+        )
     torch.manual_seed(args.seed)
+    torch.set_float32_matmul_precision("high")  # on a GPU; a CPU keeps f32
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, tokenizer = build(*args.vision, *args.text)
     whiten(model, normalize(data.read_shard(args.data, 0)["pixels"][:1024], "cpu"))
@@ -306,40 +418,45 @@ def main():
         Muon(matrices, lr=args.muon, rank=rank, workers=workers),
         torch.optim.AdamW(others, lr=args.adam, betas=(0.9, 0.98), weight_decay=0.01),
     ]
+    mean = Mean(model)
     saved = args.folder / "checkpoint.pt"
     step = 0
     if saved.exists():
         state = torch.load(saved, map_location=device)
+        if state["tokenizer"] != tokenizer.to_str():
+            raise SystemExit(f"{saved} was made with other words: go back to its questions.py, names.py and emoji.txt")
         model.load_state_dict(state["model"]), head.load_state_dict(state["head"])
+        mean.weights = state["mean"]
         for optimizer, s in zip(optimizers, state["optimizers"]):
             optimizer.load_state_dict(s)
         step = state["step"]
-    scenes, packer = Scenes(args.data, args.shards, args.batch, args.seed), Packer(tokenizer)
+    packer = Packer(tokenizer)
+    batches = torch.utils.data.DataLoader(
+        Batches(args, packer), batch_size=None, sampler=range(step, args.steps), num_workers=args.loaders
+    )
     average, last_saved, last_log = {}, time.time(), time.time()
 
     def save():
         part = saved.with_suffix(".part")
-        optimizer_states = [o.state_dict() for o in optimizers]
-        torch.save({"model": model.state_dict(), "head": head.state_dict(), "optimizers": optimizer_states, "step": step}, part)
+        weights = {"model": model.state_dict(), "head": head.state_dict(), "mean": mean.weights}
+        sizes = {"vision": args.vision, "text": args.text, "tokenizer": tokenizer.to_str()}
+        torch.save(weights | sizes | {"optimizers": [o.state_dict() for o in optimizers], "step": step}, part)
         part.rename(saved)
-        export(model, tokenizer, args.folder / "hf")
 
-    while step < args.steps:
-        pixels, labels, table, rng = scenes(step)
-        pixels, labels, table = (a[rank::workers] for a in (pixels, labels, table))
-        dense_only = step < args.dense_steps
-        fixed = not dense_only and step < args.dense_steps + args.fixed_steps
+    for pixels, targets, kept, packed in batches:
+        data.wait_while(args.pause_file)
+        fixed = args.dense_steps <= step < args.dense_steps + args.fixed_steps
+        kept = None if kept is None else kept.to(device)
         with torch.set_grad_enabled(not fixed):
-            features, early = look(model, normalize(pixels, device))
-            dense, values = dense_loss(head, features, early, [t.to(device) for t in dense_targets(labels, table)])
+            features, early = look(model, normalize(pixels, device), kept)
+            dense, values = dense_loss(head, features, early, {k: t.to(device) for k, t in targets.items()})
         values["dense"] = dense.item()
         loss = dense
-        if not dense_only:
-            packed = packer([ask(things_of(t), rng, args.questions) for t in table])
-            loss = answer_loss(model, packer, features, packed, device)
+        if packed is not None:
+            loss = answer_loss(model, packer, features, kept, packed, device)
             values["answers"] = loss.item()
             if not fixed:
-                loss = loss + 0.2 * dense
+                loss = loss + args.dense_weight * dense
         (loss / workers).backward()
         share([p.grad for p in matrices + others if p.grad is not None], workers)
         norm = nn.utils.clip_grad_norm_(others, 1.0)
@@ -351,6 +468,8 @@ def main():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         step += 1
+        if rank == 0:
+            mean.update(model, step)
         for k, v in values.items():
             average[k] = 0.95 * average.get(k, v) + 0.05 * v
         if rank == 0 and step % 25 == 0:

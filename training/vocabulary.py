@@ -5,20 +5,33 @@ import json
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from names import COLOURS, FIRST_CLOTHES, SHAPES, UNKNOWN
 from questions import CAPTION_PROMPTS, ask
 from scenes import Thing
 
 SPACE = "\u2581"
-TRAINED = 420  # pieces learned from the questions and answers, letters included
+TRAINED = 1100  # pieces learned from the questions and answers, letters included
 
 
-def _corpus(seed=0, scenes=4000):
+def _corpus(seed=0, pictures=6000):
     rng = np.random.default_rng(seed)
     yield from ["USER: ASSISTANT:"] * 100
     yield from CAPTION_PROMPTS * 20
-    for _ in range(scenes):
+    yield from (
+        f"is there not a {colour} shape present? does the image contain no circle?"
+        for colour in COLOURS
+        for _ in range(20)
+    )
+    for n in range(pictures):
         count = int(rng.integers(1, 4))
-        things = [Thing(int(rng.integers(5)), int(rng.integers(8)), *rng.random(3)) for _ in range(count)]
+        names = (
+            rng.choice(len(SHAPES), count)
+            if n % 2
+            else rng.choice(np.arange(FIRST_CLOTHES, UNKNOWN), count, replace=False)
+        )
+        things = [Thing(int(i), int(rng.integers(len(COLOURS))) if n % 2 else -1, *rng.random(3)) for i in names]
+        if n % 20 == 0:
+            things = [Thing(UNKNOWN, -1, 0.5, 0.5, 1.0)]
         for question, answer in ask(things, rng, 6):
             yield f"{question} {answer}"
 
@@ -31,7 +44,10 @@ def build():
     )
     letters = [SPACE] + [chr(c) for c in range(33, 127)]
     learner.train_from_iterator(
-        _corpus(), trainers.BpeTrainer(vocab_size=TRAINED, initial_alphabet=letters, limit_alphabet=len(letters), show_progress=False)
+        _corpus(),
+        trainers.BpeTrainer(
+            vocab_size=TRAINED, initial_alphabet=letters, limit_alphabet=len(letters), show_progress=False
+        ),
     )
     learned = json.loads(learner.to_str())["model"]
     pieces = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
@@ -56,4 +72,7 @@ def build():
 
 if __name__ == "__main__":
     t = build()
-    print(t.get_vocab_size(), t.encode("USER: <image>\nWhat is in this picture? ASSISTANT: a red circle and an orange star").tokens)
+    print(
+        t.get_vocab_size(),
+        t.encode("USER: <image>\nWhat is in this picture? ASSISTANT: a red circle and an orange star").tokens,
+    )
