@@ -118,8 +118,8 @@ impl Weight {
         }
         let stack = part.layout.rows / part.rows.len();
         let height = self.rows / stack;
-        let slice = |index| bias.clone().slice([index * height + part.rows.start..index * height + part.rows.end]);
-        Some(Tensor::cat((0..stack).map(slice).collect(), 0))
+        let of_matrix = |index| bias.clone().narrow(0, index * height + part.rows.start, part.rows.len());
+        Some(Tensor::cat((0..stack).map(of_matrix).collect(), 0))
     }
 
     /// The columns of `residual` that belong to `part`.

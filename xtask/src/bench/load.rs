@@ -48,7 +48,7 @@ pub fn run(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
     say("asking the native build");
     native.arg("--answer").arg(&bundle).args(["--prompt", PROMPT, "--context-length", &context]);
     let answer = shell::output(&mut native).context("the native build gave no answer")?;
-    say(&format!("it says {answer}"));
+    say(format!("it says {answer}"));
     let tokens = folder.join(format!("{name}-q4-answer.json"));
     fs::write(&tokens, answer)?;
     let mut node = Command::new("node");
