@@ -13,9 +13,9 @@ const bundle = makeBundle({
   },
   tensors: [
     { name: "language_model.model.embed_tokens.weight", spans: [{ bytes: 100_000 }] },
-    { name: "language_model.model.layers.0.mlp.gate_proj.weight", spans: [{ bytes: 40_000 }, { bytes: 20_000 }] },
-    { name: "language_model.model.layers.0.mlp.up_proj.weight", spans: [{ bytes: 60_000 }] },
-    { name: "language_model.model.layers.1.mlp.gate_proj.weight", spans: [{ bytes: 60_000 }] },
+    { name: "language_model.model.layers.0.self_attn.q_proj.weight", spans: [{ bytes: 40_000 }, { bytes: 20_000 }] },
+    { name: "language_model.model.layers.0.self_attn.k_proj.weight", spans: [{ bytes: 60_000 }] },
+    { name: "language_model.model.layers.1.self_attn.q_proj.weight", spans: [{ bytes: 60_000 }] },
   ],
 });
 
@@ -58,7 +58,7 @@ test("the plan: bytes to fetch and stored, quota, limits, memory", async () => {
   assert.deepEqual([plan.total_bytes, plan.stored_bytes, plan.bytes_to_download], [bundle.total_bytes, 0, bundle.total_bytes]);
   assert.ok(plan.quota > plan.usage && plan.free_quota === plan.quota - plan.usage);
   assert.ok(plan.limits.max_buffer_bytes >= 2 ** 28 && plan.limits.max_binding_bytes >= 2 ** 27);
-  assert.deepEqual(plan.largest_weight, { name: "language_model.model.layers.0.mlp.gate_up_proj.weight", bytes: 120_000 });
+  assert.deepEqual(plan.largest_weight, { name: "language_model.model.layers.0.self_attn.qkv_proj.weight", bytes: 120_000 });
   assert.deepEqual([plan.context_length, plan.max_context_length], [2048, 3000]);
   const context = 2 * 2 * 2048 * 1024;
   assert.deepEqual(plan.gpu_memory, { weights: 280_000, context, total: 280_000 + context });
@@ -111,7 +111,7 @@ test("a weight that the GPU cannot bind is a problem with a cure", async () => {
   await page.evaluate(limited(110_000));
   const { available, problems } = await ask({ context_length: 100 });
   assert.deepEqual([available, problems.map(({ code }) => code)], [false, ["gpu"]]);
-  assert.match(problems[0].message, /gate_up_proj.* convert this one with fewer bits/);
+  assert.match(problems[0].message, /qkv_proj.* convert this one with fewer bits/);
 });
 
 for (const [what, prelude, options, message] of [

@@ -42,7 +42,7 @@ export interface Availability {
   free_quota: number | undefined;
   /** Whether the browser promised not to delete what this site stores; `load` asks for it. */
   persisted: boolean;
-  /** The largest weight, under the name it has in the engine. */
+  /** The largest weight that must lie in one buffer, under the name it has in the engine; others are cut where need be. */
   largest_weight: { name: string; bytes: number } | undefined;
   /** Positions of the context: as asked for, or what a load would choose. */
   context_length: number | undefined;

@@ -23,12 +23,17 @@ export function weightBytes({ tensors }: Manifest): number {
   return tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** The largest weight as the engine binds it: q, k and v are one, and so are gate and up. */
+/**
+ * The largest weight that must lie in one buffer: a decoder layer's q, k and v, which are one to the engine. Where others
+ * are too large for a buffer, the engine cuts them.
+ */
 export function largestWeight({ tensors }: Manifest): { name: string; bytes: number } | undefined {
   const sizes = new Map<string, number>();
   for (const { name, bytes } of tensors) {
-    const bound = name.replace(/\b[qkv]_proj\b/, "qkv_proj").replace(/\b(gate|up)_proj\b/, "gate_up_proj");
-    sizes.set(bound, (sizes.get(bound) ?? 0) + bytes);
+    const part = /^(language_model\..*)\b[qkv]_proj\.weight$/.exec(name);
+    if (!part) continue;
+    const whole = `${part[1]}qkv_proj.weight`;
+    sizes.set(whole, (sizes.get(whole) ?? 0) + bytes);
   }
   const [largest] = [...sizes].sort(([, a], [, b]) => b - a);
   return largest && { name: largest[0], bytes: largest[1] };
