@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use half::f16;
 use serde::{Deserialize, Serialize};
-use wide::f32x8;
+use wide::{f32x8, i32x8};
 
 use crate::{Error, Result};
 
@@ -140,7 +140,7 @@ impl Format {
             Format::Q4 => {
                 for block in values.as_chunks().0 {
                     let Q4Block { quants: q, scale, minimum } = q4_block(name, block)?;
-                    let q = bytes(q);
+                    let q = bytes(whole(q));
                     quants.extend::<[u8; BLOCK / 2]>(array::from_fn(|j| q[j] | q[j + BLOCK / 2] << 4));
                     scales.extend(scale.to_le_bytes());
                     scales.extend(minimum.to_le_bytes());
@@ -226,20 +226,26 @@ fn sum(values: Lanes) -> f32 {
     values.into_iter().sum::<f32x8>().reduce_add()
 }
 
-/// Whole numbers from -128 to 255 as bytes, in two's complement.
-fn bytes(quants: Lanes) -> [u8; BLOCK] {
-    // Floats of this size have no fraction, and their last bits are the whole number itself.
-    let large = f32x8::splat((3 << 22) as f32);
-    let words = quants.map(|quants| (quants + large).to_array().map(|word| word.to_bits() as u8));
-    array::from_fn(|i| words[i / 8][i % 8])
+/// The whole number below each value, as every value is 0 or more.
+fn whole(values: Lanes) -> [i32x8; BLOCK / 8] {
+    values.map(f32x8::fast_trunc_int)
+}
+
+/// The last byte of each number.
+fn bytes(numbers: [i32x8; BLOCK / 8]) -> [u8; BLOCK] {
+    let numbers = numbers.map(i32x8::to_array);
+    array::from_fn(|i| numbers[i / 8][i % 8] as u8)
 }
 
 /// Symmetric: the largest magnitude becomes 127.
 fn q8_block(name: &str, values: &[f32; BLOCK]) -> Result<([u8; BLOCK], f16)> {
     let values = lanes(values);
     let scale = to_f16(name, largest(values.map(f32x8::abs)) / 127.0)?;
-    let (inverse, limit) = (f32x8::splat(inverse(scale)), f32x8::splat(127.0));
-    Ok((bytes(values.map(|value| (value * inverse).round().fast_min(limit).fast_max(-limit))), scale))
+    let (inverse, half) = (f32x8::splat(inverse(scale)), f32x8::splat(128.5));
+    let (least, most) = (f32x8::ONE, f32x8::splat(255.0));
+    // Shifted by 128, so that cutting the fraction off rounds to nearest.
+    let shifted = whole(values.map(|value| (value * inverse + half).fast_max(least).fast_min(most)));
+    Ok((bytes(shifted.map(|number| number - i32x8::splat(128))), scale))
 }
 
 /// One q4 block before its nibbles are packed.
@@ -254,9 +260,9 @@ impl Q4Block {
     /// Quantizes with a scale and minimum that are already rounded to f16.
     fn quantize(values: &Lanes, scale: f16, minimum: f16) -> Self {
         let (inverse, offset) = (f32x8::splat(inverse(scale)), f32x8::splat(minimum.to_f32()));
-        let limit = f32x8::splat(15.0);
-        let quants = values.map(|value| ((value - offset) * inverse).fast_max(f32x8::ZERO).fast_min(limit).round());
-        Self { quants, scale, minimum }
+        let (half, most) = (f32x8::HALF, f32x8::splat(15.0));
+        let rounded = values.map(|value| ((value - offset) * inverse + half).fast_max(f32x8::ZERO).fast_min(most));
+        Self { quants: whole(rounded).map(f32x8::from_i32x8), scale, minimum }
     }
 
     /// Sum of squared errors against `values`.

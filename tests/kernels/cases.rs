@@ -342,7 +342,7 @@ pub async fn split_weights(device: &Device, _: Scale) {
         assert_eq!((weight.buffers(), stacked.buffers()), (3, 3), "{format:?}");
         let error = split(0).unwrap_err().to_string();
         assert!(error.contains("`big`") && error.contains(&limit.to_string()), "{error}");
-        let least = Weight::split("big", bytes.clone(), format, out, cols, 1, 64, device).unwrap_err();
+        let least = Weight::split("big", bytes.clone(), format, out, cols, 1, 16, device).unwrap_err();
         assert_eq!(least.code(), "gpu", "{least}");
 
         let (x, bias, residual) = (numbers.floats(n * cols), numbers.floats(out), numbers.floats(n * out));
