@@ -23,7 +23,7 @@ mod native {
     use llava_bench::{Options, report};
     use llava_web::bundle::FolderSource;
     use llava_web::engine::{Engine, Input, LoadOptions};
-    use llava_web::kernels::launch;
+    use llava_web::kernels::{KvFormat, launch};
     use serde_json::{Value, json};
 
     const USAGE: &str = "\
@@ -85,7 +85,8 @@ usage: llava-bench [--options JSON] [--json | --quiet] [--out FILE] [--commit ID
     async fn answer(folder: &str, prompt: String, context_length: usize) -> Result<Value, Box<dyn Error>> {
         let start = Instant::now();
         let source = FolderSource::open(folder)?;
-        let options = LoadOptions { context_length: Some(context_length), ..LoadOptions::default() };
+        let context_length = Some(context_length);
+        let options = LoadOptions { context_length, kv_cache: KvFormat::F16, ..LoadOptions::default() };
         let tokenizer = source.tokenizer()?;
         let mut engine = Engine::load(launch::init_device().await?, &source, &tokenizer, options).await?;
         let load_s = start.elapsed().as_secs_f64();
