@@ -132,27 +132,22 @@ async function load(page, site, loadOptions) {
 /** Samples the memory of page and worker until `stop()`, which resolves to the most that was seen, in bytes. */
 async function watch(context, page) {
   const cdp = await context.newCDPSession(page);
+  const workerHeap = await heapOfWorkers(cdp);
   const most = { wasm: 0, heap: 0, gpu: 0, samples: 0 };
   let going = true;
   const sample = async () => {
-    let heap = 0;
-    const workers = page.workers();
-    heap += (await cdp.send("Runtime.getHeapUsage")).usedSize;
-    for (const worker of workers) {
-      const found = await worker.evaluate(() => ({
-        wasm: globalThis.meter?.memory?.buffer.byteLength ?? 0,
-        gpu: globalThis.meter?.gpuMost ?? 0,
-        heap: performance.memory?.usedJSHeapSize ?? 0,
-      }));
-      heap += found.heap;
-      most.wasm = Math.max(most.wasm, found.wasm);
-      most.gpu = Math.max(most.gpu, found.gpu);
-    }
+    const heap = (await cdp.send("Runtime.getHeapUsage")).usedSize + (await workerHeap());
     most.heap = Math.max(most.heap, heap);
+    for (const worker of page.workers()) {
+      const { wasm, gpu } = await worker.evaluate(() => ({ wasm: globalThis.meter?.memory?.buffer.byteLength ?? 0, gpu: globalThis.meter?.gpuMost ?? 0 }));
+      most.wasm = Math.max(most.wasm, wasm);
+      most.gpu = Math.max(most.gpu, gpu);
+    }
     most.samples++;
   };
   const run = (async () => {
     while (going) {
+      // A worker that has just begun or ended cannot answer.
       await sample().catch(() => {});
       await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
     }
@@ -162,6 +157,30 @@ async function watch(context, page) {
     await run;
     await sample();
     return most;
+  };
+}
+
+/** A function that resolves to the bytes on the heaps of all the page's workers, which only the debugger tells. */
+async function heapOfWorkers(cdp) {
+  const workers = new Set();
+  const waiting = new Map();
+  let id = 0;
+  cdp.on("Target.attachedToTarget", ({ sessionId }) => workers.add(sessionId));
+  cdp.on("Target.detachedFromTarget", ({ sessionId }) => workers.delete(sessionId));
+  cdp.on("Target.receivedMessageFromTarget", ({ message }) => {
+    const { id, result } = JSON.parse(message);
+    waiting.get(id)?.(result.usedSize);
+    waiting.delete(id);
+  });
+  await cdp.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
+  return async () => {
+    let sum = 0;
+    for (const sessionId of workers) {
+      const answer = new Promise((resolve) => waiting.set(++id, resolve));
+      await cdp.send("Target.sendMessageToTarget", { sessionId, message: JSON.stringify({ id, method: "Runtime.getHeapUsage" }) });
+      sum += await answer;
+    }
+    return sum;
   };
 }
 
