@@ -264,10 +264,9 @@ fn broken(problem: impl Into<String>) -> Error {
 mod native {
     use std::fs::{self, File};
     use std::path::{Path, PathBuf};
-    use std::sync::mpsc;
-    use std::thread;
 
     use super::*;
+    use crate::parallel;
     use crate::progress::Meter;
     use crate::weights::WeightSource;
 
@@ -438,27 +437,18 @@ mod native {
         fs::rename(&part, path).map_err(io(path))
     }
 
-    /// Sees to it that all chunks are on the disk, reads them back and compares their hashes; all cores take them in
-    /// turn.
+    /// Sees to it that all chunks are on the disk, reads them back and compares their hashes, on all cores.
     fn check_chunks(folder: &Path, chunks: &[FileEntry], meter: &mut Meter) -> Result<()> {
         let check = |chunk: &FileEntry| {
             let path = folder.join(&chunk.file);
             File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
             read_file(folder, chunk).map(|bytes| bytes.len())
         };
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        thread::scope(|scope| {
-            let (done, results) = mpsc::channel();
-            for core in 0..cores {
-                let done = done.clone();
-                // Sending fails once another chunk was found damaged.
-                scope.spawn(move || chunks.iter().skip(core).step_by(cores).map(check).try_for_each(|r| done.send(r)));
+        parallel::in_order(chunks, check, |checked| {
+            for bytes in checked {
+                meter.add(bytes?);
             }
-            drop(done);
-            results.iter().try_for_each(|checked| {
-                meter.add(checked?);
-                Ok(())
-            })
+            Ok(())
         })
     }
 

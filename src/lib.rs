@@ -19,6 +19,8 @@ pub mod weights;
 #[cfg(not(target_family = "wasm"))]
 pub mod convert;
 #[cfg(not(target_family = "wasm"))]
+mod parallel;
+#[cfg(not(target_family = "wasm"))]
 pub mod progress;
 #[cfg(target_family = "wasm")]
 pub mod web;

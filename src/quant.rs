@@ -308,15 +308,11 @@ fn q4_block(name: &str, values: &[f32; BLOCK]) -> Result<Q4Block> {
     Ok(best)
 }
 
-/// Sum of squared differences between `a` and `b`, of equal lengths.
-pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());
-    let block = |(a, b)| {
-        let (a, b) = (lanes(a), lanes(b));
-        f64::from(sum(array::from_fn(|i| (a[i] - b[i]) * (a[i] - b[i]))))
-    };
-    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| f64::from(a - b).powi(2));
-    a.iter().zip(b).map(block).chain(rest).sum()
+/// Sum of the squares of `values`.
+pub fn sum_of_squares(values: &[f32]) -> f64 {
+    let (blocks, rest) = values.as_chunks();
+    let block = |block| f64::from(sum(lanes(block).map(|value| value * value)));
+    blocks.iter().map(block).chain(rest.iter().map(|&value| f64::from(value).powi(2))).sum()
 }
 
 /// `1 / scale`, or 0 for a block without spread.

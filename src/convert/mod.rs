@@ -11,14 +11,13 @@ pub mod synthetic;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::bundle::{self, BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
 use crate::config::LlavaConfig;
+use crate::parallel;
 use crate::progress::{Meter, Report};
 use crate::quant::{self, BLOCK, Format};
 use crate::{Error, Result};
@@ -27,8 +26,6 @@ pub use crate::plan::{Needed, Role, plan};
 
 /// Elements converted at a time: 4 MiB in f32. A multiple of the block size: as rows are whole blocks, none is cut.
 const PIECE: usize = 1 << 20;
-/// Finished pieces that wait for the writer, for each core.
-const AHEAD: usize = 2;
 
 /// Where values come from, by canonical name. Several threads ask at once.
 pub trait Checkpoint: Sync {
@@ -205,30 +202,18 @@ fn layout(
     plan(config).into_iter().map(stored).collect()
 }
 
-/// Has all cores encode the tensors' pieces, and calls `take` for each tensor in order with its pieces in order. The
-/// cores take the pieces in turn, so whose piece comes next is known, and a bounded channel for each keeps memory small.
+/// Has all cores encode the tensors' pieces, and calls `take` for each tensor in order with its pieces in order.
 fn in_pieces(
     checkpoint: &impl Checkpoint,
     tensors: &[Stored],
     mut take: impl FnMut(&Stored, &mut dyn Iterator<Item = Result<Piece>>) -> Result<()>,
 ) -> Result<()> {
-    let pieces = |tensor: &Stored| tensor.elements.div_ceil(PIECE);
-    let encode = |(tensor, index): (&Stored, usize)| {
-        let start = index * PIECE;
-        encode(checkpoint, tensor, start, tensor.elements.min(start + PIECE))
-    };
-    let all = || tensors.iter().flat_map(|tensor| (0..pieces(tensor)).map(move |index| (tensor, index)));
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        let work = |core: usize| -> Receiver<Result<Piece>> {
-            let (done, receiver) = sync_channel(AHEAD);
-            // Sending fails once the writer has given up.
-            scope.spawn(move || all().skip(core).step_by(cores).map(encode).try_for_each(|piece| done.send(piece)));
-            receiver
-        };
-        let workers: Vec<_> = (0..cores).map(work).collect();
-        let mut in_turn = workers.iter().cycle().map(|worker| worker.recv().expect("a piece for every turn"));
-        tensors.iter().try_for_each(|tensor| take(tensor, &mut in_turn.by_ref().take(pieces(tensor))))
+    let starts = |tensor: &Stored| (0..tensor.elements).step_by(PIECE);
+    let jobs: Vec<_> = tensors.iter().flat_map(|tensor| starts(tensor).map(move |start| (tensor, start))).collect();
+    let encode =
+        |(tensor, start): &(&Stored, usize)| encode(checkpoint, tensor, *start, tensor.elements.min(start + PIECE));
+    parallel::in_order(&jobs, encode, |pieces| {
+        tensors.iter().try_for_each(|tensor| take(tensor, &mut (&mut *pieces).take(starts(tensor).len())))
     })
 }
 
@@ -239,9 +224,10 @@ fn encode(checkpoint: &impl Checkpoint, tensor: &Stored, start: usize, end: usiz
     if !checkpoint.blocks(&tensor.name, tensor.format, start, end, &mut quants, &mut scales)? {
         tensor.format.encode_part(&tensor.name, &values, &mut quants, &mut scales)?;
     }
-    let stored = tensor.format.decode_part(&quants, &scales);
-    let squared_error = quant::squared_distance(&stored, &values);
-    let squared_values = quant::squared_distance(&values, &vec![0.0; values.len()]);
+    let squared_values = quant::sum_of_squares(&values);
+    let mut error = tensor.format.decode_part(&quants, &scales);
+    error.iter_mut().zip(&values).for_each(|(stored, value)| *stored -= value);
+    let squared_error = quant::sum_of_squares(&error);
     Ok(Piece { quants, scales, squared_error, squared_values })
 }
 

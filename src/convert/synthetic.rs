@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{Checkpoint, Needed, Options, Role, Summary, hf, plan};
 use crate::bundle::{self, BundleHead, ModelInfo};
 use crate::config::LlavaConfig;
+use crate::parallel;
 use crate::progress::{Meter, Report};
 use crate::quant::Format;
 use crate::{Error, Result};
@@ -234,7 +235,7 @@ impl View for LazyTensor<'_> {
     fn data(&self) -> Cow<'_, [u8]> {
         let (model, needed) = (self.model, self.needed);
         let mut bytes = vec![0; self.data_len()];
-        let part = (bytes.len() / 2).div_ceil(thread::available_parallelism().map_or(1, usize::from)).max(1);
+        let part = (bytes.len() / 2).div_ceil(parallel::cores()).max(1);
         thread::scope(|scope| {
             for (index, bytes) in bytes.chunks_mut(part * 2).enumerate() {
                 scope.spawn(move || {
