@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde_json::{Map, Value};
+
 use crate::{
     error::{Error, Result},
     prompt::{IMAGE_MARK, Prompt},
@@ -29,7 +31,11 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if the bytes are not a tokenizer this library can run.
     pub fn from_bytes(json: &[u8]) -> Result<Self> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(Error::tokenizer)?;
+        let bad = |error: serde_json::Error| Error::Tokenizer(error.to_string());
+        // By way of a value, as parts of the library take for granted that they are given one.
+        let json: Value = serde_json::from_slice(json).map_err(bad)?;
+        check(&json)?;
+        let mut inner: tokenizers::Tokenizer = serde_json::from_value(json).map_err(bad)?;
         // Settings of the training run that some files still carry; a prompt is never cut nor filled up.
         inner.with_truncation(None).map_err(Error::tokenizer)?.with_padding(None);
         Ok(Self { inner })
@@ -86,6 +92,41 @@ impl Tokenizer {
         }
         let digits = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
         Some(digits.is_some_and(|digits| digits.len() == 2 && u8::from_str_radix(digits, 16).is_ok()))
+    }
+}
+
+/// Refuses what the library would take and then panic on. It does not need to be told the type of a part, so neither is it
+/// looked at here.
+fn check(json: &Value) -> Result<()> {
+    let refuse = |problem: String| Err(Error::Tokenizer(problem));
+    each_object(&json["decoder"], &|strip| match strip.get("stop") {
+        Some(stop) if stop != 0 => refuse(format!("a decoder with `stop` {stop}: only 0, as in LLaMA's, can be run")),
+        _ => Ok(()),
+    })?;
+    each_object(&json["post_processor"], &|template| {
+        let pieces = template.get("single").and_then(Value::as_array).into_iter().flatten();
+        for piece in pieces {
+            let (token, text) = (&piece["SpecialToken"]["id"], &piece["Sequence"]["id"]);
+            if token.as_str().is_some_and(|id| template.get("special_tokens").and_then(|known| known.get(id)).is_none())
+            {
+                return refuse(format!("the post-processor does not say which token {token} is"));
+            }
+            if text == "B" {
+                return refuse("the post-processor's `single` asks for a second text".to_owned());
+            }
+        }
+        Ok(())
+    })
+}
+
+fn each_object(part: &Value, visit: &impl Fn(&Map<String, Value>) -> Result<()>) -> Result<()> {
+    match part {
+        Value::Object(fields) => {
+            visit(fields)?;
+            fields.values().try_for_each(|part| each_object(part, visit))
+        }
+        Value::Array(list) => list.iter().try_for_each(|part| each_object(part, visit)),
+        _ => Ok(()),
     }
 }
 

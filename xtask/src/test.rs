@@ -1,8 +1,8 @@
-//! `cargo xtask test`: three suites, and one more on demand, their output passed on as it comes, their counts added up in the last line.
+//! `cargo xtask test`: four suites, and one more on demand, their output passed on as it comes, their counts added up in the last line.
 
 use crate::paths::Paths;
 use crate::shell::{self, say};
-use crate::{setup, wasm};
+use crate::{fuzz, setup, wasm};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs;
@@ -19,7 +19,9 @@ struct Counts {
 }
 
 type Suite = fn(&Paths) -> Result<Counts>;
-const SUITES: [(&str, Suite); 3] = [("native", native), ("web", web), ("e2e", e2e)];
+const SUITES: [(&str, Suite); 4] = [("native", native), ("web", web), ("e2e", e2e), ("fuzz", fuzz)];
+/// Seconds for each fuzz target.
+const FUZZ_SECONDS: u32 = 10;
 /// Runs only where it is asked for: it downloads a model.
 const REAL: (&str, Suite) = ("--real", real);
 
@@ -27,7 +29,7 @@ const REAL: (&str, Suite) = ("--real", real);
 pub fn run(paths: &Paths, names: &[OsString]) -> Result<ExitCode> {
     let known = || SUITES.iter().chain([&REAL]);
     if let Some(unknown) = names.iter().find(|name| !known().any(|(suite, _)| *name == suite)) {
-        bail!("no test suite `{}`: there are native, web, e2e and --real", unknown.to_string_lossy());
+        bail!("no test suite `{}`: there are native, web, e2e, fuzz and --real", unknown.to_string_lossy());
     }
     let mut total = Counts::default();
     let mut lines = Vec::new();
@@ -108,6 +110,13 @@ fn e2e(paths: &Paths) -> Result<Counts> {
     let mut node = Command::new("node");
     node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]).args(files);
     count(node.current_dir(&paths.root).env("LLAVA_CHROMIUM", setup::browser()?))
+}
+
+/// The fuzz targets, briefly: one test each.
+fn fuzz(paths: &Paths) -> Result<Counts> {
+    let targets = fuzz::targets(paths)?;
+    let found = fuzz::findings(paths, &targets, FUZZ_SECONDS)?.len() as u64;
+    Ok(Counts { passed: targets.len() as u64 - found, failed: found, skipped: 0 })
 }
 
 /// Runs a test runner, passing on what it prints, and adds up the counts in it. A runner that ends badly without

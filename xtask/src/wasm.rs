@@ -24,7 +24,8 @@ pub fn bindgen(paths: &Paths, package: &str, out: &Path) -> Result<()> {
     setup::wasm_bindgen(paths)?;
     let toolchain = setup::wasm_toolchain(paths)?;
     say(format!("compiling {package} for wasm32 (about ten minutes the first time)"));
-    shell::run(toolchain.cargo(paths, "build").args(["--lib", "--package", package]))?;
+    // The crate type is asked for here alone: any other build wants a plain library, whose file cargo names by its flags.
+    shell::run(toolchain.cargo(paths, "rustc").args(["--lib", "--package", package, "--crate-type", "cdylib"]))?;
 
     say("generating the JS glue");
     let name = package.replace('-', "_");
