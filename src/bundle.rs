@@ -28,8 +28,9 @@ pub const FORMAT_NAME: &str = "llava-web";
 pub const FORMAT_VERSION: u32 = 1;
 /// No chunk is larger: static hosts cap files at 25 MiB, and a chunk is held in memory while it is hashed.
 pub const LARGEST_CHUNK: usize = 16 << 20;
-/// Chunk size of the converter.
-pub const DEFAULT_CHUNK: usize = 8 << 20;
+/// Chunk size of the converter: small enough that one can be fetched while another, not saved yet, is hashed and stored, and
+/// a killed page still loses no more than 12 MB.
+pub const DEFAULT_CHUNK: usize = 4 << 20;
 /// Far above any real tokenizer.json (LLaMA-3's has 9 MB).
 const LARGEST_TOKENIZER: usize = 64 << 20;
 const MANIFEST_FILE: &str = "manifest.json";

@@ -41,7 +41,7 @@ Q5_1, Q8_0, Q4_K, Q5_K, Q6_K.
                          block, not quantized a second time; Q5 and Q6 become q8. Those already in the format asked for
                          are carried over likewise.
     --mmproj FILE        the GGUF with vision tower and projector
-    --chunk-bytes N      size of the chunk files, a multiple of 4 up to 16777216 (default 8388608)
+    --chunk-bytes N      size of the chunk files, a multiple of 4 up to 16777216 (default 4194304)
     --name NAME          the model's name (default: the folder's or file's)
     --license LICENSE    the model's licence, for the manifest
     --force              replace a bundle that is already in <out>
