@@ -1,16 +1,16 @@
 //! Hugging Face LLaVA folders: config.json, tokenizer.json and safetensors, in one file or many shards.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytemuck::pod_collect_to_vec;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde_json::{Value, json};
 
+use super::mapped::Mapped;
 use super::{Checkpoint, Options, Summary};
 use crate::bundle::{BundleHead, ModelInfo};
 use crate::config::{LlavaConfig, VisionConfig};
@@ -103,7 +103,7 @@ pub struct HfCheckpoint {
 
 #[derive(Debug)]
 struct Shard {
-    map: Mmap,
+    map: Mapped,
     /// Where the tensors' bytes begin.
     data: usize,
     metadata: Metadata,
@@ -179,27 +179,18 @@ impl HfCheckpoint {
 
     /// Header entry and bytes of a tensor.
     fn get(&self, name: &str) -> Result<(&TensorInfo, &[u8])> {
+        self.find(name).map(|(_, info, bytes)| (info, bytes))
+    }
+
+    /// [`Self::get`], and the file it lies in.
+    fn find(&self, name: &str) -> Result<(&Mapped, &TensorInfo, &[u8])> {
         let missing = || Error::bundle(super::tensor(name), "is missing from the checkpoint");
         let (shard, key) = self.tensors.get(name).ok_or_else(missing)?;
         let shard = &self.shards[*shard];
         let info = shard.metadata.info(key).ok_or_else(missing)?;
         let (start, end) = info.data_offsets;
         let bytes = shard.map.get(shard.data + start..shard.data + end).ok_or_else(missing)?;
-        Ok((info, bytes))
-    }
-
-    /// Tells the system that `len` bytes of a tensor from `start` on were read once and are done with: else all 14 GB of
-    /// a model would count as this program's memory. Only a hint, so what comes of it does not matter.
-    fn release(&self, name: &str, start: usize, len: usize) {
-        #[cfg(unix)]
-        if let (Some((shard, _)), Ok((info, _))) = (self.tensors.get(name), self.get(name)) {
-            let shard = &self.shards[*shard];
-            let offset = shard.data + info.data_offsets.0 + start;
-            // SAFETY: of a map of a file that is only read, pages dropped come back from the file when they are read again.
-            let _ = unsafe { shard.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, len) };
-        }
-        #[cfg(not(unix))]
-        let _ = (name, start, len);
+        Ok((&shard.map, info, bytes))
     }
 }
 
@@ -209,7 +200,7 @@ impl Checkpoint for HfCheckpoint {
     }
 
     fn values(&self, name: &str, start: usize, end: usize) -> Result<Vec<f32>> {
-        let (info, bytes) = self.get(name)?;
+        let (file, info, bytes) = self.find(name)?;
         let size = match info.dtype {
             Dtype::F32 => 4,
             Dtype::F16 | Dtype::BF16 => 2,
@@ -225,17 +216,14 @@ impl Checkpoint for HfCheckpoint {
             Dtype::F16 => pod_collect_to_vec::<_, f16>(part).to_f32_vec(),
             _ => pod_collect_to_vec::<_, bf16>(part).to_f32_vec(),
         };
-        self.release(name, start * size, part.len());
+        file.done_with(part);
         Ok(values)
     }
 }
 
 impl Shard {
     fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| io(path, error))?;
-        // SAFETY: the map is only read. Were another process to cut the file short meanwhile, reading would end the
-        // converter with SIGBUS; no bundle is finished then.
-        let map = unsafe { Mmap::map(&file) }.map_err(|error| io(path, error))?;
+        let map = Mapped::open(path).map_err(|error| io(path, error))?;
         let (header, metadata) = SafeTensors::read_metadata(&map)
             .map_err(|error| io(path, format!("is no complete safetensors file ({error}); download it again")))?;
         Ok(Self { map, data: header + 8, metadata })

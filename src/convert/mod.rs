@@ -6,6 +6,7 @@
 
 pub mod gguf;
 pub mod hf;
+mod mapped;
 pub mod synthetic;
 
 use std::collections::BTreeMap;

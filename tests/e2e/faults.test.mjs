@@ -2,30 +2,15 @@
 // Chromium with the real store, and that the store is sound afterwards. The engine is the fake one, which checks every
 // chunk it gets.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { assertSound, load, makeBundle, openBrowser, serveBundles, servePackage, sha256 } from "./support.mjs";
+import { assertSound, eachWithFreshPage, load, makeBundle, sha256 } from "./support.mjs";
 
 let browser, site, server, page;
 const bundle = makeBundle();
 const target = bundle.chunkPaths[3];
 
-before(async () => {
-  browser = await openBrowser();
-  site = await servePackage({ fake: true });
-});
-after(async () => {
-  await browser.close();
-  await site.close();
-});
-beforeEach(async () => {
-  site.prelude = "";
-  server = await serveBundles({ m: bundle });
-  await page?.close();
-  await browser.forget(site);
-  page = await browser.open(site);
-});
-afterEach(() => server.close());
+eachWithFreshPage(bundle, (fresh) => ({ browser, site, server, page } = fresh));
 const url = (folder = "m") => `${server.origin}/${folder}/`;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -1,27 +1,12 @@
 // Loading a bundle in Chromium: network, store, resumption, damage. The engine is a fake one, which checks every chunk it gets.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { load, makeBundle, openBrowser, serveBundles, servePackage, storedHashes } from "./support.mjs";
+import { describe, test } from "node:test";
+import { eachWithFreshPage, load, makeBundle, storedHashes } from "./support.mjs";
 
 let browser, site, server, page;
 const bundle = makeBundle();
 
-before(async () => {
-  browser = await openBrowser();
-  site = await servePackage({ fake: true });
-});
-after(async () => {
-  await browser.close();
-  await site.close();
-});
-beforeEach(async () => {
-  site.prelude = "";
-  server = await serveBundles({ m: bundle });
-  await page?.close();
-  await browser.forget(site);
-  page = await browser.open(site);
-});
-afterEach(() => server.close());
+eachWithFreshPage(bundle, (fresh) => ({ browser, site, server, page } = fresh));
 const url = () => `${server.origin}/m/`;
 
 describe("load", () => {

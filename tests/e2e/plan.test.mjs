@@ -1,8 +1,8 @@
 // What is told and refused before the first byte of weights: availability(), the context's size, the promise to keep
 // what is stored.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
-import { load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
+import { test } from "node:test";
+import { eachWithFreshPage, load, makeBundle } from "./support.mjs";
 
 let browser, site, server, page;
 
@@ -19,22 +19,7 @@ const bundle = makeBundle({
   ],
 });
 
-before(async () => {
-  browser = await openBrowser();
-  site = await servePackage({ fake: true });
-});
-after(async () => {
-  await browser.close();
-  await site.close();
-});
-beforeEach(async () => {
-  site.prelude = "";
-  server = await serveBundles({ m: bundle });
-  await page?.close();
-  await browser.forget(site);
-  page = await browser.open(site);
-});
-afterEach(() => server.close());
+eachWithFreshPage(bundle, (fresh) => ({ browser, site, server, page } = fresh));
 const url = () => `${server.origin}/m/`;
 
 /** availability(), its problems as `{ code, message }`. */

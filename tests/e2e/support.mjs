@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { mkdtemp, readFile, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, afterEach, before, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launchProfile } from "../../www/scripts/browser.mjs";
 import { MOUNTS, serveFiles, start } from "../../www/scripts/serve.mjs";
@@ -136,9 +137,10 @@ export async function openBrowser(options) {
       }
       return page;
     },
-    /** Empties the site's storage. */
+    /** Closes all pages and empties the site's storage. */
     async forget(site) {
       const page = await this.open(site);
+      await Promise.all(context.pages().filter((other) => other !== page).map((other) => other.close()));
       await page.evaluate(() => new Promise((done, fail) => {
         const request = indexedDB.deleteDatabase("llava-web");
         request.onsuccess = done;
@@ -160,6 +162,29 @@ export async function openBrowser(options) {
       await rm(profile, { recursive: true, force: true });
     },
   };
+}
+
+/**
+ * Gives each test of a file a server with `bundle` as `m` and an empty page of a browser that has stored nothing: `give` takes
+ * both, with the browser and the site that serves the package with the fake engine.
+ */
+export function eachWithFreshPage(bundle, give) {
+  let browser, site, server;
+  before(async () => {
+    browser = await openBrowser();
+    site = await servePackage({ fake: true });
+  });
+  after(async () => {
+    await browser.close();
+    await site.close();
+  });
+  beforeEach(async () => {
+    site.prelude = "";
+    server = await serveBundles({ m: bundle });
+    await browser.forget(site);
+    give({ browser, site, server, page: await browser.open(site) });
+  });
+  afterEach(() => server.close());
 }
 
 /** Loads `url` (or the default model) in `page` and gives back `{ value | error, progress, warnings }`; the model stays in `globalThis.model`. */

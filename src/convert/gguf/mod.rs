@@ -9,12 +9,11 @@ mod config;
 mod file;
 mod tokenizer;
 
-use std::fs::File;
 use std::path::Path;
 
-use memmap2::Mmap;
 use serde_json::Value;
 
+use super::mapped::Mapped;
 use super::{Options, Summary};
 use crate::bundle::{BundleHead, ModelInfo};
 use crate::config::LlavaConfig;
@@ -68,10 +67,6 @@ pub fn convert(model: &Path, mmproj: Option<&Path>, out: &Path, options: &Option
     super::write(&checkpoint, &config, head, &rebuilt.json, out, options, notes)
 }
 
-fn map(path: &Path) -> Result<Mmap> {
-    let io = |error: std::io::Error| Error::Io { what: path.display().to_string(), problem: error.to_string() };
-    let file = File::open(path).map_err(io)?;
-    // SAFETY: the map is only read. Were another process to cut the file short meanwhile, reading would end the converter
-    // with SIGBUS; no bundle is finished then.
-    unsafe { Mmap::map(&file) }.map_err(io)
+fn map(path: &Path) -> Result<Mapped> {
+    Mapped::open(path).map_err(|error| Error::Io { what: path.display().to_string(), problem: error.to_string() })
 }
