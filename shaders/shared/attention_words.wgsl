@@ -1,6 +1,6 @@
 // What attention reads, one 32-bit word at a time, for CPU adapters. A head's elements j and j + HALF_HEAD come in
 // pairs, because an f16 cache keeps them in one word: query_pair, key_pair and value_pair (start, j) with the start that
-// query_row, key_row or value_row gave for a row and a head; `out` is bound at OUT.
+// query_row, key_row or value_row gave for a row and a head.
 #if FULL
 @group(0) @binding(0) var<storage, read_write> qkv: array<f32>; // [n, 3, heads, HEAD_DIM]
 @group(0) @binding(1) var<storage, read_write> out: array<f32>; // [n, heads, HEAD_DIM]
