@@ -1,5 +1,6 @@
-// Draws one token from the logits. One workgroup; invocation `lane` owns tokens lane, lane + 256, ... in every pass, so
+// Draws one token from the logits. One workgroup; invocation `lane` owns tokens lane, lane + LANES, ... in every pass, so
 // that no pass reads from a buffer what another invocation wrote.
+// On CPU adapters there are fewer of them: a barrier costs by the invocation.
 //
 // No sort: the k-th largest score is the largest t with at least k scores >= t, and the smallest set of mass p are the
 // scores >= the largest t whose mass(scores >= t) reaches p. Both are built two bits at a time on the scores' bits,
@@ -19,14 +20,53 @@ struct Setup {
     top_p: f32,
 }
 
+struct Best {
+    score: f32,
+    token: u32,
+}
+
+// Who draws, and at which mass of its own tokens.
+struct Draw {
+    lane: u32,
+    mass: f32,
+}
+
 var<workgroup> shared_setup: Setup;
-var<workgroup> best_scores: array<f32, 256>;
-var<workgroup> best_tokens: array<u32, 256>;
-var<workgroup> counts: array<vec3<u32>, 256>;
-var<workgroup> masses: array<vec3<f32>, 256>;
+var<workgroup> partial_bests: array<Best, LANES>;
+var<workgroup> partial_sums: array<vec3<f32>, LANES>;
+var<workgroup> best: Best;
+var<workgroup> draw: Draw;
 var<workgroup> drawn: u32;
 
 const NO_TOKEN: u32 = 0xffffffffu;
+
+// The higher score, of equal ones the lower token.
+fn better(a: Best, b: Best) -> Best {
+    if (b.token != NO_TOKEN && (a.token == NO_TOKEN || b.score > a.score || (b.score == a.score && b.token < a.token))) {
+        return b;
+    }
+    return a;
+}
+
+// The sum over all invocations, the same in each, in two steps; LANES is the square of STEP.
+fn sum_of_all(lane: u32, value: vec3<f32>) -> vec3<f32> {
+    partial_sums[lane] = value;
+    workgroupBarrier();
+    var sum = vec3<f32>();
+    if (lane < STEP) {
+        for (var i = lane; i < LANES; i += STEP) {
+            sum += partial_sums[i];
+        }
+        partial_sums[lane] = sum;
+    }
+    workgroupBarrier();
+    sum = vec3<f32>();
+    for (var i = 0u; i < STEP; i++) {
+        sum += partial_sums[i];
+    }
+    workgroupBarrier();
+    return sum;
+}
 
 // Integers that order as the floats do.
 fn ordered(x: f32) -> u32 {
@@ -56,7 +96,7 @@ fn penalized(token: u32) -> f32 {
     return score - f32(generated) * bitcast<f32>(params[7]) - select(0.0, bitcast<f32>(params[8]), generated > 0u);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {
     if (lane == 0u) {
         shared_setup.done = select(0u, 1u, state[1] >= dims.max_new);
@@ -70,84 +110,63 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         return;
     }
 
-    var best = -3.4e38;
-    var best_token = NO_TOKEN;
-    for (var token = lane; token < dims.vocab; token += 256u) {
+    var own = Best(0.0, NO_TOKEN);
+    for (var token = lane; token < dims.vocab; token += LANES) {
         let score = penalized(token);
-        if (best_token == NO_TOKEN || score > best) {
-            best = score;
-            best_token = token;
-        }
+        own = better(own, Best(score, token));
         if (setup.greedy == 0u) {
             scores[token] = score / bitcast<f32>(params[1]);
         }
     }
-    best_scores[lane] = best;
-    best_tokens[lane] = best_token;
+    partial_bests[lane] = own;
     workgroupBarrier();
-    best = best_scores[0];
-    best_token = best_tokens[0];
-    for (var i = 1u; i < min(256u, dims.vocab); i++) {
-        if (best_scores[i] > best || (best_scores[i] == best && best_tokens[i] < best_token)) {
-            best = best_scores[i];
-            best_token = best_tokens[i];
+    if (lane < STEP) {
+        for (var i = lane + STEP; i < LANES; i += STEP) {
+            own = better(own, partial_bests[i]);
         }
+        partial_bests[lane] = own;
     }
+    workgroupBarrier();
     if (lane == 0u) {
-        drawn = best_token;
+        for (var i = 1u; i < STEP; i++) {
+            own = better(own, partial_bests[i]);
+        }
+        best = own;
+        drawn = own.token;
     }
 
     if (setup.greedy == 0u) {
-        let top = best / bitcast<f32>(params[1]);
+        let top = workgroupUniformLoad(&best).score / bitcast<f32>(params[1]);
         var lowest = 0u;
         if (setup.top_k > 0u && setup.top_k < dims.vocab) {
             for (var round = 0u; round < 16u; round++) {
                 let candidates = vec3<u32>(lowest) | (vec3<u32>(1u, 2u, 3u) << vec3<u32>(30u - 2u * round));
-                var count = vec3<u32>();
-                for (var token = lane; token < dims.vocab; token += 256u) {
-                    count += select(vec3<u32>(), vec3<u32>(1u), vec3<u32>(ordered(scores[token])) >= candidates);
+                var count = vec3<f32>(); // exact: fewer than 2^24 tokens
+                for (var token = lane; token < dims.vocab; token += LANES) {
+                    count += select(vec3<f32>(), vec3<f32>(1.0), vec3<u32>(ordered(scores[token])) >= candidates);
                 }
-                counts[lane] = count;
-                workgroupBarrier();
-                count = vec3<u32>();
-                for (var i = 0u; i < 256u; i++) {
-                    count += counts[i];
-                }
-                workgroupBarrier();
+                count = sum_of_all(lane, count);
                 for (var i = 0u; i < 3u; i++) {
-                    lowest = select(lowest, candidates[i], count[i] >= setup.top_k);
+                    lowest = select(lowest, candidates[i], count[i] >= f32(setup.top_k));
                 }
             }
         }
         if (setup.top_p < 1.0) {
             var mass = 0.0;
-            for (var token = lane; token < dims.vocab; token += 256u) {
+            for (var token = lane; token < dims.vocab; token += LANES) {
                 mass += select(0.0, exp(scores[token] - top), ordered(scores[token]) >= lowest);
             }
-            masses[lane].x = mass;
-            workgroupBarrier();
-            var goal = 0.0;
-            for (var i = 0u; i < 256u; i++) {
-                goal += masses[i].x;
-            }
-            goal *= setup.top_p;
-            workgroupBarrier();
+            let goal = sum_of_all(lane, vec3<f32>(mass)).x * setup.top_p;
             var nucleus = 0u;
             for (var round = 0u; round < 16u; round++) {
                 let candidates = vec3<u32>(nucleus) | (vec3<u32>(1u, 2u, 3u) << vec3<u32>(30u - 2u * round));
                 var sums = vec3<f32>();
-                for (var token = lane; token < dims.vocab; token += 256u) {
+                for (var token = lane; token < dims.vocab; token += LANES) {
                     let bits = ordered(scores[token]);
                     let weight = select(0.0, exp(scores[token] - top), bits >= lowest);
                     sums += select(vec3<f32>(), vec3<f32>(weight), vec3<u32>(bits) >= candidates);
                 }
-                masses[lane] = sums;
-                workgroupBarrier();
-                sums = vec3<f32>();
-                for (var i = 0u; i < 256u; i++) {
-                    sums += masses[i];
-                }
-                workgroupBarrier();
+                sums = sum_of_all(lane, sums);
                 for (var i = 0u; i < 3u; i++) {
                     nucleus = select(nucleus, candidates[i], sums[i] > 0.0 && sums[i] >= goal);
                 }
@@ -156,27 +175,36 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
 
         var mass = 0.0;
-        for (var token = lane; token < dims.vocab; token += 256u) {
+        for (var token = lane; token < dims.vocab; token += LANES) {
             mass += select(0.0, exp(scores[token] - top), ordered(scores[token]) >= lowest);
         }
-        masses[lane].x = mass;
+        partial_sums[lane].x = mass;
         workgroupBarrier();
-        var before = 0.0;
-        var total = 0.0;
-        for (var i = 0u; i < 256u; i++) {
-            if (i == lane) {
-                before = total;
+        if (lane == 0u) {
+            var total = 0.0;
+            for (var i = 0u; i < LANES; i++) {
+                total += partial_sums[i].x;
             }
-            total += masses[i].x;
+            let hash = mix_bits(params[4] ^ mix_bits(params[5] ^ mix_bits(state[1] + 0x9e3779b9u)));
+            draw.mass = f32(hash >> 8u) / 16777216.0 * total;
+            // The invocation whose share holds that mass; none if rounding leaves it to the likeliest token.
+            draw.lane = LANES;
+            var before = 0.0;
+            for (var i = 0u; i < LANES && draw.lane == LANES; i++) {
+                let reached = before + partial_sums[i].x;
+                if (draw.mass < reached) {
+                    draw.lane = i;
+                    draw.mass -= before;
+                }
+                before = reached;
+            }
         }
-        let hash = mix_bits(params[4] ^ mix_bits(params[5] ^ mix_bits(state[1] + 0x9e3779b9u)));
-        let target_mass = f32(hash >> 8u) / 16777216.0 * total;
-        // Exactly one invocation's share holds the target, unless rounding leaves it to the likeliest token.
-        if (before <= target_mass && target_mass < before + mass) {
-            var reached = before;
-            for (var token = lane; token < dims.vocab; token += 256u) {
+        workgroupBarrier();
+        if (lane == draw.lane) {
+            var reached = 0.0;
+            for (var token = lane; token < dims.vocab; token += LANES) {
                 let weight = select(0.0, exp(scores[token] - top), ordered(scores[token]) >= lowest);
-                if (weight > 0.0 && reached <= target_mass) {
+                if (weight > 0.0 && reached <= draw.mass) {
                     drawn = token;
                     reached += weight;
                 }

@@ -213,7 +213,8 @@ async fn attention_decode(
     let shape = described(heads, format, context);
     let width = heads.heads * heads.head_dim;
     for variant in AttentionVariant::ALL {
-        if !bench.wants(&format!("{name} {shape} {}", variant.name())) {
+        let available = variant.available(AttentionUse::Decode, &bench.gpu.adapter.features);
+        if !available || !bench.wants(&format!("{name} {shape} {}", variant.name())) {
             continue;
         }
         kernels::set_attention_variant(AttentionUse::Decode, Some(variant));

@@ -7,6 +7,7 @@ mod kernels;
 mod models;
 mod random;
 pub mod report;
+mod step;
 #[cfg(target_family = "wasm")]
 pub mod web;
 

@@ -18,6 +18,7 @@ use web_time::Instant;
 use crate::Bench;
 use crate::clock::{median, since, wanted_rounds};
 use crate::random::{Random, RandomSource};
+use crate::step;
 
 const CONTEXTS: [usize; 3] = [64, 256, 2048];
 const TINY_CONTEXTS: [usize; 3] = [4, 8, 16];
@@ -33,7 +34,7 @@ const DEFAULT_MANIFEST: &str = include_str!("../../models/llava-shapes/manifest.
 const DEFAULT_TOKENIZER: &[u8] = include_bytes!("../../models/llava-shapes/tokenizer.json");
 
 /// A decoder's shape: hidden size, layers, heads, key/value heads, inner size, vocabulary.
-type Shape = [usize; 6];
+pub type Shape = [usize; 6];
 
 /// The decoders measured by themselves, all at q4.
 const DECODERS: [(&str, Shape, bool); 5] = [
@@ -67,6 +68,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
         } else {
             measure_decode(bench, &[&decoder]).await?;
             decoder.measure_host(bench).await?;
+            step::run(bench, name, shape, contexts(bench)[1]).await?;
         }
         bench.gpu.device.memory_cleanup();
     }
@@ -88,11 +90,12 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-fn emit(bench: &mut Bench<'_>, model: &str, metric: &str, value: f64, unit: &str) {
+pub fn emit(bench: &mut Bench<'_>, model: &str, metric: &str, value: f64, unit: &str) {
     bench.emit(json!({ "section": "model", "name": model, "metric": metric, "value": value, "unit": unit }));
 }
 
-/// What two layers take beyond one: a layer alone, without embedding, head and draw.
+/// What two layers take beyond one: a layer alone, without embedding, head and draw. From the fastest rounds, as a difference
+/// of medians is mostly what else the machine was doing.
 fn one_layer(bench: &mut Bench<'_>, one: &[f64], two: &[f64], launches: usize) {
     let contexts = contexts(bench);
     let name = "7B layer (2 layers - 1)";
@@ -260,8 +263,8 @@ fn contexts(bench: &Bench<'_>) -> [usize; 3] {
     if bench.options.tiny { TINY_CONTEXTS } else { CONTEXTS }
 }
 
-/// Milliseconds a token of each decoder at each of [`contexts`]. Rounds go through all of them in turn, so that a slow
-/// spell of the machine does not hit one alone.
+/// Milliseconds a token of each decoder at each of [`contexts`]: reports the median and returns the least. Rounds go through all
+/// of them in turn, so that a slow spell of the machine does not hit one alone.
 async fn measure_decode(bench: &mut Bench<'_>, decoders: &[&Decoder]) -> Result<Vec<Vec<f64>>> {
     let contexts = contexts(bench);
     let mut steps = Vec::new();
@@ -278,14 +281,14 @@ async fn measure_decode(bench: &mut Bench<'_>, decoders: &[&Decoder]) -> Result<
             samples.push(decoder.decode(contexts[index % contexts.len()], *steps).await?);
         }
     }
-    let medians: Vec<Vec<f64>> =
-        samples.chunks(contexts.len()).map(|samples| samples.iter().map(|samples| median(samples)).collect()).collect();
-    for (decoder, medians) in decoders.iter().zip(&medians) {
-        for (context, ms) in contexts.iter().zip(medians) {
-            emit(bench, &decoder.name, &format!("decode@{context}"), *ms, "ms");
+    let mut least = Vec::new();
+    for (decoder, samples) in decoders.iter().zip(samples.chunks(contexts.len())) {
+        for (context, samples) in contexts.iter().zip(samples) {
+            emit(bench, &decoder.name, &format!("decode@{context}"), median(samples), "ms");
         }
+        least.push(samples.iter().map(|samples| samples.iter().copied().fold(f64::INFINITY, f64::min)).collect());
     }
-    Ok(medians)
+    Ok(least)
 }
 
 /// A vision tower by itself, from patches on the host to hidden states on the GPU.

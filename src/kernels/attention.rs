@@ -2,7 +2,7 @@
 //! tower. Few queries go through `attention_decode` (each key and value is used once, so reading it is all that
 //! counts), many through `attention_flash` (each key and value is used by many queries).
 
-use super::launch::{self, GpuTensor};
+use super::launch::{self, Features, GpuTensor};
 use super::*;
 
 /// Shapes of the shaders.
@@ -22,6 +22,11 @@ impl AttentionVariant {
             Self::Cpu => "cpu",
             Self::Gpu => "gpu",
         }
+    }
+
+    /// Whether an adapter with `features` can run it for `use_`.
+    pub fn available(self, use_: AttentionUse, features: &Features) -> bool {
+        (self, use_) != (Self::Cpu, AttentionUse::Decode) || features.subgroups
     }
 
     /// Whether it is made for adapters that run shaders on the CPU.
@@ -48,8 +53,10 @@ pub fn set_attention_variant(use_: AttentionUse, variant: Option<AttentionVarian
 pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
     match CHOSEN[use_ as usize].get() {
         Some(index) => AttentionVariant::ALL[index],
-        None if launch::software_adapter() => AttentionVariant::Cpu,
-        None => AttentionVariant::Gpu,
+        None => match AttentionVariant::Cpu.available(use_, &launch::adapter_features()) && launch::software_adapter() {
+            true => AttentionVariant::Cpu,
+            false => AttentionVariant::Gpu,
+        },
     }
 }
 

@@ -30,16 +30,9 @@ fn shader(variant: AttentionVariant, head_dim: usize, workgroup_heads: usize, fo
     let mut constants = vec![("FULL", 0), ("SPLIT", split as u32), ("KV_F16", (format == KvFormat::F16) as u32)];
     let (name, text) = match variant {
         AttentionVariant::Cpu => {
-            // A quartet of invocations sums up at most 32 words of a value.
-            let slices = head_dim.div_ceil(64);
-            constants.extend([
-                ("HEAD_DIM", head_dim as u32),
-                ("HALF_HEAD", head_dim as u32 / 2),
-                ("SLICES", slices as u32),
-                ("KEY_GROUPS", (WORKGROUP / 4 / slices) as u32),
-                ("OWN_WORDS", (head_dim / 2).div_ceil(4 * slices) as u32),
-                ("ODD_WORDS", !(head_dim / 2).is_multiple_of(4 * slices) as u32),
-            ]);
+            let quads = head_dim / 4;
+            let own = format.width(quads);
+            constants.extend([("SUBGROUPS", 1), ("QUADS", quads as u32), ("OWN", own as u32)]);
             ("attention_decode_cpu", include_str!("../../shaders/attention_decode_cpu.wgsl"))
         }
         AttentionVariant::Gpu => {

@@ -52,9 +52,10 @@ impl Shader {
         let mut body = String::new();
         self.expand(self.text, &mut body);
         let mut source = format!("// {}\n", self.name);
-        // naga has subgroups but does not know the line that enables them.
+        // naga has subgroups but does not know the lines that enable them. What four neighbouring invocations do alike
+        // may depend on a buffer (the position), which browsers would not believe.
         if cfg!(target_family = "wasm") && self.constants.contains(&("SUBGROUPS", 1)) {
-            source.push_str("enable subgroups;\n");
+            source.push_str("enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n");
         }
         if self.constants.contains(&("F16_TILES", 1)) {
             source.push_str("enable f16;\n");

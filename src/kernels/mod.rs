@@ -358,10 +358,12 @@ impl LlavaOps for Cube {
 
 /// Every variant of every shader, for tests that parse them all.
 pub fn shaders() -> Vec<Shader> {
-    let mut all = vec![advance::shader(), layer_norm::shader(), rms_norm::shader(), sample::shader()];
+    let mut all = vec![advance::shader(), layer_norm::shader()];
     all.extend(attention_decode::shaders());
     all.extend(attention_flash::shaders());
     all.extend(embedding::shaders());
     all.extend(linear::shaders());
+    all.extend(rms_norm::shaders());
+    all.extend(sample::shaders());
     all
 }

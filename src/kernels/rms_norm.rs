@@ -3,13 +3,17 @@
 use super::launch::{self, GpuTensor, Shader};
 use super::*;
 
-pub(super) fn shader() -> Shader {
+fn shader(subgroups: bool) -> Shader {
     Shader {
         name: "rms_norm",
         text: include_str!("../../shaders/rms_norm.wgsl"),
-        constants: vec![],
+        constants: vec![("SUBGROUPS", subgroups as u32)],
         dims: &["n", "cols", "eps: f32"],
     }
+}
+
+pub(super) fn shaders() -> Vec<Shader> {
+    [false, true].map(shader).into()
 }
 
 /// # Shapes
@@ -34,6 +38,7 @@ pub(super) fn launch(x: GpuTensor, weight: GpuTensor, eps: f32) -> GpuTensor {
     let [n, cols] = x.meta.shape().dims();
     assert_eq!(weight.meta.num_elements(), cols, "rms_norm: weight of rows of {cols}");
     let out = launch::output(&x, [n, cols]);
-    launch::launch(shader(), &[&x, &weight, &out], &[n as u32, cols as u32, eps.to_bits()], n);
+    let subgroups = launch::software_adapter() && launch::adapter_features().subgroups;
+    launch::launch(shader(subgroups), &[&x, &weight, &out], &[n as u32, cols as u32, eps.to_bits()], n);
     out
 }

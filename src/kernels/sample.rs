@@ -4,16 +4,25 @@
 use super::launch::{self, GpuTensor, Shader};
 use super::*;
 
-/// Invocations of `sample.wgsl`; also the stride of the order in which the draw walks the vocabulary.
-const LANES: usize = 256;
+/// Square root of the number of invocations of `sample.wgsl`: what they find meets in two steps of as many.
+fn step() -> usize {
+    if launch::software_adapter() { STEP_SOFTWARE } else { STEP }
+}
 
-pub(super) fn shader() -> Shader {
+const STEP: usize = 16;
+const STEP_SOFTWARE: usize = 8;
+
+fn shader(step: usize) -> Shader {
     Shader {
         name: "sample",
         text: include_str!("../../shaders/sample.wgsl"),
-        constants: vec![],
+        constants: vec![("STEP", step as u32), ("LANES", (step * step) as u32)],
         dims: &["vocab", "max_new"],
     }
+}
+
+pub(super) fn shaders() -> Vec<Shader> {
+    [STEP, STEP_SOFTWARE].map(shader).into()
 }
 
 /// Draws one token and records it, in place: `tokens[step] = token; seen[token] += 2; state = [position + 1, step + 1,
@@ -22,7 +31,7 @@ pub(super) fn shader() -> Shader {
 /// `params` are words, floats as their bits: greedy flag, temperature, top_k (0 keeps all), top_p (1 keeps all), seed
 /// (low, high), repetition, frequency and presence penalty. Penalties come first and apply to greedy decoding too; then
 /// temperature, top_k and top_p as in transformers, ties with the last one kept being kept too. The draw hashes seed
-/// and step: same seed, same token.
+/// and step: same seed, same token on the same kind of adapter.
 ///
 /// `seen[t]`: bit 0 says that the token is in the prompt, the other bits count how often it was generated.
 ///
@@ -81,7 +90,9 @@ pub fn naive(logits: &[f32], params: &[u32], seen: &mut [u32], tokens: &mut [u32
             }
         }
         let weight = |i: usize| if scores[i] >= lowest { (scores[i] - top).exp() as f64 } else { 0.0 };
-        let order = || (0..LANES).flat_map(|lane| (lane..scores.len()).step_by(LANES));
+        // As the shader's invocations own the tokens.
+        let lanes = self::step() * self::step();
+        let order = || (0..lanes).flat_map(|lane| (lane..scores.len()).step_by(lanes));
         let target = uniform(params[4], params[5], step) as f64 * order().map(weight).sum::<f64>();
         let mut mass = 0.0;
         for i in order().filter(|i| weight(*i) > 0.0) {
@@ -125,7 +136,7 @@ pub(super) fn launch(
     assert!(state.meta.num_elements() >= 3, "sample: too short a state");
     let scores = launch::output(&logits, [vocab]);
     let dims = [vocab as u32, tokens.meta.num_elements() as u32];
-    launch::launch(shader(), &[&logits, &params, &seen, &tokens, &state, &scores], &dims, 1);
+    launch::launch(shader(step()), &[&logits, &params, &seen, &tokens, &state, &scores], &dims, 1);
     state
 }
 

@@ -93,7 +93,8 @@ pub async fn tune(
             preferred: variant.for_cpu() == adapter.software,
             select: Box::new(move || set_attention_variant(use_, Some(variant))),
         };
-        let candidates = AttentionVariant::ALL.map(candidate).into();
+        let available = |variant: &AttentionVariant| variant.available(use_, &adapter.features);
+        let candidates = AttentionVariant::ALL.into_iter().filter(available).map(candidate).collect();
         let work = AttentionWork::new(n, 256, heads, device);
         let check = async || attention_is_correct(n, heads, device).await;
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);

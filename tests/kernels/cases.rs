@@ -492,6 +492,9 @@ impl Cache {
             write_words(&self.state, &[*position as u32]);
             let expected = naive::attention(&q, &self.k, &self.v, *position, self.heads);
             for variant in AttentionVariant::ALL {
+                if !variant.available(AttentionUse::Decode, &launch::adapter_features()) {
+                    continue;
+                }
                 kernels::set_attention_variant(AttentionUse::Decode, Some(variant));
                 kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
                 let actual = kernels::attention(q_rows.clone(), &self.kv, &self.state, self.heads);
