@@ -25,8 +25,10 @@ const TINY_CONTEXTS: [usize; 3] = [4, 8, 16];
 const PROMPT: usize = 64;
 /// Most steps between two read-backs.
 const MOST_STEPS: usize = 64;
+/// Batches of steps that are timed together.
+const BATCHES: usize = 3;
 /// Steps from a context on, at most: room behind the longest one.
-const ROOM: usize = 3 * MOST_STEPS;
+const ROOM: usize = BATCHES * MOST_STEPS;
 /// Launches enqueued in a row when the host is timed: natively CubeCL waits for the GPU when 512 are under way.
 const HOST_LAUNCHES: usize = 400;
 
@@ -221,7 +223,8 @@ impl Decoder {
     }
 
     /// Milliseconds a step from position `context` on, in batches of `steps` with a read-back after each. As in the engine
-    /// one batch is queued behind the one that is waited for.
+    /// one batch is queued behind the one that is waited for. All of it is timed, from the first launch to the last token:
+    /// the end of a batch cannot be told from that of the next, which a driver may wait for as well.
     async fn decode(&self, context: usize, steps: usize) -> Result<f64> {
         write_words(&self.state, &[context as u32, 0, 1, 0]);
         launch::sync(&self.device).await?;
@@ -231,13 +234,14 @@ impl Decoder {
             }
             Ok(read_words(&self.tokens))
         };
-        let (first, second) = (queue()?, queue()?);
-        first.await?;
         let start = Instant::now();
-        let third = queue()?;
-        second.await?;
-        third.await?;
-        Ok(since(start) / (2 * steps) as f64)
+        let mut behind = queue()?;
+        for _ in 1..BATCHES {
+            let queued = queue()?;
+            std::mem::replace(&mut behind, queued).await?;
+        }
+        behind.await?;
+        Ok(since(start) / (BATCHES * steps) as f64)
     }
 
     /// Host time of a replayed step: enqueuing alone, nothing waited for.
