@@ -260,7 +260,8 @@ impl Engine {
         let device = &gpu.device;
         let model = Llava::load(source, &config, context_length, options.kv_cache, device).await?;
         source.all_read();
-        let shapes = TuneShapes { format: decoder_format(manifest), hidden: config.text.hidden_size };
+        let (format, kv_cache) = (decoder_format(manifest), options.kv_cache);
+        let shapes = TuneShapes { format, hidden: config.text.hidden_size, kv_cache };
         let variants = kernels::tune(&gpu, shapes, options.precision, &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         // Greedy while recording: which shaders run does not depend on the values in the buffers.

@@ -185,14 +185,7 @@ fn cache(heads: Heads, format: KvFormat, positions: usize, device: &Device) -> K
     let mut random = Random::new(2);
     let mut part = || {
         let values = random.floats(positions * width);
-        let values = match format {
-            KvFormat::F32 => values,
-            KvFormat::F16 => {
-                let halves = Format::F16.encode("cache", positions, width, &values).expect("small numbers");
-                halves.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect()
-            }
-        };
-        rows(values, format.width(width), device)
+        rows(format.pack(&values, heads.head_dim), format.width(width), device)
     };
     KvCache { k: part(), v: part(), format }
 }

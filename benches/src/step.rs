@@ -23,7 +23,8 @@ pub async fn run(bench: &mut Bench<'_>, name: &str, shape: Shape, context: usize
         Weight::from_bytes(random.tensor(Format::Q4, rows, cols), Format::Q4, rows, cols, &device)
     };
     let qkv = weight((heads.heads + 2 * kv_heads) * heads.head_dim, hidden);
-    let (o, gate_up, down, head) = (weight(hidden, hidden), weight(2 * ffn, hidden), weight(hidden, ffn), weight(vocab, hidden));
+    let (o, gate_up, down, head) =
+        (weight(hidden, hidden), weight(2 * ffn, hidden), weight(hidden, ffn), weight(vocab, hidden));
     let row = |cols: usize| -> Tensor<2> {
         Tensor::from_data(TensorData::new(Random::new(8).floats(cols), [1, cols]), &device)
     };

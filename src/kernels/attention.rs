@@ -53,10 +53,12 @@ pub fn set_attention_variant(use_: AttentionUse, variant: Option<AttentionVarian
 pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
     match CHOSEN[use_ as usize].get() {
         Some(index) => AttentionVariant::ALL[index],
-        None => match AttentionVariant::Cpu.available(use_, &launch::adapter_features()) && launch::software_adapter() {
-            true => AttentionVariant::Cpu,
-            false => AttentionVariant::Gpu,
-        },
+        None => {
+            match AttentionVariant::Cpu.available(use_, &launch::adapter_features()) && launch::software_adapter() {
+                true => AttentionVariant::Cpu,
+                false => AttentionVariant::Gpu,
+            }
+        }
     }
 }
 

@@ -86,6 +86,34 @@ impl KvFormat {
             KvFormat::F16 => numbers / 2,
         }
     }
+
+    /// The words of a cache that hold these rows of heads, as floats of the same bits.
+    pub fn pack(self, values: &[f32], head_dim: usize) -> Vec<f32> {
+        if self == KvFormat::F32 {
+            return values.to_vec();
+        }
+        let bits = |value: &f32| half::f16::from_f32(*value).to_bits() as u32;
+        let head = |head: &[f32]| {
+            let (low, high) = head.split_at(head_dim / 2);
+            let word = |(low, high): (&f32, &f32)| f32::from_bits(bits(low) | bits(high) << 16);
+            low.iter().zip(high).map(word).collect::<Vec<f32>>()
+        };
+        values.chunks_exact(head_dim).flat_map(head).collect()
+    }
+
+    /// The numbers in the words of a cache.
+    pub fn unpack(self, words: &[f32], head_dim: usize) -> Vec<f32> {
+        if self == KvFormat::F32 {
+            return words.to_vec();
+        }
+        let half = |bits: u32| half::f16::from_bits(bits as u16).to_f32();
+        let head = |words: &[f32]| {
+            let low = words.iter().map(|word| half(word.to_bits()));
+            let high = words.iter().map(|word| half(word.to_bits() >> 16));
+            low.chain(high).collect::<Vec<f32>>()
+        };
+        words.chunks_exact(head_dim / 2).flat_map(head).collect()
+    }
 }
 
 /// Keys and values of the positions seen so far, for one layer.

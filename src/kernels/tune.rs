@@ -29,6 +29,8 @@ pub struct TuneShapes {
     pub format: Format,
     /// Columns of the decoder's rows.
     pub hidden: usize,
+    /// Format of keys and values.
+    pub kv_cache: KvFormat,
 }
 
 /// What was found about one operation.
@@ -81,7 +83,7 @@ pub async fn tune(
         };
         let candidates: Vec<Candidate> = LinearVariant::ALL.into_iter().filter(fits).map(candidate).collect();
         let work = LinearWork::new(n, shapes, device);
-        let check = async || linear_is_correct(n, shapes.format, device).await;
+        let check = async || linear_is_correct(n, shapes, device).await;
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);
     }
     let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
@@ -95,8 +97,8 @@ pub async fn tune(
         };
         let available = |variant: &AttentionVariant| variant.available(use_, &adapter.features);
         let candidates = AttentionVariant::ALL.into_iter().filter(available).map(candidate).collect();
-        let work = AttentionWork::new(n, 256, heads, device);
-        let check = async || attention_is_correct(n, heads, device).await;
+        let work = AttentionWork::new(n, 256, heads, shapes.kv_cache, device);
+        let check = async || attention_is_correct(n, heads, shapes.kv_cache, device).await;
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);
     }
     Ok(chosen)
@@ -189,33 +191,73 @@ fn close(actual: &[f32], expected: &[f32], tolerance: f32) -> bool {
     actual.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance * magnitude)
 }
 
-/// Compares the selected variant on a shape that is no multiple of any tile. The buffers are this call's own: a launch
-/// that fails takes those it was given with it.
-async fn linear_is_correct(n: usize, format: Format, device: &Device) -> Result<bool> {
+/// Compares the selected variant, with each of the three things that are made of its sums, on a shape that is no multiple
+/// of any tile. The buffers are this call's own: a launch that fails takes those it was given with it.
+async fn linear_is_correct(n: usize, shapes: TuneShapes, device: &Device) -> Result<bool> {
+    let TuneShapes { format, kv_cache, .. } = shapes;
     let n = if n == 1 { 1 } else { 9 };
-    let (out, cols) = (67, 96);
-    let bytes = format.encode("weight", out, cols, &numbers(out * cols, 1))?;
-    let (x, bias, residual) = (numbers(n * cols, 2), numbers(out, 3), numbers(n * out, 4));
-    let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
-    let bias_vector = Tensor::from_data(TensorData::new(bias.clone(), [out]), device);
-    let residual_rows = rows(&residual, out, device);
-    let actual =
-        linear(rows(&x, cols, device), &weight, Some(&bias_vector), Some(residual_rows), Activation::QuickGelu);
-    let actual = launch::read_floats(actual).await?;
-    let (exact, x) = match linear_variant(if n == 1 { LinearUse::Vec } else { LinearUse::Mat }) {
+    let cols = 96;
+    let x = numbers(n * cols, 2);
+    let (exact, read) = match linear_variant(if n == 1 { LinearUse::Vec } else { LinearUse::Mat }) {
         LinearVariant::Dot => (false, naive::bytes(&x)),
-        variant => (variant.exact(), x),
+        variant => (variant.exact(), x.clone()),
     };
-    let expected = naive::linear(&x, &bytes, format, (out, cols), Some(&bias), Some(&residual), Activation::QuickGelu);
-    Ok(close(&actual, &expected, if exact { 1e-4 } else { 1e-2 }))
+    let tolerance = if exact { 1e-4 } else { 1e-2 };
+    let x = || rows(&x, cols, device);
+    let weight = |out: usize| -> Result<_> {
+        let bytes = format.encode("weight", out, cols, &numbers(out * cols, 1))?;
+        Ok((Weight::from_bytes(bytes.clone(), format, out, cols, device), bytes))
+    };
+    let sums = |bytes: &[u8], out| naive::linear(&read, bytes, format, (out, cols), None, None, Activation::None);
+
+    let out = 67;
+    let (w, bytes) = weight(out)?;
+    let (bias, residual, act) = (numbers(out, 3), numbers(n * out, 4), Activation::QuickGelu);
+    let bias_vector = Tensor::from_data(TensorData::new(bias.clone(), [out]), device);
+    let actual = linear(x(), &w, Some(&bias_vector), Some(rows(&residual, out, device)), act);
+    let expected = naive::linear(&read, &bytes, format, (out, cols), Some(&bias), Some(&residual), act);
+    if !close(&launch::read_floats(actual).await?, &expected, tolerance) {
+        return Ok(false);
+    }
+
+    let (w, bytes) = weight(2 * out)?;
+    let actual = launch::read_floats(linear_silu_mul(x(), &w, None)).await?;
+    if !close(&actual, &naive::silu_mul(&sums(&bytes, 2 * out), out), tolerance) {
+        return Ok(false);
+    }
+
+    let (heads, position) = (Heads { heads: 3, kv_heads: 1, head_dim: 24 }, 2);
+    let (out, capacity) = (5 * heads.head_dim, position + n);
+    let (w, bytes) = weight(out)?;
+    let frequencies = numbers(heads.head_dim / 2, 8);
+    let kv = KvCache::new(capacity, heads, kv_cache, device);
+    let state = launch::persistent_words(4, device);
+    launch::write_words(&state, &[position as u32, 0, 0, 0]);
+    let q = linear_rope_cache(x(), &w, None, &rope_table(&frequencies, capacity, device), &kv, &state, heads);
+    let (mut k, mut v) = (vec![0.0; capacity * heads.head_dim], vec![0.0; capacity * heads.head_dim]);
+    let table = naive::rope_table(&frequencies, capacity);
+    let expected = naive::rope_cache(&sums(&bytes, out), &table, &mut k, &mut v, position, heads);
+    // The rows before the position were not written and hold anything.
+    let written = position * heads.head_dim;
+    let tolerance = if kv_cache == KvFormat::F16 { tolerance.max(1e-3) } else { tolerance };
+    for (cache, expected) in [(kv.k, k), (kv.v, v)] {
+        let actual = kv_cache.unpack(&launch::read_floats(cache).await?, heads.head_dim);
+        if !close(&actual[written..], &expected[written..], tolerance) {
+            return Ok(false);
+        }
+    }
+    Ok(close(&launch::read_floats(q).await?, &expected, tolerance))
 }
 
-async fn attention_is_correct(n: usize, heads: Heads, device: &Device) -> Result<bool> {
+async fn attention_is_correct(n: usize, heads: Heads, format: KvFormat, device: &Device) -> Result<bool> {
     let positions = 77;
     let width = heads.kv_heads * heads.head_dim;
     let (k, v) = (numbers(positions * width, 5), numbers(positions * width, 6));
+    let [k, v] = [k, v].map(|values| format.pack(&values, heads.head_dim));
+    let cached = |words: &[f32]| rows(words, format.width(width), device);
+    let kv = KvCache { k: cached(&k), v: cached(&v), format };
+    let [k, v] = [k, v].map(|words| format.unpack(&words, heads.head_dim));
     let q = numbers(n * heads.heads * heads.head_dim, 7);
-    let kv = KvCache { k: rows(&k, width, device), v: rows(&v, width, device), format: KvFormat::F32 };
     let state = launch::persistent_words(4, device);
     let position = positions - n;
     launch::write_words(&state, &[position as u32, 0, 0, 0]);
@@ -254,10 +296,10 @@ struct AttentionWork {
 }
 
 impl AttentionWork {
-    fn new(n: usize, context: usize, heads: Heads, device: &Device) -> Self {
+    fn new(n: usize, context: usize, heads: Heads, format: KvFormat, device: &Device) -> Self {
         let zeros = |rows, width| Tensor::zeros([rows, width], device);
-        let width = heads.kv_heads * heads.head_dim;
-        let kv = KvCache { k: zeros(context, width), v: zeros(context, width), format: KvFormat::F32 };
+        let width = format.width(heads.kv_heads * heads.head_dim);
+        let kv = KvCache { k: zeros(context, width), v: zeros(context, width), format };
         let state = launch::persistent_words(4, device);
         launch::write_words(&state, &[(context - n) as u32, 0, 0, 0]);
         Self { q: zeros(n, heads.heads * heads.head_dim), kv, state, heads }

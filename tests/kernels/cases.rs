@@ -248,7 +248,7 @@ pub async fn linear_rope_cache(device: &Device, scale: Scale) {
                 let written = position * width..(position + n).min(capacity) * width;
                 let cached = async |cache: &Tensor<2>| {
                     let values = read_floats(cache.clone()).await.unwrap();
-                    unpack_cache(&values, shape, kv_format)[written.clone()].to_vec()
+                    kv_format.unpack(&values, shape.head_dim)[written.clone()].to_vec()
                 };
                 let tolerance = if kv_format == KvFormat::F16 { tolerance.max(1e-3) } else { tolerance };
                 assert_close(&format!("cached k: {what}"), &cached(&kv.k).await, &k[written.clone()], tolerance);
@@ -257,20 +257,6 @@ pub async fn linear_rope_cache(device: &Device, scale: Scale) {
             .await;
         }
     }
-}
-
-/// The numbers in a cache's words.
-fn unpack_cache(words: &[f32], heads: Heads, format: KvFormat) -> Vec<f32> {
-    if format == KvFormat::F32 {
-        return words.to_vec();
-    }
-    let half = |bits: u32| half::f16::from_bits(bits as u16).to_f32();
-    let head = |words: &[f32]| {
-        let low = words.iter().map(|word| half(word.to_bits()));
-        let high = words.iter().map(|word| half(word.to_bits() >> 16));
-        low.chain(high).collect::<Vec<f32>>()
-    };
-    words.chunks_exact(heads.head_dim / 2).flat_map(head).collect()
 }
 
 /// Weights so small that their f16 scales are subnormal: a GPU that flushes those loses the tensor.
@@ -470,13 +456,8 @@ impl Cache {
         let mut values = || {
             let mut values = numbers.floats(capacity * width);
             values.iter_mut().skip(filled * width).for_each(|value| *value = f32::NAN);
-            match format {
-                KvFormat::F32 => (rows(&values, width, device), values),
-                KvFormat::F16 => {
-                    let (packed, rounded) = packed_f16(&values, heads.head_dim);
-                    (rows(&packed, width / 2, device), rounded)
-                }
-            }
+            let packed = format.pack(&values, heads.head_dim);
+            (rows(&packed, format.width(width), device), format.unpack(&packed, heads.head_dim))
         };
         let ((k_rows, k), (v_rows, v)) = (values(), values());
         Self { k, v, kv: KvCache { k: k_rows, v: v_rows, format }, heads, state: words(&[0; 4], device) }
@@ -507,16 +488,6 @@ impl Cache {
         kernels::set_attention_variant(AttentionUse::Decode, None);
         kernels::set_attention_variant(AttentionUse::Flash, None);
     }
-}
-
-/// The words of an f16 cache, as floats of the same bits, and the numbers they hold.
-fn packed_f16(values: &[f32], head_dim: usize) -> (Vec<f32>, Vec<f32>) {
-    let rounded: Vec<half::f16> = values.iter().map(|value| half::f16::from_f32(*value)).collect();
-    let words = rounded.chunks_exact(head_dim).flat_map(|head| {
-        let (low, high) = head.split_at(head_dim / 2);
-        low.iter().zip(high).map(|(low, high)| f32::from_bits(low.to_bits() as u32 | (high.to_bits() as u32) << 16))
-    });
-    (words.collect(), rounded.iter().map(|value| value.to_f32()).collect())
 }
 
 /// Temperature (0: greedy), top_k, top_p, seed, repetition, frequency and presence penalty.
@@ -643,7 +614,7 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
 /// The choice at load finds a correct variant of everything, and takes a choice made before.
 pub async fn tune(_: &Device, _: Scale) {
     let gpu = launch::init_device().await.unwrap();
-    let shapes = TuneShapes { format: Format::Q4, hidden: 256 };
+    let shapes = TuneShapes { format: Format::Q4, hidden: 256, kv_cache: KvFormat::F16 };
     let chosen = kernels::tune(&gpu, shapes, Precision::Fast, &Default::default()).await.unwrap();
     let operations: Vec<&str> = chosen.keys().copied().collect();
     assert_eq!(operations, ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);
