@@ -15,46 +15,37 @@
 @group(0) @binding(1) var<storage, read_write> weight: array<u32>; // [rows, cols] in its format
 #import epilogue
 
-struct Octet { // Columns col .. col + 3 and col + 16 .. col + 19 of a row.
+struct Octet { // Four neighbouring columns of a row, and those 16 further on.
     low: vec4<f32>,
     high: vec4<f32>,
 }
 
-// value = byte / 255 * x + y
+// A block holds 32 columns of a row: value = byte / 255 * scale.x + scale.y. bytes8 gives the bytes / 255 of columns 4 * j
+// .. 4 * j + 3 and those 16 further on.
 #if Q4
-fn weight_scale(row: u32, chunk: u32) -> vec2<f32> {
-    let scale = unpack2x16float(weight[dims.rows * (dims.cols / 8u) + row * (dims.cols / 32u) + chunk]);
+fn weight_scale(block: u32) -> vec2<f32> {
+    let scale = unpack2x16float(weight[dims.rows * (dims.cols / 8u) + block]);
     return vec2<f32>(scale.x * 255.0, scale.y);
 }
 
-fn weight8(row: u32, col: u32, scale: vec2<f32>) -> Octet {
-    // The word of column c of a block of 32 is c / 4, and it holds column c + 16 too.
-    let word = weight[row * (dims.cols / 8u) + col / 32u * 4u + col % 32u / 4u];
-    return Octet(
-        unpack4x8unorm(word & 0x0f0f0f0fu) * scale.x + scale.y,
-        unpack4x8unorm((word >> 4u) & 0x0f0f0f0fu) * scale.x + scale.y,
-    );
+fn bytes8(block: u32, j: u32) -> Octet {
+    let word = weight[block * 4u + j];
+    return Octet(unpack4x8unorm(word & 0x0f0f0f0fu), unpack4x8unorm((word >> 4u) & 0x0f0f0f0fu));
 }
-#else
+#endif
 #if Q8
-fn weight_scale(row: u32, chunk: u32) -> vec2<f32> {
-    let block = row * (dims.cols / 32u) + chunk;
+fn weight_scale(block: u32) -> vec2<f32> {
     let scale = unpack2x16float(weight[dims.rows * (dims.cols / 4u) + block / 2u])[block % 2u];
     return vec2<f32>(scale * 255.0, scale * -128.0);
 }
 
-fn weight8(row: u32, col: u32, scale: vec2<f32>) -> Octet {
-    let word = row * (dims.cols / 4u) + col / 4u;
-    return Octet(
-        unpack4x8unorm(weight[word] ^ 0x80808080u) * scale.x + scale.y,
-        unpack4x8unorm(weight[word + 4u] ^ 0x80808080u) * scale.x + scale.y,
-    );
+fn bytes8(block: u32, j: u32) -> Octet {
+    let word = block * 8u + j;
+    return Octet(unpack4x8unorm(weight[word] ^ 0x80808080u), unpack4x8unorm(weight[word + 4u] ^ 0x80808080u));
 }
+#endif
+#if BLOCKS
 #else
-fn weight_scale(row: u32, chunk: u32) -> vec2<f32> {
-    return vec2<f32>();
-}
-
 fn element(at: u32) -> f32 {
 #if F16
     return unpack2x16float(weight[at / 2u])[at % 2u];
@@ -85,10 +76,9 @@ fn weight4(row: u32, col: u32) -> vec4<f32> {
 #endif
 }
 
-fn weight8(row: u32, col: u32, scale: vec2<f32>) -> Octet {
+fn weight8(row: u32, col: u32) -> Octet {
     return Octet(weight4(row, col), weight4(row, col + 16u));
 }
-#endif
 #endif
 
 fn x1(start: u32, col: u32) -> f32 {
@@ -114,19 +104,20 @@ fn x4(start: u32, col: u32, lane: u32) -> vec4<f32> {
 #endif
 }
 
-@compute @workgroup_size(16)
+@compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row_groups = (dims.rows + 127u) / 128u;
+    let slots = LANES * 8u;
+    let row_groups = (dims.rows + slots - 1u) / slots;
     let group = flat_index(workgroup, workgroups);
     let at = group / row_groups * X_ROWS;
     if (at >= dims.n) {
         return;
     }
-    let slot = (group % row_groups * 16u + lane) * 8u;
+    let slot = group % row_groups * slots + lane * 8u;
 #repeat r 8
     let row$r = row_of(slot + $ru);
 #end
@@ -137,23 +128,55 @@ fn main(
 #end
 #end
     for (var first = 0u; first < dims.cols; first += 32u) {
+#if BLOCKS
 #repeat r 8
-        let scale$r = weight_scale(row$r, first / 32u);
+        let block$r = row$r * (dims.cols / 32u) + first / 32u;
+        let scale$r = weight_scale(block$r);
 #end
-        for (var col = first; col < first + 16u; col += 4u) {
+#endif
+#if ONE_ROW
+        // The scale and the minimum are applied once a block: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x).
+        var total = vec4<f32>();
+#repeat r 8
+        var part$r = 0.0;
+#end
+#endif
+        for (var j = 0u; j < 4u; j++) {
+            let col = first + 4u * j;
 #repeat m X_ROWS
             let low$m = x4(start$m, col, lane);
             let high$m = x4(start$m, col + 16u, lane);
 #end
+#if ONE_ROW
+            total += low0 + high0;
 #repeat r 8
             {
-                let values = weight8(row$r, col, scale$r);
+                let bytes = bytes8(block$r, j);
+                part$r += dot(bytes.low, low0) + dot(bytes.high, high0);
+            }
+#end
+#else
+#repeat r 8
+            {
+#if BLOCKS
+                let bytes = bytes8(block$r, j);
+                let values = Octet(bytes.low * scale$r.x + scale$r.y, bytes.high * scale$r.x + scale$r.y);
+#else
+                let values = weight8(row$r, col);
+#endif
 #repeat m X_ROWS
                 sum$m_$r += dot(values.low, low$m) + dot(values.high, high$m);
 #end
             }
 #end
+#endif
         }
+#if ONE_ROW
+        let x_sum = dot(total, vec4<f32>(1.0));
+#repeat r 8
+        sum0_$r += part$r * scale$r.x + x_sum * scale$r.y;
+#end
+#endif
     }
 
     var sums = array<vec2<f32>, X_ROWS * 4>(

@@ -8,10 +8,15 @@ use super::*;
 
 /// From this many rows on the mat-mul variants are used.
 const MIN_MAT_ROWS: usize = 4;
-/// Invocations in a workgroup of `linear_rows.wgsl`, slots and rows of x of an invocation.
-const ROWS_LANES: usize = 16;
+/// Slots of an invocation of `linear_rows.wgsl`.
 const ROWS_SLOTS: usize = 8;
-const ROWS_OF_X: usize = 8;
+
+/// Rows of x of an invocation of `linear_rows.wgsl`, and invocations of a workgroup: small ones share one row's work more
+/// evenly among few cores.
+fn rows_shape(many: bool) -> (usize, usize) {
+    if many { (8, 16) } else { (1, 8) }
+}
+
 /// Slots of a group of invocations in `linear_vec.wgsl`.
 const VEC_SLOTS: usize = 4;
 /// Rows of x and of the weight in a tile of `linear_mat.wgsl` and `linear_dot.wgsl`.
@@ -165,7 +170,9 @@ fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilo
     constants.push(("SUBGROUPS", subgroups as u32));
     let (name, text) = match variant {
         LinearVariant::Rows | LinearVariant::RowsSubgroups => {
-            constants.push(("X_ROWS", if many { ROWS_OF_X as u32 } else { 1 }));
+            let (x_rows, lanes) = rows_shape(many);
+            let one_row = !many && format.is_quantized();
+            constants.extend([("X_ROWS", x_rows as u32), ("LANES", lanes as u32), ("ONE_ROW", one_row as u32)]);
             ("linear_rows", include_str!("../../shaders/linear_rows.wgsl"))
         }
         LinearVariant::Vec16 | LinearVariant::Vec64 | LinearVariant::Vec64Subgroups => {
@@ -425,7 +432,8 @@ fn run(
     let many = use_ == LinearUse::Mat;
     let groups = match variant {
         LinearVariant::Rows | LinearVariant::RowsSubgroups => {
-            n.div_ceil(if many { ROWS_OF_X } else { 1 }) * rows.div_ceil(ROWS_LANES * ROWS_SLOTS)
+            let (x_rows, lanes) = rows_shape(many);
+            n.div_ceil(x_rows) * rows.div_ceil(lanes * ROWS_SLOTS)
         }
         LinearVariant::Vec16 => n * rows.div_ceil(VEC_SLOTS * 4),
         LinearVariant::Vec64 | LinearVariant::Vec64Subgroups => n * rows.div_ceil(VEC_SLOTS),
