@@ -7,7 +7,6 @@ mod cases;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use cases::Scale;
 use futures_lite::future::block_on;
 use llava_web::kernels::{self, launch};
 
@@ -33,7 +32,7 @@ macro_rules! on_the_gpu {
         $(#[test]
         fn $case() {
             let _alone = alone();
-            block_on(cases::$case(&gpu().device, Scale::Full));
+            block_on(cases::$case(&gpu().device));
         })*
     };
 }

@@ -7,7 +7,6 @@ mod cases;
 
 use std::sync::Once;
 
-use cases::Scale;
 use llava_web::kernels::launch;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 
@@ -25,7 +24,7 @@ macro_rules! in_the_browser {
     ($($case:ident),*) => {
         $(#[wasm_bindgen_test]
         async fn $case() {
-            cases::$case(&gpu().await.device, Scale::Browser).await;
+            cases::$case(&gpu().await.device).await;
         })*
     };
 }

@@ -28,26 +28,6 @@ macro_rules! for_each_case {
     };
 }
 
-/// How much of each table to run.
-#[derive(Clone, Copy, PartialEq)]
-#[allow(dead_code, reason = "each of the two runners of this file uses one")]
-pub enum Scale {
-    /// All of it.
-    Full,
-    /// What a software adapter in a browser does in seconds.
-    Browser,
-}
-
-impl Scale {
-    /// The first `few` entries of a table in the browser, else all.
-    fn of<T>(self, table: &[T], few: usize) -> &[T] {
-        match self {
-            Scale::Full => table,
-            Scale::Browser => &table[..few.min(table.len())],
-        }
-    }
-}
-
 /// A small generator of numbers about -1 to 1; the tests need variety, not quality.
 pub struct Numbers(u64);
 
@@ -147,10 +127,10 @@ async fn each_linear_variant<F: AsyncFnMut(LinearVariant, f32, Rounding)>(n: usi
     }
 }
 
-pub async fn linear(device: &Device, scale: Scale) {
+pub async fn linear(device: &Device) {
     let mut numbers = Numbers::new(1);
     let mut count = 0;
-    for [n, out, cols] in scale.of(LINEAR, 5) {
+    for [n, out, cols] in LINEAR {
         for format in FORMATS.into_iter().filter(|format| format.fits(*cols)) {
             let bytes = format.encode("weight", *out, *cols, &numbers.floats(out * cols)).unwrap();
             let weight = Weight::from_bytes(bytes.clone(), format, *out, *cols, device);
@@ -180,9 +160,9 @@ pub async fn linear(device: &Device, scale: Scale) {
 /// `[n, ffn, cols]`.
 const SILU_MUL: &[[usize; 3]] = &[[1, 35, 64], [5, 33, 32], [3, 1, 32], [70, 66, 96], [1, 700, 160], [2, 129, 64]];
 
-pub async fn linear_silu_mul(device: &Device, scale: Scale) {
+pub async fn linear_silu_mul(device: &Device) {
     let mut numbers = Numbers::new(5);
-    for (i, [n, ffn, cols]) in scale.of(SILU_MUL, 2).iter().enumerate() {
+    for (i, [n, ffn, cols]) in SILU_MUL.iter().enumerate() {
         let format = Format::Q4;
         let bytes = format.encode("weight", 2 * ffn, *cols, &numbers.floats(2 * ffn * cols)).unwrap();
         let weight = Weight::from_bytes(bytes.clone(), format, 2 * ffn, *cols, device);
@@ -212,10 +192,10 @@ const ROPE_CACHE: &[(usize, usize, usize, [usize; 3])] = &[
     (0, 700, 700, [2, 1, 64]),
 ];
 
-pub async fn linear_rope_cache(device: &Device, scale: Scale) {
+pub async fn linear_rope_cache(device: &Device) {
     let mut numbers = Numbers::new(6);
     let cols = 64;
-    for (i, (position, n, capacity, [heads, kv_heads, head_dim])) in scale.of(ROPE_CACHE, 2).iter().enumerate() {
+    for (i, (position, n, capacity, [heads, kv_heads, head_dim])) in ROPE_CACHE.iter().enumerate() {
         let (position, n, capacity, format) = (*position, *n, *capacity, Format::Q8);
         let shape = Heads { heads: *heads, kv_heads: *kv_heads, head_dim: *head_dim };
         let out = (heads + 2 * kv_heads) * head_dim;
@@ -260,7 +240,7 @@ pub async fn linear_rope_cache(device: &Device, scale: Scale) {
 }
 
 /// Weights so small that their f16 scales are subnormal: a GPU that flushes those loses the tensor.
-pub async fn tiny_scales(device: &Device, _: Scale) {
+pub async fn tiny_scales(device: &Device) {
     let mut numbers = Numbers::new(2);
     for format in [Format::Q4, Format::Q8, Format::F16] {
         for n in [1, 7] {
@@ -278,7 +258,7 @@ pub async fn tiny_scales(device: &Device, _: Scale) {
 }
 
 /// Each activation over the range where it bends, and far beyond.
-pub async fn activations(device: &Device, _: Scale) {
+pub async fn activations(device: &Device) {
     let identity = Format::F32.encode("identity", 1, 1, &[1.0]).unwrap();
     let weight = Weight::from_bytes(identity, Format::F32, 1, 1, device);
     let x: Vec<f32> = (-120..=120).map(|i| i as f32 / 10.0).chain([-3e4, -90.0, 90.0, 3e4]).collect();
@@ -292,10 +272,10 @@ pub async fn activations(device: &Device, _: Scale) {
     }
 }
 
-pub async fn embedding(device: &Device, scale: Scale) {
+pub async fn embedding(device: &Device) {
     let mut numbers = Numbers::new(3);
     let table: &[[usize; 3]] = &[[5, 70, 64], [1, 33, 96], [9, 12, 37], [3, 5, 2], [300, 1000, 160], [65, 3, 588]];
-    for [n, vocab, cols] in scale.of(table, 3) {
+    for [n, vocab, cols] in table {
         for format in [Format::Q4, Format::Q8, Format::F16, Format::F32] {
             if !format.fits(*cols) {
                 continue;
@@ -317,7 +297,7 @@ pub async fn embedding(device: &Device, scale: Scale) {
 }
 
 /// A weight in several buffers does what it does in one.
-pub async fn split_weights(device: &Device, _: Scale) {
+pub async fn split_weights(device: &Device) {
     let mut numbers = Numbers::new(9);
     let (n, out, cols) = (5, 74, 96);
     for format in FORMATS {
@@ -359,10 +339,10 @@ pub async fn split_weights(device: &Device, _: Scale) {
     }
 }
 
-pub async fn norms(device: &Device, scale: Scale) {
+pub async fn norms(device: &Device) {
     let mut numbers = Numbers::new(4);
     let table: &[[usize; 2]] = &[[3, 70], [1, 1], [17, 256], [1, 577], [70000, 3], [700, 64], [2, 4096]];
-    for [n, cols] in scale.of(table, 4) {
+    for [n, cols] in table {
         // Long rows lie far from zero, where a one-pass variance fails.
         let shift = if *cols > 60 { 40.0 } else { 0.0 };
         let x: Vec<f32> = numbers.floats(n * cols).iter().map(|value| value * 3.0 + shift).collect();
@@ -399,9 +379,9 @@ const ATTENTION: &[(Cached, KvFormat)] = &[
 
 /// Every variant of attention: over caches in every format, and over all positions. One case, as the choice of a
 /// variant holds for the whole process.
-pub async fn attention(device: &Device, scale: Scale) {
+pub async fn attention(device: &Device) {
     let mut numbers = Numbers::new(6);
-    for ((position, n, capacity, [heads, kv_heads, head_dim]), format) in scale.of(ATTENTION, 4) {
+    for ((position, n, capacity, [heads, kv_heads, head_dim]), format) in ATTENTION {
         let shape = Heads { heads: *heads, kv_heads: *kv_heads, head_dim: *head_dim };
         let cache = Cache::new(&mut numbers, *position + n, *capacity, shape, *format, device);
         cache.check(&mut numbers, *n, &[*position]).await;
@@ -409,13 +389,9 @@ pub async fn attention(device: &Device, scale: Scale) {
     // Every position, hence every split and tile's boundary.
     let shape = Heads { heads: 2, kv_heads: 1, head_dim: 32 };
     let positions: Vec<usize> = (0..700).collect();
-    let positions = match scale {
-        Scale::Full => &positions[..],
-        Scale::Browser => &[0, 31, 32, 33, 255, 256, 511, 512, 513, 699],
-    };
-    Cache::new(&mut numbers, 700, 700, shape, KvFormat::F32, device).check(&mut numbers, 1, positions).await;
+    Cache::new(&mut numbers, 700, 700, shape, KvFormat::F32, device).check(&mut numbers, 1, &positions).await;
 
-    for [n, heads, head_dim] in scale.of(ATTENTION_FULL, 2) {
+    for [n, heads, head_dim] in ATTENTION_FULL {
         let shape = Heads { heads: *heads, kv_heads: *heads, head_dim: *head_dim };
         // Large scores, so that the softmax is sharp and its running maximum moves.
         let qkv: Vec<f32> = numbers.floats(n * 3 * heads * head_dim).iter().map(|value| value * 4.0).collect();
@@ -513,10 +489,10 @@ fn params(settings: &Settings) -> Vec<u32> {
     words
 }
 
-pub async fn sample(device: &Device, scale: Scale) {
+pub async fn sample(device: &Device) {
     let mut numbers = Numbers::new(8);
     let table: &[usize] = &[7, 300, 256, 1, 5003, 32000];
-    for vocab in scale.of(table, 2) {
+    for vocab in table {
         for settings in SETTINGS {
             let what = format!("sample of {vocab} with {settings:?}");
             let params = params(settings);
@@ -542,7 +518,7 @@ pub async fn sample(device: &Device, scale: Scale) {
 }
 
 /// A chain that feeds itself (embed the drawn token, two layers, draw), recorded once and replayed.
-pub async fn recorded(device: &Device, _: Scale) {
+pub async fn recorded(device: &Device) {
     let (vocab, cols, steps) = (77, 64, 9);
     let mut numbers = Numbers::new(9);
     let table = Format::Q4.encode("table", vocab, cols, &numbers.floats(vocab * cols)).unwrap();
@@ -612,7 +588,7 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
 }
 
 /// The choice at load finds a correct variant of everything, and takes a choice made before.
-pub async fn tune(_: &Device, _: Scale) {
+pub async fn tune(_: &Device) {
     let gpu = launch::init_device().await.unwrap();
     let shapes = TuneShapes { format: Format::Q4, hidden: 256, kv_cache: KvFormat::F16 };
     let chosen = kernels::tune(&gpu, shapes, Precision::Fast, &Default::default()).await.unwrap();
