@@ -22,6 +22,7 @@ struct Octet { // Four neighbouring columns of a row, and those 16 further on.
 
 // A block holds 32 columns of a row: value = byte / 255 * scale.x + scale.y. bytes8 gives the bytes / 255 of columns 4 * j
 // .. 4 * j + 3 and those 16 further on.
+#if BLOCKS
 #if Q4
 fn weight_scale(block: u32) -> vec2<f32> {
     let scale = unpack2x16float(weight[dims.rows * (dims.cols / 8u) + block]);
@@ -32,8 +33,7 @@ fn bytes8(block: u32, j: u32) -> Octet {
     let word = weight[block * 4u + j];
     return Octet(unpack4x8unorm(word & 0x0f0f0f0fu), unpack4x8unorm((word >> 4u) & 0x0f0f0f0fu));
 }
-#endif
-#if Q8
+#else
 fn weight_scale(block: u32) -> vec2<f32> {
     let scale = unpack2x16float(weight[dims.rows * (dims.cols / 4u) + block / 2u])[block % 2u];
     return vec2<f32>(scale * 255.0, scale * -128.0);
@@ -44,7 +44,6 @@ fn bytes8(block: u32, j: u32) -> Octet {
     return Octet(unpack4x8unorm(weight[word] ^ 0x80808080u), unpack4x8unorm(weight[word + 4u] ^ 0x80808080u));
 }
 #endif
-#if BLOCKS
 #else
 fn element(at: u32) -> f32 {
 #if F16
