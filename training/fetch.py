@@ -111,6 +111,7 @@ def download(folder):
         if not found[package].exists():
             if not list(folder.glob(f"{package}_*.deb")):
                 run("apt-get", "download", package, cwd=folder)
+            found[package].parent.mkdir(exist_ok=True)
             run("dpkg-deb", "-x", str(next(folder.glob(f"{package}_*.deb"))), str(found[package]), cwd=folder)
     return found
 

@@ -165,10 +165,12 @@ def normalize(pixels, device):
 class Packer:
     """Puts several independent questions behind one picture: each sees the picture and itself only.
 
-    The tokens are exactly those of `PROMPT` with the answer and `</s>` behind it, once per question.
+    The tokens are exactly those of `PROMPT` with the answer and `</s>` behind it, once per question; questions that
+    would need more than `room` tokens in all are left out.
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer, room=1 << 20):
+        self.room = room
         self.head, self.tail = PROMPT.split("<image>")
         self.tokenizer = tokenizer
         self.prefix = tokenizer.encode(self.head).ids
@@ -187,6 +189,8 @@ class Packer:
                 said = self.encode(answer) + [self.end]
                 ids = asked + said[:-1]
                 wanted = [-100] * (len(asked) - 1) + said
+                if len(row) + len(ids) > self.room and row:  # one picture must not make all the others' rows long
+                    break
                 row += zip(ids, wanted, range(start, start + len(ids)), [segment + 1] * len(ids))
             rows.append(row)
         longest = max(map(len, rows))
@@ -224,7 +228,8 @@ def answer_loss(model, packer, features, kept, packed, device):
     """Cross-entropy of the answers; `kept` (B, K): which patches the features are of, None: all. The others' places
     stay empty."""
     ids, wanted, positions, segments = (t.to(device) for t in packed)
-    n = len(ids)
+    n = len(ids)  # the first pictures of the batch
+    features, kept = features[:n], None if kept is None else kept[:n]
     embed = model.get_input_embeddings()
     prefix = embed(torch.tensor(packer.prefix, device=device)).expand(n, -1, -1)
     first = prefix.shape[1] + features.shape[1]
@@ -337,14 +342,15 @@ class Batches(torch.utils.data.Dataset):
         if dense_only or not ending and step % args.full_every:
             kept, targets = fewer(targets, rng)
         if not dense_only:
-            packed = self.packer([data.pairs(things, text, rng, args.questions) for things, text in zip(table, texts)])
+            asked = list(zip(table, texts))[: max(1, round(args.answered * len(table)))]
+            packed = self.packer([data.pairs(things, text, rng, args.questions) for things, text in asked])
         return torch.from_numpy(np.ascontiguousarray(pixels)), targets, kept, packed
 
 
 class Mean:
-    """A running mean of the weights over about the last `reach` steps: what is exported."""
+    """A running mean of the weights over about the last `reach` steps, fewer than the rate falls over: what is exported."""
 
-    def __init__(self, model, reach=400):
+    def __init__(self, model, reach=150):
         self.weights, self.reach = {k: v.detach().clone() for k, v in model.state_dict().items()}, reach
 
     @torch.no_grad()
@@ -369,11 +375,15 @@ def arguments():
         "--decay", type=float, default=0.15, help="share of the steps over which the rate falls to nothing"
     )
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--questions", type=int, default=4, help="a picture and step")
+    parser.add_argument("--questions", type=int, default=4, help="a picture and step, as far as --room lets them")
+    parser.add_argument(
+        "--answered", type=float, default=0.5, help="share of a batch that is asked about; the dense loss is of all"
+    )
+    parser.add_argument("--room", type=int, default=60, help="tokens of a picture's questions and answers together")
     parser.add_argument(
         "--full-every",
         type=int,
-        default=3,
+        default=4,
         help="once there are answers, one step in so many sees all patches, the others half; at the end all do",
     )
     parser.add_argument("--dense-weight", type=float, default=0.3, help="of the dense loss beside that on answers")
@@ -430,7 +440,7 @@ def main():
         for optimizer, s in zip(optimizers, state["optimizers"]):
             optimizer.load_state_dict(s)
         step = state["step"]
-    packer = Packer(tokenizer)
+    packer = Packer(tokenizer, args.room)
     batches = torch.utils.data.DataLoader(
         Batches(args, packer), batch_size=None, sampler=range(step, args.steps), num_workers=args.loaders
     )
