@@ -16,10 +16,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from tokenizers import Tokenizer
 from torch import nn
 from transformers.models.llama.modeling_llama import rotate_half
 
 import data
+from bundle import Bundle
 from model import GRID, PROMPT, build, whiten
 from preprocess import MEAN, STD
 from collage import IGNORE
@@ -360,6 +362,21 @@ class Mean:
             self.weights[k].lerp_(v, share) if v.is_floating_point() else self.weights[k].copy_(v)
 
 
+def same_words(made, theirs, ours):
+    if theirs.get_vocab() != ours.get_vocab():
+        raise SystemExit(f"{made} was made with other words: go back to its questions.py, names.py and emoji.txt")
+
+
+def load(model, start, tokenizer):
+    """Put a bundle's weights in; it lacks those that LLaVA never uses, the last norm of the tower."""
+    same_words(start.folder, start.tokenizer, tokenizer)
+    found = {name: torch.from_numpy(array) for name, array in start.weights().items()}
+    shapes = {name: p.shape for name, p in model.state_dict().items()}
+    missing, unknown = model.load_state_dict({n: w.view(shapes[n]) for n, w in found.items()}, strict=False)
+    left = [name for name in missing if "post_layernorm" not in name and "position_ids" not in name]
+    assert not left and not unknown, (left, unknown)
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument(
@@ -367,6 +384,9 @@ def arguments():
     )
     parser.add_argument("--data", required=True, help="folder of data.py's shards")
     parser.add_argument("--shards", type=int, default=48)
+    parser.add_argument(
+        "--start", type=Path, metavar="BUNDLE", help="begin from this bundle's weights, the auxiliary heads from nothing"
+    )
     parser.add_argument("--visits", type=int, default=4, help="how often a shard is gone through before new ones are")
     parser.add_argument("--dense-steps", type=int, default=600, help="first the vision tower alone, on the dense loss")
     parser.add_argument("--fixed-steps", type=int, default=60, help="then the rest on questions, the tower kept fixed")
@@ -419,8 +439,13 @@ def main():
     torch.manual_seed(args.seed)
     torch.set_float32_matmul_precision("high")  # on a GPU; a CPU keeps f32
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    start = Bundle(args.start) if args.start else None
+    if start:
+        args.vision, args.text = start.sizes
     model, tokenizer = build(*args.vision, *args.text)
     whiten(model, normalize(data.read_shard(args.data, 0)["pixels"][:1024], "cpu"))
+    if start:
+        load(model, start, tokenizer)
     head = Dense(args.vision[0])
     model.to(device), head.to(device)
     matrices, others = parameters(model, head)
@@ -433,8 +458,7 @@ def main():
     step = 0
     if saved.exists():
         state = torch.load(saved, map_location=device)
-        if state["tokenizer"] != tokenizer.to_str():
-            raise SystemExit(f"{saved} was made with other words: go back to its questions.py, names.py and emoji.txt")
+        same_words(saved, Tokenizer.from_str(state["tokenizer"]), tokenizer)
         model.load_state_dict(state["model"]), head.load_state_dict(state["head"])
         mean.weights = state["mean"]
         for optimizer, s in zip(optimizers, state["optimizers"]):
