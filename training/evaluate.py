@@ -13,6 +13,7 @@ A picture and prompt that several rows need is asked once.
 """
 
 import argparse
+import itertools
 import json
 import random
 import re
@@ -23,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 import held_out
+import questions
 from collage import crop
 from names import CLOTHES, EMOJI
 
@@ -69,8 +71,9 @@ class Sets:
         image.save(path, **({"quality": 85} if path.suffix == ".jpg" else {}))
         return str(path)
 
-    def add(self, which, kind, image, prompt, expected):
-        self.cases.append({"set": which, "kind": kind, "image": image, "prompt": prompt, "expected": expected})
+    def add(self, which, kind, image, prompt, expected, **more):
+        case = {"set": which, "kind": kind, "image": image, "prompt": prompt, "expected": expected}
+        self.cases.append(case | more)
 
     def scenes(self):
         rng = self.rng("scenes")
@@ -123,10 +126,12 @@ class Sets:
         rng = np.random.default_rng(self.seed)
         files = sorted((self.cache / "photos" / "test").glob("*.jpg"))
         for n in range(self.amount(100)):
-            photo = Image.open(files[n % len(files)]).convert("RGB")
+            source = files[n % len(files)]
+            photo = Image.open(source).convert("RGB")
             if n >= len(files):  # after each whole photograph, parts of them
                 photo = crop(photo, *held_out.size(random.Random(n), 96), rng)
-            self.add("photographs", "does not know", self.save(photo, "photo", n), PROMPT, None)
+            path = self.save(photo, "photo", n)
+            self.add("photographs", "does not know", path, PROMPT, None, source=source.stem)
 
 
 def asked(case, image=None):
@@ -203,6 +208,24 @@ def right(case, text):
     if isinstance(expected, list):
         return names_right(text, expected)
     return text.strip().lower().rstrip(".").replace("grey", "gray") == expected
+
+
+def accepted(case):
+    """The whole answers that count as right, in lower case and without the last sign. Of a caption, its things in any
+    order; names with "and" in them aside, these are all that `right` takes, but for other articles."""
+    expected = case["expected"]
+    if expected is None:
+        return [questions.DO_NOT_KNOW.lower().rstrip(".")]
+    if isinstance(expected, str):
+        return [expected]
+    things = Counter(expected)
+    several = lambda name, n: f"{held_out.COUNTS[n]} {questions.plural(name)}"
+    words = [
+        [several(name, n)] if n > 1 else [questions.article(w) for w in [name, *sorted(ACCEPTED.get(name, {name}) - {name})]]
+        for name, n in things.items()
+    ]
+    joined = lambda names: ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
+    return [joined(names).lower() for order in itertools.permutations(words) for names in itertools.product(*order)]
 
 
 def score(folder, descriptions):
