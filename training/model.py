@@ -13,6 +13,7 @@ from preprocess import MEAN, STD
 PATCH = 16
 GRID = IMAGE_SIZE // PATCH
 PROMPT = "USER: <image>\n{} ASSISTANT:"
+TURN = "USER: {} ASSISTANT:"  # a further one; the tokenizer puts the space before it
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'system' %}{{ message['content'] + ' ' }}{% else %}"
     "{{ message['role'].upper() + ': ' }}"

@@ -22,7 +22,7 @@ from transformers.models.llama.modeling_llama import rotate_half
 
 import data
 from bundle import Bundle
-from model import GRID, PROMPT, build, whiten
+from model import GRID, PROMPT, TURN, build, whiten
 from preprocess import MEAN, STD
 from collage import IGNORE
 from names import COLOURS, FIRST_CLOTHES, FIRST_EMOJI, NAMES, UNKNOWN
@@ -165,10 +165,12 @@ def normalize(pixels, device):
 
 
 class Packer:
-    """Puts several independent questions behind one picture: each sees the picture and itself only.
+    """Puts several questions behind one picture: independent ones, each of which sees the picture and itself only, or
+    the turns of a conversation.
 
-    The tokens are exactly those of `PROMPT` with the answer and `</s>` behind it, once per question; questions that
-    would need more than `room` tokens in all are left out.
+    The tokens are exactly those of `PROMPT` with the answer and `</s>` behind it, once per question; in a conversation
+    `</s>` ends each answer too, but is not among the tokens that the next turn sees. Questions that would need more
+    than `room` tokens in all are left out.
     """
 
     def __init__(self, tokenizer, room=1 << 20):
@@ -179,21 +181,22 @@ class Packer:
         self.end = tokenizer.token_to_id("</s>")
         self.encode = lru_cache(1 << 16)(lambda text: tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def __call__(self, scenes):
+    def __call__(self, scenes, turned):
         """ids, answers (-100 where there is nothing to learn), positions and segments, all (B, T), without the
-        prefix."""
+        prefix; `turned` (B): whose questions are the turns of one conversation."""
         start = len(self.prefix) + GRID * GRID
         rows = []
-        for pairs in scenes:
+        for pairs, turns in zip(scenes, turned):
             row = []
-            for segment, (question, answer) in enumerate(pairs):
-                asked = self.encode(self.tail.format(question))
+            for n, (question, answer) in enumerate(pairs):
+                asked = self.encode((TURN if turns and n else self.tail).format(question))
                 said = self.encode(answer) + [self.end]
                 ids = asked + said[:-1]
                 wanted = [-100] * (len(asked) - 1) + said
                 if len(row) + len(ids) > self.room and row:  # one picture must not make all the others' rows long
                     break
-                row += zip(ids, wanted, range(start, start + len(ids)), [segment + 1] * len(ids))
+                first = start + (len(row) if turns else 0)
+                row += zip(ids, wanted, range(first, first + len(ids)), [1 if turns else n + 1] * len(ids))
             rows.append(row)
         longest = max(map(len, rows))
         rows = [row + [(0, -100, 0, -1)] * (longest - len(row)) for row in rows]
@@ -345,7 +348,8 @@ class Batches(torch.utils.data.Dataset):
             kept, targets = fewer(targets, rng)
         if not dense_only:
             asked = list(zip(table, texts))[: max(1, round(args.answered * len(table)))]
-            packed = self.packer([data.pairs(things, text, rng, args.questions) for things, text in asked])
+            pairs = [data.pairs(things, text, rng, args.questions) for things, text in asked]
+            packed = self.packer(pairs, rng.random(len(pairs)) < args.turned)
         return torch.from_numpy(np.ascontiguousarray(pixels)), targets, kept, packed
 
 
@@ -399,6 +403,7 @@ def arguments():
     parser.add_argument(
         "--answered", type=float, default=0.5, help="share of a batch that is asked about; the dense loss is of all"
     )
+    parser.add_argument("--turned", type=float, default=0.25, help="share of these asked in turns of one conversation")
     parser.add_argument("--room", type=int, default=60, help="tokens of a picture's questions and answers together")
     parser.add_argument(
         "--full-every",
