@@ -62,7 +62,7 @@ def demo(cases, said, folder):
 
 
 def tests(cases, said, folder):
-    """cases.jsonl, the pictures, and in scores.json how many of each set the model answers right."""
+    """cases.jsonl with what the model said, the pictures, and in scores.json how many of each set it answers right."""
     rows, scores, left = [], {}, dict(WANTED["tests"])
     for case in cases:
         kind, source = (case["set"], case["kind"]), Path(case["image"])
@@ -72,7 +72,8 @@ def tests(cases, said, folder):
         if not (folder / source.name).exists():
             shutil.copy(source, folder / source.name)
         row = {k: case[k] for k in ("set", "kind", "prompt")} | {"image": source.name, "accepted": accepted(case)}
-        answer = said[case["image"], case["prompt"]].strip().lower().rstrip(".")
+        row["said"] = said[case["image"], case["prompt"]]
+        answer = row["said"].strip().lower().rstrip(".")
         score = scores.setdefault(case["set"], Counter())
         score.update(right=answer in row["accepted"], of=1)
         rows.append(row)

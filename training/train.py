@@ -21,6 +21,7 @@ from torch import nn
 from transformers.models.llama.modeling_llama import rotate_half
 
 import data
+import vocabulary
 from bundle import Bundle
 from model import GRID, PROMPT, TURN, build, whiten
 from preprocess import MEAN, STD
@@ -366,14 +367,8 @@ class Mean:
             self.weights[k].lerp_(v, share) if v.is_floating_point() else self.weights[k].copy_(v)
 
 
-def same_words(made, theirs, ours):
-    if theirs.get_vocab() != ours.get_vocab():
-        raise SystemExit(f"{made} was made with other words: go back to its questions.py, names.py and emoji.txt")
-
-
-def load(model, start, tokenizer):
+def load(model, start):
     """Put a bundle's weights in; it lacks those that LLaVA never uses, the last norm of the tower."""
-    same_words(start.folder, start.tokenizer, tokenizer)
     found = {name: torch.from_numpy(array) for name, array in start.weights().items()}
     shapes = {name: p.shape for name, p in model.state_dict().items()}
     missing, unknown = model.load_state_dict({n: w.view(shapes[n]) for n, w in found.items()}, strict=False)
@@ -444,13 +439,21 @@ def main():
     torch.manual_seed(args.seed)
     torch.set_float32_matmul_precision("high")  # on a GPU; a CPU keeps f32
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    start = Bundle(args.start) if args.start else None
+    saved = args.folder / "checkpoint.pt"
+    state = torch.load(saved, map_location=device) if saved.exists() else None
+    start = Bundle(args.start) if args.start and not state else None
+    # The tokenizer stays the one the weights were made with, whatever becomes of the questions it was learned from.
+    if state:
+        args.vision, args.text, tokenizer = state["vision"], state["text"], Tokenizer.from_str(state["tokenizer"])
+    elif start:
+        args.vision, args.text, tokenizer = *start.sizes, start.tokenizer
+    else:
+        tokenizer = vocabulary.build()
+    model = build(args.vision, args.text, tokenizer)
     if start:
-        args.vision, args.text = start.sizes
-    model, tokenizer = build(*args.vision, *args.text)
-    whiten(model, normalize(data.read_shard(args.data, 0)["pixels"][:1024], "cpu"))
-    if start:
-        load(model, start, tokenizer)
+        load(model, start)
+    elif not state:
+        whiten(model, normalize(data.read_shard(args.data, 0)["pixels"][:1024], "cpu"))
     head = Dense(args.vision[0])
     model.to(device), head.to(device)
     matrices, others = parameters(model, head)
@@ -459,11 +462,8 @@ def main():
         torch.optim.AdamW(others, lr=args.adam, betas=(0.9, 0.98), weight_decay=0.01),
     ]
     mean = Mean(model)
-    saved = args.folder / "checkpoint.pt"
     step = 0
-    if saved.exists():
-        state = torch.load(saved, map_location=device)
-        same_words(saved, Tokenizer.from_str(state["tokenizer"]), tokenizer)
+    if state:
         model.load_state_dict(state["model"]), head.load_state_dict(state["head"])
         mean.weights = state["mean"]
         for optimizer, s in zip(optimizers, state["optimizers"]):
