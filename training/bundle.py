@@ -1,11 +1,14 @@
-"""A bundle's weights as transformers names them: what `train.py --start` begins from."""
+"""Reads a bundle back as transformers' model: to go on training it, and to score what quantization left of it."""
 
 import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from tokenizers import Tokenizer
+
+from model import build
 
 BLOCK = 32  # neighbouring columns that share one scale, see src/quant.rs
 # From the manifest's names, which are those of published checkpoints, to those of transformers 5.
@@ -61,4 +64,22 @@ def dequantize(dtype, shape, content):
         quants = np.frombuffer(content, np.int8, count).reshape(blocks, BLOCK)
         scales = np.frombuffer(content, "<f2", blocks, offset=count).astype(np.float32)
         return (quants * scales[:, None]).reshape(shape)
-    raise SystemExit(f"the training starts from q8, f16 or f32, not {dtype}")
+    assert dtype == "q4", dtype
+    pairs = np.frombuffer(content, np.uint8, count // 2).reshape(blocks, BLOCK // 2)
+    quants = np.concatenate([pairs & 15, pairs >> 4], 1)
+    scales = np.frombuffer(content, "<f2", 2 * blocks, offset=count // 2).astype(np.float32).reshape(blocks, 2)
+    return (quants * scales[:, :1] + scales[:, 1:]).reshape(shape)
+
+
+def load(folder):
+    """The model in f32, and its tokenizer."""
+    bundle = Bundle(folder)
+    model = build(*bundle.sizes, bundle.tokenizer)
+    weights, found = model.state_dict(), bundle.weights()
+    for name, array in found.items():
+        weights[name] = torch.from_numpy(array).view(weights[name].shape)
+    model.load_state_dict(weights)
+    # What LLaVA never uses is not in a bundle.
+    left = [name for name in weights.keys() - found.keys() if "post_layernorm" not in name]
+    assert not left, left
+    return model, bundle.tokenizer

@@ -2,7 +2,8 @@
 
     evaluate.py inputs SET CACHE      draw the pictures and write SET/cases.jsonl and SET/inputs.jsonl, one input
     object a line
-    evaluate.py torch SET HF_FOLDER   answer them with transformers, in f32: SET/outputs-torch.jsonl, then score
+    evaluate.py torch SET MODEL       answer them with transformers, in f32: SET/outputs-torch.jsonl, then score; MODEL is
+                                      a Hugging Face folder or a bundle
     evaluate.py score SET OUTPUTS     score the outputs of any engine: {"description"} a line, in the order of
     inputs.jsonl
 
@@ -270,19 +271,23 @@ def score(folder, descriptions):
 
 
 def describe(hf, inputs, batch=64):
-    """Greedy descriptions by transformers' LlavaForConditionalGeneration in f32."""
+    """Greedy descriptions by transformers' LlavaForConditionalGeneration in f32, of a folder or a bundle."""
     import torch
     from tokenizers import Tokenizer
     from transformers import LlavaForConditionalGeneration
 
+    import bundle
     import model as layout
     from preprocess import to_square_pixels
     from train import normalize
 
-    model = LlavaForConditionalGeneration.from_pretrained(hf, dtype=torch.float32).eval()
+    if (Path(hf) / "manifest.json").exists():
+        model, tokenizer = bundle.load(hf)
+    else:
+        model = LlavaForConditionalGeneration.from_pretrained(hf, dtype=torch.float32)
+        tokenizer = Tokenizer.from_file(str(Path(hf) / "tokenizer.json"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)
-    tokenizer = Tokenizer.from_file(str(Path(hf) / "tokenizer.json"))
+    model.to(device).eval()
     image = tokenizer.token_to_id("<image>")
     pixels = {
         p: to_square_pixels(Image.open(p).convert("RGB"), layout.IMAGE_SIZE) for p in {i["image"] for i in inputs}
@@ -317,7 +322,7 @@ def main():
     parser.add_argument("command", choices=["inputs", "torch", "score"])
     parser.add_argument("folder", type=Path)
     parser.add_argument(
-        "other", type=Path, help="the cache of fetch.py, the Hugging Face folder, or the file of outputs"
+        "other", type=Path, help="the cache of fetch.py, the model, or the file of outputs"
     )
     parser.add_argument("--share", type=float, default=1.0, help="of the pictures of each set (inputs)")
     parser.add_argument("--seed", type=int, default=2026)

@@ -20,9 +20,9 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers.models.llama.modeling_llama import rotate_half
 
+import bundle
 import data
 import vocabulary
-from bundle import Bundle
 from model import GRID, PROMPT, TURN, build, whiten
 from preprocess import MEAN, STD
 from collage import IGNORE
@@ -367,15 +367,6 @@ class Mean:
             self.weights[k].lerp_(v, share) if v.is_floating_point() else self.weights[k].copy_(v)
 
 
-def load(model, start):
-    """Put a bundle's weights in; it lacks those that LLaVA never uses, the last norm of the tower."""
-    found = {name: torch.from_numpy(array) for name, array in start.weights().items()}
-    shapes = {name: p.shape for name, p in model.state_dict().items()}
-    missing, unknown = model.load_state_dict({n: w.view(shapes[n]) for n, w in found.items()}, strict=False)
-    left = [name for name in missing if "post_layernorm" not in name and "position_ids" not in name]
-    assert not left and not unknown, (left, unknown)
-
-
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument(
@@ -441,18 +432,16 @@ def main():
     device = "cuda" if torch.cuda.is_available() else "cpu"
     saved = args.folder / "checkpoint.pt"
     state = torch.load(saved, map_location=device) if saved.exists() else None
-    start = Bundle(args.start) if args.start and not state else None
     # The tokenizer stays the one the weights were made with, whatever becomes of the questions it was learned from.
     if state:
         args.vision, args.text, tokenizer = state["vision"], state["text"], Tokenizer.from_str(state["tokenizer"])
-    elif start:
-        args.vision, args.text, tokenizer = *start.sizes, start.tokenizer
+        model = build(args.vision, args.text, tokenizer)
+    elif args.start:
+        model, tokenizer = bundle.load(args.start)
+        args.vision, args.text = bundle.Bundle(args.start).sizes
     else:
         tokenizer = vocabulary.build()
-    model = build(args.vision, args.text, tokenizer)
-    if start:
-        load(model, start)
-    elif not state:
+        model = build(args.vision, args.text, tokenizer)
         whiten(model, normalize(data.read_shard(args.data, 0)["pixels"][:1024], "cpu"))
     head = Dense(args.vision[0])
     model.to(device), head.to(device)
