@@ -344,7 +344,7 @@ class Batches(torch.utils.data.Dataset):
         pixels, labels, table, texts = (a[args.rank :: args.workers] for a in arrays)
         targets, kept, packed = dense_targets(labels, table), None, None
         dense_only = step < args.dense_steps
-        ending = step >= args.steps * (1 - args.decay)
+        ending = step >= args.steps * (1 - args.ending)
         if dense_only or not ending and step % args.full_every:
             kept, targets = fewer(targets, rng)
         if not dense_only:
@@ -378,11 +378,11 @@ def arguments():
         "--start", type=Path, metavar="BUNDLE", help="begin from this bundle's weights, the auxiliary heads from nothing"
     )
     parser.add_argument("--visits", type=int, default=4, help="how often a shard is gone through before new ones are")
-    parser.add_argument("--dense-steps", type=int, default=600, help="first the vision tower alone, on the dense loss")
+    parser.add_argument("--dense-steps", type=int, default=800, help="first the vision tower alone, on the dense loss")
     parser.add_argument("--fixed-steps", type=int, default=60, help="then the rest on questions, the tower kept fixed")
     parser.add_argument("--steps", type=int, default=6000, help="steps in all; the last ones train everything together")
     parser.add_argument(
-        "--decay", type=float, default=0.15, help="share of the steps over which the rate falls to nothing"
+        "--decay", type=float, default=0.5, help="share of the steps over which the rate falls to nothing"
     )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--questions", type=int, default=4, help="a picture and step, as far as --room lets them")
@@ -394,9 +394,10 @@ def arguments():
     parser.add_argument(
         "--full-every",
         type=int,
-        default=4,
-        help="once there are answers, one step in so many sees all patches, the others half; at the end all do",
+        default=8,
+        help="once there are answers, one step in so many sees all patches, the others half",
     )
+    parser.add_argument("--ending", type=float, default=0.1, help="share of the steps, the last, that all see all patches")
     parser.add_argument("--dense-weight", type=float, default=0.3, help="of the dense loss beside that on answers")
     parser.add_argument("--vision", type=int, nargs=2, default=[192, 6], metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--text", type=int, nargs=2, default=[192, 3], metavar=("WIDTH", "LAYERS"))
