@@ -8,6 +8,7 @@ model is a running mean of the weights, which needs no falling learning rate to 
 import argparse
 import datetime
 import json
+import math
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -318,6 +319,21 @@ def rate(step, steps, decay):
     return min(1.0, (step + 1) / 100, max(0.02, (steps - step) / (decay * steps)))
 
 
+def time_left(end, workers):
+    """Minutes until the clock time `end`, as the first worker sees it: all must go by the same."""
+    left = torch.tensor([(end.timestamp() - time.time()) / 60])
+    if workers > 1:
+        dist.broadcast(left, 0)
+    return left.item()
+
+
+def clock(text):
+    """The next time that the clock shows `text`."""
+    now = datetime.datetime.now()
+    end = datetime.datetime.combine(now, datetime.datetime.strptime(text, "%H:%M").time())
+    return end if end > now else end + datetime.timedelta(days=1)
+
+
 def parameters(model, head):
     """Matrices for Muon; embeddings, the output layer, norms, biases and the auxiliary head for AdamW."""
     matrices, others = [], []
@@ -384,6 +400,10 @@ def arguments():
     parser.add_argument(
         "--decay", type=float, default=0.5, help="share of the steps over which the rate falls to nothing"
     )
+    parser.add_argument(
+        "--end", type=clock, metavar="HH:MM", help="stop at this time, before --steps: where others use the machine too"
+    )
+    parser.add_argument("--fall", type=float, default=25, help="minutes before --end over which the rate falls")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--questions", type=int, default=4, help="a picture and step, as far as --room lets them")
     parser.add_argument(
@@ -491,6 +511,8 @@ def main():
         norm = nn.utils.clip_grad_norm_(others, 1.0)
         assert torch.isfinite(norm), f"the gradient is not finite at step {step}"
         now = rate(step, args.steps, args.decay)
+        left = time_left(args.end, workers) if args.end else math.inf
+        now = min(now, max(0.02, left / args.fall))
         for optimizer, lr in zip(optimizers, (args.muon, args.adam)):
             for group in optimizer.param_groups:
                 group["lr"] = lr * now
@@ -506,9 +528,12 @@ def main():
             with open(args.folder / "log.jsonl", "a") as log:
                 print(json.dumps(line | {k: round(v, 4) for k, v in average.items()}), file=log)
             last_log = time.time()
-        if rank == 0 and (time.time() - last_saved > 60 * args.minutes or step == args.steps):
+        ended = step == args.steps or left <= 0
+        if rank == 0 and (ended or time.time() - last_saved > 60 * args.minutes):
             save()
             last_saved = time.time()
+        if ended:
+            break
 
 
 if __name__ == "__main__":
