@@ -1,5 +1,5 @@
-//! The default model on a handful of its held-out pictures (`tests/held-out`, made by `training/samples.py`): what it is said
-//! to know, through the engine that ships. The whole table of scores is `cargo xtask evaluate`'s.
+//! The default model on a handful of its held-out pictures (`tests/held-out`, made by `training/samples.py`): what it
+//! is said to know, through the engine that ships. The whole table of scores is `cargo xtask evaluate`'s.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -2,8 +2,8 @@
 
     evaluate.py inputs SET CACHE      draw the pictures and write SET/cases.jsonl and SET/inputs.jsonl, one input
     object a line
-    evaluate.py torch SET MODEL       answer them with transformers, in f32: SET/outputs-torch.jsonl, then score; MODEL is
-                                      a Hugging Face folder or a bundle
+    evaluate.py torch SET MODEL       answer them with transformers, in f32: SET/outputs-torch.jsonl, then score; MODEL
+                                      is a Hugging Face folder or a bundle
     evaluate.py score SET OUTPUTS     score the outputs of any engine: {"description"} a line, in the order of
     inputs.jsonl
 
@@ -221,8 +221,9 @@ def accepted(case):
         return [expected]
     things = Counter(expected)
     several = lambda name, n: f"{held_out.COUNTS[n]} {questions.plural(name)}"
+    others = lambda name: sorted(ACCEPTED.get(name, {name}) - {name})
     words = [
-        [several(name, n)] if n > 1 else [questions.article(w) for w in [name, *sorted(ACCEPTED.get(name, {name}) - {name})]]
+        [several(name, n)] if n > 1 else [questions.article(w) for w in [name, *others(name)]]
         for name, n in things.items()
     ]
     joined = lambda names: ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]

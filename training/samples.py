@@ -1,7 +1,7 @@
 """Pick pictures out of the held-out set, for people and for the tests.
 
     samples.py demo SET OUTPUTS ../www/demo/samples    of each kind some that the model describes right
-    samples.py tests SET OUTPUTS ../tests/held-out     of each kind the first ones, right or not, and what counts as right
+    samples.py tests SET OUTPUTS ../tests/held-out     of each kind the first, right or not, and what counts as right
 
 OUTPUTS is what `evaluate.py score` scores. Only pictures that may be handed out are taken.
 """

@@ -35,8 +35,8 @@ Answers the questions of a file with a bundle, as `cargo xtask caption --batch` 
 
     llava-describe <bundle> <inputs.jsonl>
 
-Each line is an input object, with the picture as the path `image`, from here or from the file's folder. Prints one object
-a line, in order: description, token_ids, prompt_tokens, timings and the rest. The first error ends it.";
+Each line is an input object, with the picture as the path `image`, from here or from the file's folder. Prints one
+object a line, in order: description, token_ids, prompt_tokens, timings and the rest. The first error ends it.";
 
     #[derive(Deserialize)]
     struct Line {

@@ -1,4 +1,4 @@
-//! `cargo xtask evaluate`: the default model's scores, through the real engine on this machine's GPU or software driver.
+//! `cargo xtask evaluate`: the default model's scores, through the real engine on this machine's GPU or in software.
 
 use crate::paths::Paths;
 use crate::setup;
