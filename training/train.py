@@ -371,7 +371,7 @@ class Batches(torch.utils.data.Dataset):
 
 
 class Mean:
-    """A running mean of the weights over about the last `reach` steps, fewer than it takes the rate to fall: exported."""
+    """A running mean of the weights over about the last `reach` steps (fewer than the rate falls over), to export."""
 
     def __init__(self, model, reach=150):
         self.weights, self.reach = {k: v.detach().clone() for k, v in model.state_dict().items()}, reach
@@ -417,7 +417,9 @@ def arguments():
         default=8,
         help="once there are answers, one step in so many sees all patches, the others half",
     )
-    parser.add_argument("--ending", type=float, default=0.1, help="share of the steps, the last ones, that see all patches")
+    parser.add_argument(
+        "--ending", type=float, default=0.1, help="share of the steps, the last ones, that see all patches"
+    )
     parser.add_argument("--dense-weight", type=float, default=0.3, help="of the dense loss beside that on answers")
     parser.add_argument("--vision", type=int, nargs=2, default=[192, 6], metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--text", type=int, nargs=2, default=[192, 3], metavar=("WIDTH", "LAYERS"))
