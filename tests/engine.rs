@@ -274,6 +274,18 @@ fn an_f16_cache_is_reused_too_or_refused() {
     assert!(error.to_string().contains("`kv_cache`: f16 needs heads whose size is a multiple of 8"), "{error}");
 }
 
+/// Three squares, one beside the other: a picture that the default model has a long answer for.
+fn squares() -> Source {
+    let (width, height) = (120, 60);
+    let colours = [[224, 32, 32], [34, 85, 221], [17, 17, 17]];
+    let at = |x: usize, y: usize| {
+        let inside = (8..32).contains(&(x % 40)) && (18..42).contains(&y);
+        if inside { colours[x / 40] } else { [230, 230, 230] }
+    };
+    let rgb = (0..width * height).flat_map(|i| at(i % width, i / width)).collect();
+    Picture { width, height, rgb }.into()
+}
+
 /// The default model, whose answers are text that becomes the same tokens again.
 #[test]
 fn a_conversation_on_one_picture_starts_sooner() {
@@ -284,9 +296,9 @@ fn a_conversation_on_one_picture_starts_sooner() {
     let wait = |output: &Output| output.timings.image + output.timings.prefill;
 
     let mut turns = vec![turn("user", "What is in this picture?")];
-    let first = ask(&mut engine, Some(&picture(250)), &input(serde_json::json!({ "messages": turns })));
-    let colour = input(serde_json::json!({ "prompt": "What colour is the circle?" }));
-    let second = same_as_fresh(&bundle, &mut engine, Some(&picture(250)), &colour);
+    let first = ask(&mut engine, Some(&squares()), &input(serde_json::json!({ "messages": turns })));
+    let count = input(serde_json::json!({ "prompt": "How many shapes are there?" }));
+    let second = same_as_fresh(&bundle, &mut engine, Some(&squares()), &count);
     println!(
         "first token after {:.1} ms, then after {:.1} ms ({} of {} positions reused): {:.1} times sooner",
         wait(&first),
@@ -297,10 +309,10 @@ fn a_conversation_on_one_picture_starts_sooner() {
     );
     assert!(wait(&second) < wait(&first));
 
-    let again = ask(&mut engine, Some(&picture(250)), &input(serde_json::json!({ "messages": turns })));
-    turns.extend([turn("assistant", &again.description), turn("user", "What colour is the circle?")]);
+    let again = ask(&mut engine, Some(&squares()), &input(serde_json::json!({ "messages": turns })));
+    turns.extend([turn("assistant", &again.description), turn("user", "How many shapes are there?")]);
     let next = input(serde_json::json!({ "messages": turns }));
-    let next = same_as_fresh(&bundle, &mut engine, Some(&picture(250)), &next);
+    let next = same_as_fresh(&bundle, &mut engine, Some(&squares()), &next);
     println!("next turn: {} of {} positions reused", next.cached_tokens, next.prompt_tokens);
     assert!(next.cached_tokens > again.prompt_tokens + 1, "some of the answer too: {}", again.description);
 
@@ -308,10 +320,10 @@ fn a_conversation_on_one_picture_starts_sooner() {
     for length in 1..8 {
         let raw = "USER: <image>\nWhat is in this picture? ASSISTANT:";
         let cut = input(serde_json::json!({ "prompt": raw, "raw": true, "max_tokens": length }));
-        let cut = ask(&mut engine, Some(&picture(250)), &cut);
+        let cut = ask(&mut engine, Some(&squares()), &cut);
         let prompt = format!("{raw} {} and more of it", cut.description);
         let longer = input(serde_json::json!({ "prompt": prompt, "raw": true }));
-        let longer = same_as_fresh(&bundle, &mut engine, Some(&picture(250)), &longer);
+        let longer = same_as_fresh(&bundle, &mut engine, Some(&squares()), &longer);
         assert_eq!(longer.cached_tokens, cut.prompt_tokens + length - 1, "{prompt}");
     }
 }

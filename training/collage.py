@@ -49,7 +49,7 @@ class Cache:
 
 
 def _ground(width, height, cache, rng):
-    if rng.random() < 0.12:
+    if rng.random() < 0.08:
         return crop(cache.photos[rng.integers(len(cache.photos))], width, height, rng)
     a = any_colour(rng)
     b = any_colour(rng) if rng.random() < 0.3 else np.clip(a + rng.uniform(-60, 60, 3), 0, 255)
@@ -89,7 +89,7 @@ def restyle(sprite, rng):
     elif kind < 0.45:  # details smoothed away
         small = Image.fromarray(sprite[..., :3]).reduce(2).filter(ImageFilter.ModeFilter(3))
         rgb = np.asarray(small.resize(alpha.shape[::-1], Image.BICUBIC), np.float32)
-    angle = rng.normal() * 0.25  # the hue turns about the grey axis
+    angle = rng.normal() * 0.15  # the hue turns about the grey axis
     c, s = math.cos(angle), math.sin(angle) / math.sqrt(3)
     third = (1 - c) / 3
     turn = np.array(
@@ -98,15 +98,15 @@ def restyle(sprite, rng):
     )
     rgb = rgb @ turn.T
     grey = (rgb @ _LUMA)[..., None]
-    rgb = grey + (rgb - grey) * rng.uniform(0.55, 1.5)
-    rgb = (rgb - 128) * rng.uniform(0.75, 1.3) + 128 + rng.uniform(-25, 25)
+    rgb = grey + (rgb - grey) * rng.uniform(0.7, 1.35)
+    rgb = (rgb - 128) * rng.uniform(0.8, 1.25) + 128 + rng.uniform(-25, 25)
     rgb = rgb * rng.uniform(0.88, 1.12, 3)
     if rng.random() < 0.15:  # lit from one side
         angle = rng.uniform(0, 2 * math.pi)
         y, x = np.mgrid[-1 : 1 : len(rgb) * 1j, -1 : 1 : len(rgb) * 1j]
         rgb = rgb + ((x * math.cos(angle) + y * math.sin(angle)) * rng.uniform(10, 50)).astype(np.float32)[..., None]
     image = Image.fromarray(np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), alpha]), "RGBA")
-    if rng.random() < 0.15:  # a rim
+    if rng.random() < 0.1:  # a rim
         wide = image.getchannel("A").filter(ImageFilter.MaxFilter(5))
         rim = Image.new("RGBA", image.size, tuple(int(v) for v in any_colour(rng)) + (255,))
         rim.putalpha(wide)
@@ -133,10 +133,11 @@ def emoji(cache, rng):
     """One to three emoji of different names."""
     places = None
     while places is None:
-        count = int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
-        width, height = size(rng, 56, 300)
-        places = layout(width, height, count, rng, least=0.22)
-        if count == 1 and rng.random() < 0.7:  # most of the picture
+        count = int(rng.choice([1, 2, 3], p=[0.68, 0.2, 0.12]))
+        width = math.exp(rng.uniform(math.log(64), math.log(320)))
+        width, height = int(width), int(width * math.exp(rng.uniform(-0.5, 0.5)))
+        places = layout(width, height, count, rng, least=(0.4, 0.3, 0.25)[count - 1])
+        if count == 1 and rng.random() < 0.8:  # most of the picture
             d = min(width, height) * rng.uniform(0.6, 1.0)
             places = [(width / 2 + rng.normal() * (width - d) / 6, height / 2 + rng.normal() * (height - d) / 6, d)]
     names = rng.choice(len(cache.sprites), count, replace=False)

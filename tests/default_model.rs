@@ -1,0 +1,69 @@
+//! The default model on a handful of its held-out pictures (`tests/held-out`, made by `training/samples.py`): what it
+//! is said to know, through the engine that ships. The whole table of scores is `cargo xtask evaluate`'s.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use futures_lite::future::block_on;
+use llava_web::bundle::FolderSource;
+use llava_web::engine::{Engine, Input, LoadOptions};
+use llava_web::image::Source;
+use llava_web::kernels::launch;
+use serde::Deserialize;
+
+/// An adapter rounds in its own way, which turns an answer now and then where two are nearly as likely.
+const TURNED: usize = 1;
+
+#[derive(Deserialize)]
+struct Case {
+    set: String,
+    image: PathBuf,
+    prompt: String,
+    /// In lower case, without a last full stop.
+    accepted: Vec<String>,
+}
+
+/// How many answers of a set were right when the bundle was made.
+#[derive(Deserialize)]
+struct Score {
+    right: usize,
+    of: usize,
+}
+
+async fn engine(root: &Path) -> Engine {
+    let source = FolderSource::open(root.join("models/llava-shapes")).unwrap();
+    let gpu = launch::init_device().await.unwrap();
+    Engine::load(gpu, &source, &source.tokenizer().unwrap(), LoadOptions::default()).await.unwrap()
+}
+
+#[test]
+fn the_default_model_knows_what_it_is_said_to_know() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("tests/held-out");
+    let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
+    let scores: BTreeMap<String, Score> = serde_json::from_str(&read("scores.json")).unwrap();
+    let mut engine = block_on(engine(&root));
+    let mut found = BTreeMap::<String, (usize, usize)>::new();
+    for line in read("cases.jsonl").lines() {
+        let case: Case = serde_json::from_str(line).unwrap();
+        let picture = Source::Encoded(fs::read(folder.join(&case.image)).unwrap());
+        let input = Input { prompt: Some(case.prompt.clone()), max_tokens: Some(40), ..Input::default() };
+        let output = block_on(engine.generate(Some(&picture), &input, &mut |_, _| true)).unwrap();
+        let said = output.description.trim().to_lowercase();
+        let right = case.accepted.iter().any(|answer| answer == said.trim_end_matches('.'));
+        if !right {
+            println!("{}: {} \"{said}\", not {:?}", case.image.display(), case.prompt, case.accepted);
+        }
+        let (rights, all) = found.entry(case.set).or_default();
+        *rights += usize::from(right);
+        *all += 1;
+    }
+    assert!(found.keys().eq(scores.keys()), "{found:?}");
+    for (set, Score { right, of }) in &scores {
+        let (rights, all) = found[set];
+        println!("{set}: {rights} of {all} right, {right} when it was made");
+        assert_eq!(all, *of, "{set}");
+        assert!(rights + TURNED >= *right, "{set}: {rights} of {all} right, {right} when it was made");
+    }
+}
