@@ -52,6 +52,18 @@ class Bundle:
             )
         return found
 
+    def model(self):
+        """transformers' model, in f32."""
+        model = build(*self.sizes, self.tokenizer)
+        weights, found = model.state_dict(), self.weights()
+        for name, array in found.items():
+            weights[name] = torch.from_numpy(array).view(weights[name].shape)
+        model.load_state_dict(weights)
+        # What LLaVA never uses is not in a bundle.
+        left = [name for name in weights.keys() - found.keys() if "post_layernorm" not in name]
+        assert not left, left
+        return model
+
 
 def dequantize(dtype, shape, content):
     """`[rows, cols]` f32 of a tensor's bytes: all quants, then all scales, then padding."""
@@ -69,17 +81,3 @@ def dequantize(dtype, shape, content):
     quants = np.concatenate([pairs & 15, pairs >> 4], 1)
     scales = np.frombuffer(content, "<f2", 2 * blocks, offset=count // 2).astype(np.float32).reshape(blocks, 2)
     return (quants * scales[:, :1] + scales[:, 1:]).reshape(shape)
-
-
-def load(folder):
-    """The model in f32, and its tokenizer."""
-    bundle = Bundle(folder)
-    model = build(*bundle.sizes, bundle.tokenizer)
-    weights, found = model.state_dict(), bundle.weights()
-    for name, array in found.items():
-        weights[name] = torch.from_numpy(array).view(weights[name].shape)
-    model.load_state_dict(weights)
-    # What LLaVA never uses is not in a bundle.
-    left = [name for name in weights.keys() - found.keys() if "post_layernorm" not in name]
-    assert not left, left
-    return model, bundle.tokenizer

@@ -277,13 +277,14 @@ def describe(hf, inputs, batch=64):
     from tokenizers import Tokenizer
     from transformers import LlavaForConditionalGeneration
 
-    import bundle
     import model as layout
+    from bundle import Bundle
     from preprocess import to_square_pixels
     from train import normalize
 
     if (Path(hf) / "manifest.json").exists():
-        model, tokenizer = bundle.load(hf)
+        found = Bundle(hf)
+        model, tokenizer = found.model(), found.tokenizer
     else:
         model = LlavaForConditionalGeneration.from_pretrained(hf, dtype=torch.float32)
         tokenizer = Tokenizer.from_file(str(Path(hf) / "tokenizer.json"))

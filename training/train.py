@@ -21,9 +21,9 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers.models.llama.modeling_llama import rotate_half
 
-import bundle
 import data
 import vocabulary
+from bundle import Bundle
 from model import GRID, PROMPT, TURN, build, whiten
 from preprocess import MEAN, STD
 from collage import IGNORE
@@ -460,8 +460,8 @@ def main():
         args.vision, args.text, tokenizer = state["vision"], state["text"], Tokenizer.from_str(state["tokenizer"])
         model = build(args.vision, args.text, tokenizer)
     elif args.start:
-        model, tokenizer = bundle.load(args.start)
-        args.vision, args.text = bundle.Bundle(args.start).sizes
+        start = Bundle(args.start)
+        (args.vision, args.text), tokenizer, model = start.sizes, start.tokenizer, start.model()
     else:
         tokenizer = vocabulary.build()
         model = build(args.vision, args.text, tokenizer)

@@ -44,6 +44,11 @@ pub fn median(samples: &[f64]) -> f64 {
     (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
 }
 
+/// The smallest.
+pub fn least(samples: &[f64]) -> f64 {
+    samples.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
 /// Times `operation`, which enqueues one launch (or a few that belong together). It is given a running number, by which
 /// it should take turns among copies of its data that no cache holds together.
 pub async fn time(bench: &Bench<'_>, operation: impl Fn(usize)) -> Result<Timing> {
@@ -98,8 +103,7 @@ async fn rounds(
         samples.push(since(start));
     }
     let per_launch = |ms: f64| ms / launches as f64;
-    let min = samples.iter().copied().fold(f64::INFINITY, f64::min);
-    let (ms, min_ms) = (per_launch(median(&samples)), per_launch(min));
+    let (ms, min_ms) = (per_launch(median(&samples)), per_launch(least(&samples)));
     Ok(Timing { ms, min_ms, rounds: samples.len(), launches, first_ms: 0.0 })
 }
 

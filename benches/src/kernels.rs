@@ -59,7 +59,7 @@ async fn measure(bench: &mut Bench<'_>, ceilings: Ceilings, work: Work, operatio
     Ok(())
 }
 
-fn rows(values: Vec<f32>, cols: usize, device: &Device) -> Tensor<2> {
+pub fn rows(values: Vec<f32>, cols: usize, device: &Device) -> Tensor<2> {
     let rows = values.len() / cols;
     Tensor::from_data(TensorData::new(values, [rows, cols]), device)
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use web_time::Instant;
 
 use crate::Bench;
-use crate::clock::{median, since, wanted_rounds};
+use crate::clock::{self, median, since, wanted_rounds};
 use crate::random::{Random, RandomSource};
 use crate::step;
 
@@ -290,7 +290,7 @@ async fn measure_decode(bench: &mut Bench<'_>, decoders: &[&Decoder]) -> Result<
         for (context, samples) in contexts.iter().zip(samples) {
             emit(bench, &decoder.name, &format!("decode@{context}"), median(samples), "ms");
         }
-        least.push(samples.iter().map(|samples| samples.iter().copied().fold(f64::INFINITY, f64::min)).collect());
+        least.push(samples.iter().map(|samples| clock::least(samples)).collect());
     }
     Ok(least)
 }

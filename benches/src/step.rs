@@ -1,7 +1,7 @@
 //! Where the time of a decoded token goes: each kind of launch in a step by itself, at a decoder's own shapes, times how
 //! often a token needs it.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use llava_web::Result;
 use llava_web::kernels::launch::{persistent_words, write_words};
 use llava_web::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
@@ -10,6 +10,7 @@ use llava_web::sampler::Sampling;
 
 use crate::Bench;
 use crate::clock::time;
+use crate::kernels::rows;
 use crate::models::{Shape, emit};
 use crate::random::Random;
 
@@ -25,9 +26,7 @@ pub async fn run(bench: &mut Bench<'_>, name: &str, shape: Shape, context: usize
     let qkv = weight((heads.heads + 2 * kv_heads) * heads.head_dim, hidden);
     let (o, gate_up, down, head) =
         (weight(hidden, hidden), weight(2 * ffn, hidden), weight(hidden, ffn), weight(vocab, hidden));
-    let row = |cols: usize| -> Tensor<2> {
-        Tensor::from_data(TensorData::new(Random::new(8).floats(cols), [1, cols]), &device)
-    };
+    let row = |cols: usize| rows(Random::new(8).floats(cols), cols, &device);
     let (x, residual, inner, logits) = (row(hidden), row(hidden), row(ffn), row(vocab));
     let norm = Tensor::<1>::ones([hidden], &device);
     let kv = KvCache::new(context + 1, heads, KvFormat::F32, &device);

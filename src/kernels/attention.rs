@@ -53,12 +53,10 @@ pub fn set_attention_variant(use_: AttentionUse, variant: Option<AttentionVarian
 pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
     match CHOSEN[use_ as usize].get() {
         Some(index) => AttentionVariant::ALL[index],
-        None => {
-            match AttentionVariant::Cpu.available(use_, &launch::adapter_features()) && launch::software_adapter() {
-                true => AttentionVariant::Cpu,
-                false => AttentionVariant::Gpu,
-            }
+        None if launch::software_adapter() && AttentionVariant::Cpu.available(use_, &launch::adapter_features()) => {
+            AttentionVariant::Cpu
         }
+        None => AttentionVariant::Gpu,
     }
 }
 

@@ -28,16 +28,14 @@ pub fn run(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     }
     let python = setup::python(&paths.cache.join("evaluate"), &[SCORING])?;
     let outputs = set.join("outputs-native.jsonl");
-    let mut cargo = Command::new(setup::cargo());
-    cargo.args(["run", "--release", "--bin", "llava-describe", "--manifest-path"]);
-    cargo.arg(paths.root.join("Cargo.toml")).env("CARGO_TARGET_DIR", &paths.target);
+    let mut describe = crate::cargo_run(paths, "llava-describe");
     if let Some(driver) = setup::software_driver_wanted() {
-        cargo.env("VK_ICD_FILENAMES", driver);
+        describe.env("VK_ICD_FILENAMES", driver);
     }
-    cargo.arg("--").arg(&model).arg(&inputs);
+    describe.arg(&model).arg(&inputs);
     say(format!("answering {} with {}", inputs.display(), model.display()));
     let answers = File::create(&outputs).with_context(|| outputs.display().to_string())?;
-    let status = shell::start(cargo.stdin(Stdio::null()).stdout(answers))?.wait()?;
+    let status = shell::start(describe.stdin(Stdio::null()).stdout(answers))?.wait()?;
     if !status.success() {
         bail!("the answers end early: {status}");
     }

@@ -85,12 +85,17 @@ fn node_script(paths: &Paths, script: &str, args: &[OsString]) -> Result<ExitCod
     become_program(&mut node)
 }
 
-/// Runs `llava-convert`, built in the shared folder.
+/// Runs `llava-convert`.
 fn convert(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
+    become_program(cargo_run(paths, "llava-convert").args(args))
+}
+
+/// A command-line program of `llava-web`, built in the shared folder and run in the caller's; its arguments follow.
+fn cargo_run(paths: &Paths, program: &str) -> Command {
     let mut cargo = Command::new(setup::cargo());
-    cargo.args(["run", "--release", "--bin", "llava-convert", "--manifest-path"]);
-    cargo.arg(paths.root.join("Cargo.toml")).env("CARGO_TARGET_DIR", &paths.target);
-    become_program(cargo.arg("--").args(args))
+    cargo.args(["run", "--release", "--bin", program, "--manifest-path"]).arg(paths.root.join("Cargo.toml"));
+    cargo.env("CARGO_TARGET_DIR", &paths.target).arg("--");
+    cargo
 }
 
 /// Goes on as another program: what ends this one (a signal to its process) ends that one, and no server is left behind.
