@@ -177,7 +177,7 @@ def clothes(cache, rng):
         Image.fromarray((pixels > 0.05).astype(np.uint8)).resize((LABEL_SIZE, LABEL_SIZE), Image.NEAREST)
     )
     kind = rng.random()
-    if kind < 0.7:
+    if kind < 0.85:
         picture = np.repeat((pixels * rng.uniform(0.8, 1))[..., None], 3, -1) * 255
         return Image.fromarray(picture.astype(np.uint8)), things, labels
     ground, tint = any_colour(rng), any_colour(rng)
@@ -273,9 +273,16 @@ def unknown(cache, rng):
     if kind < 0.7:
         width, height = size(rng)
         image = crop(cache.photos[rng.integers(len(cache.photos))], width, height, rng)
-        if rng.random() < 0.25:  # two of them laid over each other: more photographs than there are
+        if rng.random() < 0.5:  # two of them over or beside each other: more photographs than there are
             other = crop(cache.photos[rng.integers(len(cache.photos))], width, height, rng)
-            image = Image.blend(image, other, rng.uniform(0.25, 0.75))
+            cells = int(rng.integers(1, 4))  # 1: one mixture everywhere
+            mask = Image.fromarray(rng.integers(40, 216, (cells, cells), dtype=np.uint8))
+            mask = mask.resize((width, height), Image.BICUBIC)
+            if cells > 1 and rng.random() < 0.7:  # with a border between them
+                mask = mask.point(lambda v: max(0, min(255, 8 * v - 896)))
+            image = Image.composite(image, other, mask)
+        if rng.random() < 0.2:  # in other colours
+            image = Image.merge("RGB", [image.getchannel(int(c)) for c in rng.permutation(3)])
     else:
         image = _texture(*size(rng, 48, 160), rng)
     return wear(image, rng), [Thing(UNKNOWN, -1, 0.5, 0.5, 1.0)], np.ones((LABEL_SIZE, LABEL_SIZE), np.uint8)

@@ -137,7 +137,7 @@ def dense_targets(labels, things):
 
 class Pictures:
     """Batches of pictures: `block` shards are gone through `visits` times, then the next block; half of the pictures
-    mirrored."""
+    mirrored, most of them shifted."""
 
     def __init__(self, folder, shards, batch, seed, block=8, visits=3):
         self.folder, self.shards, self.batch, self.seed, self.loaded = folder, shards, batch, seed, None
@@ -157,7 +157,26 @@ class Pictures:
         pixels[mirror] = pixels[mirror, :, ::-1]
         labels[mirror] = labels[mirror, :, ::-1]
         things[mirror, :, 2] = 1 - things[mirror, :, 2]
+        shift(pixels, labels, things, rng)
         return pixels, labels, things, texts, rng
+
+
+def shift(pixels, labels, things, rng):
+    """Move each picture by half a patch, or not, along either axis, in place: what covers a patch is then another part
+    of the thing. Not where that would push a thing over the border; what comes in is the border's pixels."""
+    steps = rng.integers(-1, 2, (len(pixels), 2))  # of half a patch, to the right and down
+    there, reach = things[..., 0] >= 0, things[..., 4] / 2
+    for axis in (0, 1):
+        low = np.where(there, things[..., 2 + axis] - reach, 1).min(1)
+        high = np.where(there, things[..., 2 + axis] + reach, 0).max(1)
+        moved = steps[:, axis] / (2 * GRID)
+        steps[(low + moved < 0) | (high + moved > 1), axis] = 0
+        things[..., 2 + axis] += np.where(there, steps[:, axis, None] / (2 * GRID), 0)
+    for arrays in (pixels, labels):
+        side = arrays.shape[1]
+        source = np.clip(np.arange(side) - steps[..., None] * side // (2 * GRID), 0, side - 1)
+        for i in np.flatnonzero(steps.any(1)):
+            arrays[i] = arrays[i][source[i, 1]][:, source[i, 0]]
 
 
 def normalize(pixels, device):
@@ -358,6 +377,10 @@ class Batches(torch.utils.data.Dataset):
         args = self.args
         *arrays, rng = self.pictures(step)
         pixels, labels, table, texts = (a[args.rank :: args.workers] for a in arrays)
+        # The first ones are asked about, rather shapes than others: which thing a question means is the hardest to learn.
+        shapes = (table[:, 0, 0] >= 0) & (table[:, 0, 0] < FIRST_CLOTHES)
+        order = np.argsort(-rng.random(len(table)) - 0.5 * shapes)
+        pixels, labels, table, texts = (a[order] for a in (pixels, labels, table, texts))
         targets, kept, packed = dense_targets(labels, table), None, None
         dense_only = step < args.dense_steps
         ending = step >= args.steps * (1 - args.ending)
@@ -393,7 +416,7 @@ def arguments():
     parser.add_argument(
         "--start", type=Path, metavar="BUNDLE", help="begin from this bundle's weights, auxiliary heads from nothing"
     )
-    parser.add_argument("--visits", type=int, default=4, help="how often a shard is gone through before new ones are")
+    parser.add_argument("--visits", type=int, default=2, help="how often a shard is gone through before new ones are")
     parser.add_argument("--dense-steps", type=int, default=800, help="first the vision tower alone, on the dense loss")
     parser.add_argument("--fixed-steps", type=int, default=60, help="then the rest on questions, the tower kept fixed")
     parser.add_argument("--steps", type=int, default=6000, help="steps in all; the last ones train everything together")
@@ -407,7 +430,7 @@ def arguments():
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--questions", type=int, default=4, help="a picture and step, as far as --room lets them")
     parser.add_argument(
-        "--answered", type=float, default=0.5, help="share of a batch that is asked about; the dense loss is of all"
+        "--answered", type=float, default=0.6, help="share of a batch that is asked about; the dense loss is of all"
     )
     parser.add_argument("--turned", type=float, default=0.25, help="share of these asked in turns of one conversation")
     parser.add_argument("--room", type=int, default=60, help="tokens of a picture's questions and answers together")
