@@ -32,7 +32,7 @@ struct Score {
 }
 
 async fn engine(root: &Path) -> Engine {
-    let source = FolderSource::open(root.join("models/llava-shapes")).unwrap();
+    let source = FolderSource::open(root.join("models/llava-sketches")).unwrap();
     let gpu = launch::init_device().await.unwrap();
     Engine::load(gpu, &source, &source.tokenizer().unwrap(), LoadOptions::default()).await.unwrap()
 }

@@ -32,8 +32,8 @@ const ROOM: usize = BATCHES * MOST_STEPS;
 /// Launches enqueued in a row when the host is timed: natively CubeCL waits for the GPU when 512 are under way.
 const HOST_LAUNCHES: usize = 400;
 
-const DEFAULT_MANIFEST: &str = include_str!("../../models/llava-shapes/manifest.json");
-const DEFAULT_TOKENIZER: &[u8] = include_bytes!("../../models/llava-shapes/tokenizer.json");
+const DEFAULT_MANIFEST: &str = include_str!("../../models/llava-sketches/manifest.json");
+const DEFAULT_TOKENIZER: &[u8] = include_bytes!("../../models/llava-sketches/tokenizer.json");
 
 /// A decoder's shape: hidden size, layers, heads, key/value heads, inner size, vocabulary.
 pub type Shape = [usize; 6];

@@ -200,7 +200,7 @@ describe("in the page", () => {
   });
 
   test("a second load with the server stopped answers the same", async () => {
-    const server = await serveBundles({ shapes: await readBundle(join(ROOT, "models/llava-shapes")) });
+    const server = await serveBundles({ shapes: await readBundle(join(ROOT, "models/llava-sketches")) });
     const url = `${server.origin}/shapes/`;
     assert.equal((await load(page, url)).error, undefined);
     await server.close();
@@ -226,7 +226,7 @@ describe("from the command line", () => {
   });
 
   test("--json prints one object; --input sets any field; --model takes a folder", async () => {
-    const model = join(ROOT, "models/llava-shapes");
+    const model = join(ROOT, "models/llava-sketches");
     const { code, stdout, stderr } = await caption(picture, QUESTION, "--json", "--input", '{"max_tokens":2}', "--model", model);
     assert.equal(code, 0, stderr);
     const answer = JSON.parse(stdout);

@@ -6,7 +6,7 @@ import { load, openBrowser, ROOT, readBundle, serveBundles, servePackage } from 
 
 let browser, site, server, page, bundle;
 before(async () => {
-  bundle = await readBundle(`${ROOT}models/llava-shapes`);
+  bundle = await readBundle(`${ROOT}models/llava-sketches`);
   site = await servePackage();
 });
 after(() => site.close());
@@ -33,7 +33,7 @@ async function assertLoads(chunks) {
   server.takeChunks();
   const { error, value } = await load(page, url());
   assert.equal(error, undefined);
-  assert.equal(value.model, "llava-shapes");
+  assert.equal(value.model, "llava-sketches");
   assert.equal(server.takeChunks().length, chunks);
   const { description } = await page.evaluate(() => globalThis.model.run({ image: new ImageData(64, 64), max_tokens: 3 }));
   assert.notEqual(description, "");

@@ -18,7 +18,7 @@ const modelUrl = part("model-url");
 const answer = part("answer");
 const status = part("status");
 
-const QUESTIONS = ["What is in this picture?", "How many shapes are there?", "What colour is the circle?", "Is there a star?"];
+const QUESTIONS = ["What is in this picture?", "How many things are there?", "What kind of thing is this?", "Is there a star?"];
 
 /** What is asked about: a picture, or the drawing board. @type {import("../dist/index.js").ImageInput | "board" | undefined} */
 let picture;

@@ -1,4 +1,4 @@
-// A small drawing board: a brush and the shapes the default model knows, in the eight colours it knows.
+// A small drawing board: a brush and the shapes the default model knows, in eight of its colours.
 
 /** @type {Record<string, string>} */
 const COLOURS = {
@@ -15,9 +15,14 @@ const COLOURS = {
 /** Outlines in a box from -1 to 1, as SVG paths. @type {Record<string, string>} */
 const SHAPES = {
   circle: "M1 0A1 1 0 1 1-1 0A1 1 0 1 1 1 0Z",
+  oval: "M1 0A1 .6 0 1 1-1 0A1 .6 0 1 1 1 0Z",
   square: "M-.9-.9H.9V.9H-.9Z",
+  rectangle: "M-1-.5H1V.5H-1Z",
   triangle: "M0-1 1 .8H-1Z",
   star: "M0-1 .24-.32.95-.31.38.12.59.81 0 .4-.59.81-.38.12-.95-.31-.24-.32Z",
+  diamond: "M0-1 .7 0 0 1-.7 0Z",
+  cross: "M-.3-1H.3V-.3H1V.3H.3V1H-.3V.3H-1V-.3H-.3Z",
+  moon: "M.45-.85C-1.15-1.15-1.15 1.15.45.85-.35.5-.35-.5.45-.85Z",
   heart: "M0 .95C-1.5-.1-.9-.9-.45-.9-.2-.9 0-.7 0-.5 0-.7.2-.9.45-.9.9-.9 1.5-.1 0 .95Z",
 };
 

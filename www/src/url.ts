@@ -1,7 +1,7 @@
 import { LlavaError } from "./errors.js";
 
 /** The model that ships with the package. */
-export const DEFAULT_MODEL = new URL("../models/llava-shapes/", import.meta.url).href;
+export const DEFAULT_MODEL = new URL("../models/llava-sketches/", import.meta.url).href;
 
 /**
  * The one form of a model's address, which is also its key in the store: absolute, of the folder, with a slash at the end.

@@ -17,7 +17,7 @@ pub fn run(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let mut args = pico_args::Arguments::from_vec(args);
     let path = |text: &std::ffi::OsStr| Ok::<_, String>(PathBuf::from(text));
     let model = args.opt_value_from_os_str("--model", path)?;
-    let model = model.unwrap_or_else(|| paths.root.join("models/llava-shapes"));
+    let model = model.unwrap_or_else(|| paths.root.join("models/llava-sketches"));
     let set: PathBuf = args.free_from_os_str(path).context("which set? see training/README.md")?;
     if let [unknown, ..] = &args.finish()[..] {
         bail!("`{}` is not known here", unknown.to_string_lossy());

@@ -33,7 +33,7 @@ pub fn run(paths: &Paths) -> Result<()> {
     for folder in ["dist", "pkg", "src"] {
         copy(&paths.www.join(folder), &stage.join(folder))?;
     }
-    copy(&paths.root.join("models/llava-shapes"), &stage.join("models/llava-shapes"))?;
+    copy(&paths.root.join("models/llava-sketches"), &stage.join("models/llava-sketches"))?;
 
     say("packing");
     shell::run(
@@ -47,7 +47,7 @@ fn report(stage: &Path) -> Result<()> {
     let engine = stage.join("pkg/llava_web_bg.wasm");
     let [raw, gzip, brotli] = sizes(&engine)?;
     println!("engine (wasm): {raw} bytes, gzip {gzip}, brotli {brotli}");
-    println!("default model: {} bytes", folder_bytes(&stage.join("models/llava-shapes"))?);
+    println!("default model: {} bytes", folder_bytes(&stage.join("models/llava-sketches"))?);
     println!("package, unpacked: {} bytes", folder_bytes(stage)?);
     if raw > MAX_WASM_BYTES || brotli > MAX_WASM_BROTLI_BYTES {
         bail!("the engine is above {MAX_WASM_BYTES} bytes raw or {MAX_WASM_BROTLI_BYTES} brotli");
