@@ -68,12 +68,13 @@ test("a file, a drop and a paste are taken; a question is sent with Enter", asyn
     context.fillStyle = "#eee";
     context.fillRect(0, 0, 100, 100);
     context.fillStyle = "#1e9e3e";
-    context.fillRect(25, 25, 50, 50);
-    globalThis.picture = new File([await canvas.convertToBlob()], "square.png", { type: "image/png" });
+    context.arc(50, 50, 25, 0, 2 * Math.PI);
+    context.fill();
+    globalThis.picture = new File([await canvas.convertToBlob()], "circle.png", { type: "image/png" });
     return [...new Uint8Array(await globalThis.picture.arrayBuffer())];
   });
-  await page.setInputFiles("#file", { name: "square.png", mimeType: "image/png", buffer: Buffer.from(png) });
-  assert.match(await answered(), /green square/);
+  await page.setInputFiles("#file", { name: "circle.png", mimeType: "image/png", buffer: Buffer.from(png) });
+  assert.match(await answered(), /green circle/);
   for (const [event, field] of [["drop", "dataTransfer"], ["paste", "clipboardData"]]) {
     await page.evaluate(([event, field]) => {
       const transfer = new DataTransfer();
@@ -83,9 +84,9 @@ test("a file, a drop and a paste are taken; a question is sent with Enter", asyn
       const init = { bubbles: true, cancelable: true, [field]: transfer };
       document.body.dispatchEvent(event === "drop" ? new DragEvent(event, init) : new ClipboardEvent(event, init));
     }, [event, field]);
-    assert.match(await answered(), /green square/, event);
+    assert.match(await answered(), /green circle/, event);
   }
-  await page.fill("#prompt", "What colour is the square?");
+  await page.fill("#prompt", "What colour is the circle?");
   await page.locator("#status").evaluate((status) => (status.textContent = ""));
   await page.press("#prompt", "Enter");
   assert.match(await answered(), /green/);
