@@ -233,18 +233,9 @@ def ask_filled(things, rng):
     return f"Is the {_pick(references(t, things), rng)} filled?", "yes" if t.filled else "no"
 
 
-OF_SHAPES = [
-    ask_colour,
-    ask_shape,
-    ask_count,
-    ask_count,
-    ask_count,
-    ask_present,
-    ask_where,
-    ask_whether,
-    ask_whether,
-    ask_filled,
-]
+# Often what is learned last: which thing a question means, and yes or no.
+OF_SHAPES = [ask_colour] * 2 + [ask_count] * 2 + [ask_where] * 2 + [ask_whether] * 3
+OF_SHAPES += [ask_shape, ask_present, ask_filled]
 OF_OTHERS = [ask_count, ask_present, ask_present, ask_where, ask_whether, ask_category, ask_which, ask_caption]
 OF_NOTHING = [ask_count, ask_present, ask_caption]
 OF_UNKNOWN = [

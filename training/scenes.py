@@ -297,6 +297,8 @@ def draw(rng):
     while places is None:
         width, height = size(rng)
         places = layout(width, height, len(chosen), rng, clear=len(chosen) <= 3)
+    if len(chosen) == 1 and rng.random() < 0.3:  # in the very middle, where people put one thing
+        places = [(width / 2, height / 2, places[0][2])]
     values = {c: colour_value(c, rng) for _, c in chosen}
     brushed = rng.random() < 0.25
     if brushed and rng.random() < 0.5:
@@ -309,7 +311,7 @@ def draw(rng):
     side = max(width, height)
     ox, oy = (side - width) // 2, (side - height) // 2
     wobbly, outlined = rng.random() < 0.3, rng.random() < 0.25
-    upright = rng.random() < 0.3
+    upright = rng.random() < 0.4
     things, outlines = [], []
     for (x, y, d), (shape, colour) in zip(places, chosen):
         points = outline(shape, rng)
