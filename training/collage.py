@@ -50,10 +50,15 @@ class Cache:
 
 def _ground(width, height, cache, rng):
     if rng.random() < 0.08:
-        return crop(cache.photos[rng.integers(len(cache.photos))], width, height, rng)
+        return _photo(width, height, cache, rng)
     a = any_colour(rng)
     b = any_colour(rng) if rng.random() < 0.3 else np.clip(a + rng.uniform(-60, 60, 3), 0, 255)
     return Image.fromarray(np.clip(background(width, height, a, b, rng), 0, 255).astype(np.uint8))
+
+
+def _photo(width, height, cache, rng):
+    """A part of one of the photographs."""
+    return crop(cache.photos[rng.integers(len(cache.photos))], width, height, rng)
 
 
 def crop(photo, width, height, rng):
@@ -272,9 +277,9 @@ def unknown(cache, rng):
     kind = rng.random()
     if kind < 0.7:
         width, height = size(rng)
-        image = crop(cache.photos[rng.integers(len(cache.photos))], width, height, rng)
+        image = _photo(width, height, cache, rng)
         if rng.random() < 0.5:  # two of them over or beside each other: more photographs than there are
-            other = crop(cache.photos[rng.integers(len(cache.photos))], width, height, rng)
+            other = _photo(width, height, cache, rng)
             cells = int(rng.integers(1, 4))  # 1: one mixture everywhere
             mask = Image.fromarray(rng.integers(40, 216, (cells, cells), dtype=np.uint8))
             mask = mask.resize((width, height), Image.BICUBIC)

@@ -169,9 +169,14 @@ ACCEPTED = {e.name: {e.name, *e.synonyms} for e in EMOJI}
 _WITH_AND = {words for accepted in ACCEPTED.values() for words in accepted if " and " in words}
 
 
+def plain(text):
+    """An answer in lower case, without its last full stop."""
+    return text.strip().lower().rstrip(".")
+
+
 def names(text):
     """The things a caption lists, without articles. "and" joins two things, except inside a name ("fork and knife")."""
-    text = text.strip().lower().rstrip(".")
+    text = plain(text)
     for words in _WITH_AND:
         text = text.replace(words, words.replace(" and ", "&"))
     return [_ARTICLE.sub("", part.strip()).replace("&", " and ") for part in re.split(", | and ", text)]
@@ -208,7 +213,7 @@ def right(case, text):
         return coloured_shapes(text) == Counter(expected)
     if isinstance(expected, list):
         return names_right(text, expected)
-    return text.strip().lower().rstrip(".").replace("grey", "gray") == expected
+    return plain(text).replace("grey", "gray") == expected
 
 
 def accepted(case):
@@ -216,7 +221,7 @@ def accepted(case):
     order; names with "and" in them aside, these are all that `right` takes, but for other articles."""
     expected = case["expected"]
     if expected is None:
-        return [questions.DO_NOT_KNOW.lower().rstrip(".")]
+        return [plain(questions.DO_NOT_KNOW)]
     if isinstance(expected, str):
         return [expected]
     things = Counter(expected)
@@ -226,8 +231,8 @@ def accepted(case):
         [several(name, n)] if n > 1 else [questions.article(w) for w in [name, *others(name)]]
         for name, n in things.items()
     ]
-    joined = lambda names: ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
-    return [joined(names).lower() for order in itertools.permutations(words) for names in itertools.product(*order)]
+    orders = itertools.permutations(words)
+    return [questions.joined(names).lower() for order in orders for names in itertools.product(*order)]
 
 
 def score(folder, descriptions):

@@ -68,6 +68,11 @@ def groups(things):
     return [(same[0], len(same)) for same in found.values()]
 
 
+def joined(names):
+    """`a, b and c`"""
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
 def caption(things):
     if not things:
         return NOTHING
@@ -77,7 +82,7 @@ def caption(things):
         article(name(t)) if n == 1 else f"{COUNTS[n]} {COLOURS[t.colour]} {plural(NAMES[t.name])}"
         for t, n in groups(things)
     ]
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+    return joined(names)
 
 
 def _related(a, b, relation):

@@ -12,7 +12,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from evaluate import PROMPT, accepted, read, right, write
+from evaluate import PROMPT, accepted, plain, read, right, write
 from fetch import SKIMAGE_TEST
 
 LARGEST = {"demo": 40_000, "tests": 16_000}  # bytes of a file
@@ -73,9 +73,8 @@ def tests(cases, said, folder):
             shutil.copy(source, folder / source.name)
         row = {k: case[k] for k in ("set", "kind", "prompt")} | {"image": source.name, "accepted": accepted(case)}
         row["said"] = said[case["image"], case["prompt"]]
-        answer = row["said"].strip().lower().rstrip(".")
         score = scores.setdefault(case["set"], Counter())
-        score.update(right=answer in row["accepted"], of=1)
+        score.update(right=plain(row["said"]) in row["accepted"], of=1)
         rows.append(row)
     write(folder / "cases.jsonl", rows)
     (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")

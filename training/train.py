@@ -139,7 +139,7 @@ class Pictures:
     """Batches of pictures: `block` shards are gone through `visits` times, then the next block; half of the pictures
     mirrored, most of them shifted."""
 
-    def __init__(self, folder, shards, batch, seed, block=8, visits=3):
+    def __init__(self, folder, shards, batch, seed, visits, block=8):
         self.folder, self.shards, self.batch, self.seed, self.loaded = folder, shards, batch, seed, None
         self.block, self.visits = block, visits
 
@@ -368,7 +368,7 @@ class Batches(torch.utils.data.Dataset):
 
     def __init__(self, args, packer):
         self.args, self.packer = args, packer
-        self.pictures = Pictures(args.data, args.shards, args.batch, args.seed, visits=args.visits)
+        self.pictures = Pictures(args.data, args.shards, args.batch, args.seed, args.visits)
 
     def __len__(self):
         return self.args.steps
