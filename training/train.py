@@ -377,7 +377,7 @@ class Batches(torch.utils.data.Dataset):
         args = self.args
         *arrays, rng = self.pictures(step)
         pixels, labels, table, texts = (a[args.rank :: args.workers] for a in arrays)
-        # The first ones are asked about, rather shapes than others: which thing a question means is the hardest to learn.
+        # The first ones are asked about, rather shapes than others: which thing a question means is learned last.
         shapes = (table[:, 0, 0] >= 0) & (table[:, 0, 0] < FIRST_CLOTHES)
         order = np.argsort(-rng.random(len(table)) - 0.5 * shapes)
         pixels, labels, table, texts = (a[order] for a in (pixels, labels, table, texts))
