@@ -59,7 +59,8 @@ pub fn findings(paths: &Paths, targets: &[String], seconds: u32) -> Result<Vec<S
         fs::create_dir_all(&written)?;
         say(format!("fuzzing {target} for {seconds} s"));
         let mut fuzzer = Command::new(paths.target.join(format!("release/fuzz-{target}")));
-        fuzzer.arg(format!("-max_total_time={seconds}")).arg(format!("-timeout={SLOWEST}")).arg("-print_final_stats=1");
+        fuzzer.arg(format!("-max_total_time={seconds}")).arg(format!("-timeout={SLOWEST}"));
+        fuzzer.args(["-verbosity=0", "-print_final_stats=1"]);
         fuzzer.arg(format!("-artifact_prefix={}/{target}-", written.display()));
         let dictionary = paths.root.join("fuzz/dictionaries").join(target);
         if dictionary.exists() {

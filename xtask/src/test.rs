@@ -1,4 +1,5 @@
-//! `cargo xtask test`: four suites, and one more on demand, their output passed on as it comes, their counts added up in the last line.
+//! `cargo xtask test`: four suites, and one more on demand, their output passed on as it comes; at the end what failed,
+//! once more, and the counts, added up in the last line.
 
 use crate::paths::Paths;
 use crate::shell::{self, say};
@@ -11,17 +12,23 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 /// What a suite's runner reported.
-#[derive(Default, Debug, PartialEq)]
-struct Counts {
+#[derive(Default)]
+struct Report {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// What it printed about the failed tests.
+    failures: Vec<String>,
+    /// It is still printing that.
+    telling: bool,
 }
 
-type Suite = fn(&Paths) -> Result<Counts>;
+type Suite = fn(&Paths) -> Result<Report>;
 const SUITES: [(&str, Suite); 4] = [("native", native), ("web", web), ("e2e", e2e), ("fuzz", fuzz)];
 /// Seconds for each fuzz target.
 const FUZZ_SECONDS: u32 = 10;
+/// Lines about a suite's failed tests that are printed again at the end.
+const MOST_LINES: usize = 80;
 /// Runs only where it is asked for: it downloads a model.
 const REAL: (&str, Suite) = ("--real", real);
 
@@ -31,36 +38,33 @@ pub fn run(paths: &Paths, names: &[OsString]) -> Result<ExitCode> {
     if let Some(unknown) = names.iter().find(|name| !known().any(|(suite, _)| *name == suite)) {
         bail!("no test suite `{}`: there are native, web, e2e, fuzz and --real", unknown.to_string_lossy());
     }
-    let mut total = Counts::default();
-    let mut lines = Vec::new();
+    let (mut passed, mut failed) = (0, 0);
+    let (mut counts, mut failures) = (String::new(), String::new());
     let asked = |suite: &&(&str, Suite)| match names.is_empty() {
         true => suite.0 != REAL.0,
         false => names.iter().any(|name| name == suite.0),
     };
     for (name, suite) in known().filter(asked) {
         say(format!("suite: {name}"));
-        let counts = suite(paths).unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
-            Counts::default()
-        });
-        let mut line =
-            format!("{name}: {} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
-        total.passed += counts.passed;
-        total.failed += counts.failed;
-        if counts.passed + counts.failed == 0 {
-            // A suite that ran nothing proves nothing.
-            line += " (ran no test: counted as one failure)";
-            total.failed += 1;
+        let mut report = suite(paths).unwrap_or_else(|error| Report::failure(format!("error: {error:#}")));
+        if report.passed + report.failed == 0 {
+            report = Report::failure("no test ran, which proves nothing".into());
         }
-        lines.push(line);
+        passed += report.passed;
+        failed += report.failed;
+        let Report { passed, failed, skipped, .. } = report;
+        counts += &format!("{name}: {passed} passed, {failed} failed, {skipped} skipped\n");
+        for line in report.failures.iter().take(MOST_LINES) {
+            failures += &format!("{name}: {line}\n");
+        }
     }
-    println!("\n{}", lines.join("\n"));
-    println!("{} passed, {} failed", total.passed, total.failed);
-    Ok(ExitCode::from(u8::from(total.failed > 0)))
+    print!("\n{failures}\n{counts}");
+    println!("{passed} passed, {failed} failed");
+    Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
 /// Unit, kernel, golden and documentation tests on this machine's GPU, or on the software driver where it has none.
-fn native(paths: &Paths) -> Result<Counts> {
+fn native(paths: &Paths) -> Result<Report> {
     let mut cargo = Command::new(setup::cargo());
     cargo.current_dir(&paths.root).args(["test", "--release", "--workspace", "--no-fail-fast"]);
     cargo.env("CARGO_TARGET_DIR", &paths.target);
@@ -71,7 +75,7 @@ fn native(paths: &Paths) -> Result<Counts> {
 }
 
 /// A real model, compared with llama.cpp.
-fn real(paths: &Paths) -> Result<Counts> {
+fn real(paths: &Paths) -> Result<Report> {
     let folder = crate::real::folder(paths)?;
     let mut cargo = Command::new(setup::cargo());
     cargo.current_dir(&paths.root).args(["test", "--release", "--test", "real", "--", "--ignored", "--nocapture"]);
@@ -83,7 +87,7 @@ fn real(paths: &Paths) -> Result<Counts> {
 }
 
 /// The wasm-bindgen tests, in headless Chromium.
-fn web(paths: &Paths) -> Result<Counts> {
+fn web(paths: &Paths) -> Result<Report> {
     setup::wasm_bindgen(paths)?;
     let chromedriver = setup::chromedriver()?;
     let mut cargo = setup::wasm_toolchain(paths)?.cargo(paths, "test");
@@ -98,7 +102,7 @@ fn web(paths: &Paths) -> Result<Counts> {
 }
 
 /// The built package in headless Chromium.
-fn e2e(paths: &Paths) -> Result<Counts> {
+fn e2e(paths: &Paths) -> Result<Report> {
     wasm::build(paths)?;
     let entries = fs::read_dir(paths.root.join("tests/e2e")).context("tests/e2e")?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -113,42 +117,55 @@ fn e2e(paths: &Paths) -> Result<Counts> {
 }
 
 /// The fuzz targets, briefly: one test each.
-fn fuzz(paths: &Paths) -> Result<Counts> {
+fn fuzz(paths: &Paths) -> Result<Report> {
     let targets = fuzz::targets(paths)?;
-    let found = fuzz::findings(paths, &targets, FUZZ_SECONDS)?.len() as u64;
-    Ok(Counts { passed: targets.len() as u64 - found, failed: found, skipped: 0 })
+    let found = fuzz::findings(paths, &targets, FUZZ_SECONDS)?;
+    let failed = found.len() as u64;
+    Ok(Report { passed: targets.len() as u64 - failed, failed, failures: found, ..Report::default() })
 }
 
 /// Runs a test runner, passing on what it prints, and adds up the counts in it. A runner that ends badly without
 /// having reported a failure (it did not compile, it crashed) counts as one.
-fn count(runner: &mut Command) -> Result<Counts> {
+fn count(runner: &mut Command) -> Result<Report> {
     let mut child = shell::start(runner.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let stdout = child.stdout.take().context("the runner has no output")?;
-    let mut counts = Counts::default();
+    let mut report = Report::default();
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
-        counts.add_line(&line);
+        report.add_line(&line);
     }
-    if !child.wait()?.success() && counts.failed == 0 {
-        counts.failed = 1;
+    let status = child.wait()?;
+    if !status.success() && report.failed == 0 {
+        report.failed = 1;
+        report.failures.push(format!("the runner ended with {status}"));
     }
-    Ok(counts)
+    Ok(report)
 }
 
-impl Counts {
-    /// Takes in one line of output: libtest's and wasm-bindgen-test's `test result: ...`, or node's `ℹ pass 3`.
+impl Report {
+    fn failure(why: String) -> Self {
+        Self { failed: 1, failures: vec![why], ..Self::default() }
+    }
+
+    /// Takes in one line of output: libtest's and wasm-bindgen-test's `test result: ...`, or node's `ℹ pass 3`, and
+    /// what each prints between its list of failures' heading and its end.
     fn add_line(&mut self, line: &str) {
-        let line = line.trim();
-        if let Some((_, result)) = line.strip_prefix("test result: ").and_then(|result| result.split_once(". ")) {
+        let text = line.trim();
+        if let Some((_, result)) = text.strip_prefix("test result: ").and_then(|result| result.split_once(". ")) {
+            self.telling = false;
             for part in result.split(';') {
                 if let Some((number, what)) = part.trim().split_once(' ') {
                     self.add(what, number);
                 }
             }
-        } else if let Some((what, number)) = line.strip_prefix("ℹ ").and_then(|summary| summary.split_once(' ')) {
+        } else if let Some((what, number)) = text.strip_prefix("ℹ ").and_then(|summary| summary.split_once(' ')) {
             self.add(what, number);
+        } else if ["failures:", "✖ failing tests:"].contains(&text) {
+            self.telling = true;
+        } else if self.telling && !text.is_empty() {
+            self.failures.push(line.into());
         }
     }
 
@@ -165,25 +182,35 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
-    use super::Counts;
+    use super::Report;
 
-    fn counts(output: &str) -> [u64; 3] {
-        let mut counts = Counts::default();
-        output.lines().for_each(|line| counts.add_line(line));
-        [counts.passed, counts.failed, counts.skipped]
+    fn report(output: &str) -> Report {
+        let mut report = Report::default();
+        output.lines().for_each(|line| report.add_line(line));
+        report
     }
 
     #[test]
-    fn libtest_binaries_add_up() {
-        let output = "running 3 tests\n\
+    fn libtest_binaries_add_up_and_their_failures_are_kept() {
+        let report = report(
+            "running 3 tests\n\
             test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s\n\
-            test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 4 filtered out; finished in 0.10s\n";
-        assert_eq!(counts(output), [15, 2, 1]);
+            test it ... FAILED\n\
+            failures:\n\n---- it stdout ----\npanicked\n\n\nfailures:\n    it\n\n\
+            test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 4 filtered out; finished in 0.10s\n\
+            error: 1 target failed\n",
+        );
+        assert_eq!([report.passed, report.failed, report.skipped], [15, 2, 1]);
+        assert_eq!(report.failures, ["---- it stdout ----", "panicked", "    it"]);
     }
 
     #[test]
     fn node_summaries_are_read_and_other_lines_are_not() {
-        let output = "✔ pass 7 things (3ms)\nℹ tests 5\nℹ suites 0\nℹ pass 3\nℹ fail 1\nℹ cancelled 1\nℹ skipped 0\n";
-        assert_eq!(counts(output), [3, 2, 0]);
+        let report = report(
+            "✔ pass 7 things (3ms)\nℹ tests 5\nℹ suites 0\nℹ pass 3\nℹ fail 1\nℹ cancelled 1\nℹ skipped 0\n\n\
+            ✖ failing tests:\n\ntest at a.test.mjs:3:1\n✖ it (2ms)\n  AssertionError\n",
+        );
+        assert_eq!([report.passed, report.failed, report.skipped], [3, 2, 0]);
+        assert_eq!(report.failures, ["test at a.test.mjs:3:1", "✖ it (2ms)", "  AssertionError"]);
     }
 }
