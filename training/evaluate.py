@@ -37,6 +37,7 @@ GOALS = {
     ("scenes", "shape"): None,
     ("scenes", "filled"): None, ("scenes", "count"): 0.9, ("scenes", "count one kind"): 0.9,
     ("scenes", "relation, which"): 0.9, ("scenes", "relation, yes or no"): 0.9,
+    ("scenes", "relation, one of two"): None,
     ("emoji", "name"): 0.6, ("emoji", "two"): None, ("emoji", "three"): None, ("emoji", "kind"): None,
     ("clothes", "name"): 0.85, ("easy-VQA", "yes or no"): None, ("easy-VQA", "others"): 0.9, ("easy-VQA", "all"): 0.95,
     ("photographs", "does not know"): 0.8,
@@ -285,7 +286,6 @@ def describe(hf, inputs, batch=64):
     import model as layout
     from bundle import Bundle
     from preprocess import to_square_pixels
-    from train import normalize
 
     if (Path(hf) / "manifest.json").exists():
         found = Bundle(hf)
@@ -310,7 +310,7 @@ def describe(hf, inputs, batch=64):
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
             ids = torch.tensor([r for _, r in part], device=device)
-            x = normalize(np.stack([pixels[inputs[n]["image"]] for n, _ in part]), device)
+            x = layout.normalize(np.stack([pixels[inputs[n]["image"]] for n, _ in part]), device)
             with torch.no_grad():
                 out = model.generate(
                     input_ids=ids,

@@ -301,4 +301,17 @@ def questions(rng, scene):
             asked.append(
                 ("relation, which", f"What is {word} the {a['shape']}?", f"{'an' if name[0] == 'o' else 'a'} {name}")
             )
+    if pairs:
+        a, b = rng.choice(pairs)
+        words = rng.choice(["left or right of", "above or below"])
+        distance = b["x"] - a["x"] if words[0] == "l" else b["y"] - a["y"]
+        if abs(distance) > 0.1 * longer:
+            first, _, second = words.removesuffix(" of").split()
+            asked.append(
+                (
+                    "relation, one of two",
+                    f"Is the {a['shape']} {words} the {b['shape']}?",
+                    first if distance > 0 else second,
+                )
+            )
     return [{"kind": k, "prompt": p, "answer": a} for k, p, a in asked]

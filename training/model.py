@@ -23,6 +23,13 @@ CHAT_TEMPLATE = (
 )
 
 
+def normalize(pixels, device):
+    """(B, S, S, 3) u8 to (B, 3, S, S) as the tower wants them."""
+    x = torch.as_tensor(pixels).to(device).float() / 255
+    x = (x - torch.tensor(MEAN, device=device)) / torch.tensor(STD, device=device)
+    return x.permute(0, 3, 1, 2).contiguous()
+
+
 def sincos(grid, width):
     """Sine-cosine position embedding (grid * grid, width): a start from which the tower knows what lies beside what."""
     k = width // 4

@@ -196,17 +196,41 @@ def ask_where(things, rng):
     return f"What is {_pick(RELATIONS[relation], rng)} the {_pick(names, rng)}?", article(name(there[0]))
 
 
-def ask_whether(things, rng):
+def _two(things, rng):
+    """Two things, each with a phrase that means it and no other; None where there are none."""
     if len(things) < 2:
         return None
-    i, j = rng.choice(len(things), 2, replace=False)
-    relation = _pick(list(RELATIONS), rng)
-    truth = _related(things[i], things[j], relation)
-    first, second = references(things[i], things), references(things[j], things)
-    if truth is None or not first or not second:
+    pair = [things[i] for i in rng.choice(len(things), 2, replace=False)]
+    names = [references(t, things) for t in pair]
+    return (*pair, *(_pick(n, rng) for n in names)) if all(names) else None
+
+
+def ask_whether(things, rng):
+    """Is the star left of the heart?"""
+    two = _two(things, rng)
+    if two is None:
         return None
-    phrase = _pick(RELATIONS[relation], rng)
-    return f"Is the {_pick(first, rng)} {phrase} the {_pick(second, rng)}?", "yes" if truth else "no"
+    a, b, first, second = two
+    relation = _pick(list(RELATIONS), rng)
+    truth = _related(a, b, relation)
+    if truth is None:
+        return None
+    return f"Is the {first} {_pick(RELATIONS[relation], rng)} the {second}?", "yes" if truth else "no"
+
+
+def ask_side(things, rng):
+    """Is the star left or right of the heart? Half of the time in the other order."""
+    two = _two(things, rng)
+    if two is None:
+        return None
+    a, b, first, second = two
+    one, other = _pick([("left", "right"), ("above", "below")], rng)
+    truth = _related(a, b, one)
+    if truth is None:
+        return None
+    words = [one, other] if rng.random() < 0.5 else [other, one]
+    of = "of " if one == "left" else ""
+    return f"Is the {first} {words[0]} or {words[1]} {of}the {second}?", one if truth else other
 
 
 def ask_category(things, rng):
@@ -239,9 +263,10 @@ def ask_filled(things, rng):
 
 
 # Often what is learned last: which thing a question means, and yes or no.
-OF_SHAPES = [ask_colour] * 2 + [ask_count] * 2 + [ask_where] * 2 + [ask_whether] * 3
+OF_SHAPES = [ask_colour] * 3 + [ask_count] * 3 + [ask_where] * 2 + [ask_whether] * 4 + [ask_side] * 3
 OF_SHAPES += [ask_shape, ask_present, ask_filled]
-OF_OTHERS = [ask_count, ask_present, ask_present, ask_where, ask_whether, ask_category, ask_which, ask_caption]
+OF_OTHERS = [ask_count, ask_present, ask_present, ask_where, ask_whether, ask_side, ask_category, ask_which]
+OF_OTHERS += [ask_caption]
 OF_NOTHING = [ask_count, ask_present, ask_caption]
 OF_UNKNOWN = [
     "What colour is it?",
@@ -262,8 +287,8 @@ def as_typed(question, rng):
 
 
 def ask(things, rng, count):
-    """`count` question-answer pairs, the first of them the caption."""
-    pairs = [ask_caption(things, rng)]
+    """`count` question-answer pairs; the first is the caption, of several things that in half of the cases."""
+    pairs = [ask_caption(things, rng)] if len(things) < 2 or rng.random() < 0.5 else []
     if things and things[0].name == UNKNOWN:
         pairs += [(_pick(OF_UNKNOWN, rng), DO_NOT_KNOW) for _ in range(count - 1)]
     else:

@@ -1,0 +1,132 @@
+"""What the vision tower learns by itself: what covers each patch, and what each thing is."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import data
+from collage import IGNORE
+from model import GRID
+from names import COLOURS, FIRST_CLOTHES, FIRST_EMOJI, NAMES, UNKNOWN
+from scenes import LABEL_SIZE, MOST, in_order
+
+CELL = LABEL_SIZE // GRID  # cells of the label map a patch is wide
+
+
+class Dense(nn.Module):
+    """Auxiliary heads, thrown away after training.
+
+    On the tower's last features, for each patch: what covers it and in which colour, which in the caption's order that
+    thing is, where it lies; and from the mean over a thing's patches its name. On those after layer EARLY: which cells
+    of the patch are covered, and again each thing's name; that is what makes the tower look at edges and corners before
+    it can put them together.
+    """
+
+    PARTS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "place": MOST, "box": 3}
+    EARLY = 2
+
+    def __init__(self, width):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, sum(self.PARTS.values()))
+        self.whole = nn.Linear(width, 1 + len(NAMES))
+        self.early_norm = nn.LayerNorm(width)
+        self.cells = nn.Linear(width, CELL * CELL)
+        self.early_whole = nn.Linear(width, 1 + len(NAMES))
+
+
+def dense_targets(labels, things):
+    """Per patch colour and name (0 none, -100 undecided: an edge), then of the thing that covers it the place in the
+    caption's order, and centre and size relative to the patch; then the covered cells, who touches it, and each thing's
+    name."""
+    n = len(labels)
+    cells = labels.reshape(n, GRID, CELL, GRID, CELL).transpose(0, 1, 3, 2, 4).reshape(n, GRID * GRID, CELL * CELL)
+    unlabelled = (labels == IGNORE).any((1, 2))
+    cover = np.stack([(cells == i).mean(-1) for i in range(1, MOST + 1)], -1)
+    touched = (cover > 0.02).astype(np.float32)
+    names = np.where(touched.any(1), things[..., 0], -100).astype(np.int64)
+    most, share = cover.argmax(-1), cover.max(-1)
+    rows = np.arange(n)[:, None]
+    covered = share >= 0.2
+    edge = (share > 0.05) & ~covered
+    place = np.full((n, MOST), -100)
+    for i, row in enumerate(things):
+        found = data.things_of(row)
+        place[i, : len(found)] = [next(k for k, o in enumerate(in_order(found)) if o is t) for t in found]
+    of_patch = {"place": np.where(covered, place[rows, most], -100)}
+    for part, column in (("colour", 1), ("name", 0)):
+        target = np.where(covered, things[rows, most, column] + 1, 0).astype(np.int64)
+        target[edge] = -100
+        target[unlabelled] = -100
+        of_patch[part] = target
+    of_patch["colour"][covered & (things[rows, most, 1] < 0)] = -100  # an emoji has no colour to name
+    centre = (np.arange(GRID) + 0.5) / GRID
+    py, px = (v.reshape(-1) for v in np.meshgrid(centre, centre, indexing="ij"))
+    box = things[rows, most][..., 2:5] - np.stack([px, py, np.zeros_like(px)], -1)
+    arrays = dict(of_patch, box=box.astype(np.float32), covered=covered, touched=touched, names=names)
+    arrays["cells"] = ((cells > 0) & (cells != IGNORE)).astype(np.float32)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def look(model, pixels, kept=None):
+    """The patches' features that LLaVA hands on, and those after layer Dense.EARLY; of the patches `kept` (B, K)
+    alone."""
+    tower = model.model.vision_tower
+    x = tower.pre_layrnorm(tower.embeddings(pixels))
+    if kept is not None:
+        rows = torch.cat([torch.zeros_like(kept[:, :1]), kept + 1], 1)  # the class token stays
+        x = x.gather(1, rows[..., None].expand(-1, -1, x.shape[-1]))
+    for depth, layer in enumerate(tower.encoder.layers, 1):
+        x = layer(x, attention_mask=None)
+        if depth == Dense.EARLY:
+            early = x
+    return x[:, 1:], early[:, 1:]
+
+
+def fewer(targets, rng, count=GRID * GRID // 2):
+    """Half of the patches, chosen by chance but rather those that something touches, and the targets of these.
+
+    They teach nearly as much in half the time: most of a picture is background.
+    """
+    touched = targets["touched"].amax(-1)
+    score = torch.from_numpy(rng.random(touched.shape, np.float32)) + 0.7 * touched
+    kept = score.topk(count, 1).indices.sort(1).values
+    pick = lambda t: t.gather(1, kept.reshape(kept.shape + (1,) * (t.ndim - 2)).expand(-1, -1, *t.shape[2:]))
+    return kept, {k: t if k == "names" else pick(t) for k, t in targets.items()}
+
+
+def dense_loss(head, features, early, targets):
+    parts = dict(zip(head.PARTS, head.out(head.norm(features)).split(list(head.PARTS.values()), -1)))
+    covered, touched, names, cells = (targets[k] for k in ("covered", "touched", "names", "cells"))
+    # everywhere, and once more where something is: most patches are background and soon learned
+    loss, right = 0, {}
+    for part, weight in (("colour", 1), ("name", 0.5), ("place", 0.5)):
+        guess, wanted = parts[part].flatten(0, 1), targets[part].flatten()
+        there = covered.flatten() & (wanted != -100)
+        loss = loss + weight * F.cross_entropy(guess, wanted) + weight * F.cross_entropy(guess[there], wanted[there])
+        right[part] = (guess[there].argmax(-1) == wanted[there]).float().mean().item()
+    loss = loss + 4 * F.smooth_l1_loss(parts["box"][covered], targets["box"][covered], beta=0.05)
+    early = head.early_norm(early)
+    edge = (cells.mean(-1) > 0) & (cells.mean(-1) < 1)
+    guess = head.cells(early)
+    right["edges"] = ((guess[edge] > 0) == (cells[edge] > 0)).float().mean().item()
+    loss = (
+        loss
+        + F.binary_cross_entropy_with_logits(guess[edge], cells[edge])
+        + 0.3 * F.binary_cross_entropy_with_logits(guess, cells)
+    )
+    share = touched / touched.sum(1, keepdim=True).clamp(min=1)
+    there = names != -100
+    for layer, states, weight in ((head.early_whole, early, 0.3), (head.whole, head.norm(features), 1)):
+        guess = layer(torch.einsum("npw,npt->ntw", states, share))[there]
+        loss = loss + weight * F.cross_entropy(guess, names[there], label_smoothing=0.05)
+    for kind, first, end in (
+        ("shapes", 0, FIRST_CLOTHES),
+        ("clothes", FIRST_CLOTHES, FIRST_EMOJI),
+        ("emoji", FIRST_EMOJI, UNKNOWN),
+    ):
+        of_kind = (names[there] >= first) & (names[there] < end)
+        if of_kind.any():
+            right[kind] = (guess[of_kind].argmax(-1) == names[there][of_kind]).float().mean().item()
+    return loss, right
