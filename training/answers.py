@@ -10,7 +10,6 @@ import data
 from mentions import Mentions, difference
 from model import GRID, PROMPT, TURN
 from names import UNKNOWN
-from questions import caption
 
 
 class Packer:
@@ -34,8 +33,11 @@ class Packer:
     def __call__(self, scenes, tables, turned):
         """ids, answers (-100 where there is nothing to learn), positions and segments, all (B, T), without the
         prefix; what questions name (N, 7): picture, token, and Mentions' targets; how far two that a question names are
-        apart (N, 4): picture, token, x and y; and what captions name next (N, 7). `tables` (B, MOST, COLUMNS) are the things in the pictures, `turned`
-        (B) says whose questions are the turns of one conversation."""
+        apart (N, 4): picture, token, x and y; and what answers name next (N, 7).
+
+        `tables` (B, MOST, COLUMNS) are the things in the pictures, `turned` (B) says whose questions are the turns of
+        one conversation.
+        """
         start = len(self.prefix) + GRID * GRID
         rows, named, apart, to_come = [], [], [], []
         for picture, (pairs, table, turns) in enumerate(zip(scenes, tables, turned)):
@@ -51,9 +53,8 @@ class Packer:
                 mentioned = self.mentions.targets(tuple(asked), things)
                 named += [(picture, len(row) + at, *rest) for at, *rest in mentioned]
                 apart += [(picture, len(row) + at, *rest) for at, *rest in difference(mentioned)]
-                if things and answer == caption(things):
-                    come = self.mentions.to_come(said, things)
-                    to_come += [(picture, len(row) + len(asked) + at, *rest) for at, *rest in come]
+                come = self.mentions.to_come(said, answer, things) if things else []
+                to_come += [(picture, len(row) + len(asked) + at, *rest) for at, *rest in come]
                 row += zip(ids, wanted, range(first, first + len(ids)), [1 if turns else n + 1] * len(ids))
             rows.append(row)
         longest = max(map(len, rows))

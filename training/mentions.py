@@ -1,5 +1,6 @@
-"""What a question names, token by token: "the red star", "how many moons"; and what a caption names next. The decoder is
-taught to find these things in the picture early on; from answers alone it hardly learns to look for what is meant."""
+"""What a question names, token by token: "the red star", "how many moons"; and what an answer names next. The decoder
+is taught to find these things in the picture early on; from answers alone it hardly learns to look for what is meant.
+"""
 
 from functools import lru_cache
 
@@ -7,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from names import COLOURS, FIRST_CLOTHES, NAMES
-from questions import CLEAR, groups, plural
+from questions import CLEAR, article, caption, groups, plural
+from questions import name as describe
 from scenes import MOST
 
 ANY = -1  # of any name, of any colour
@@ -51,12 +53,14 @@ class Mentions:
         return rows
 
 
-    def to_come(self, ids, things):
-        """[(token, how many of a kind a caption names after it, name, colour, x, y of the first)] in a caption's tokens;
-        -1 is the token before them."""
-        before = [-1, *(n for n, token in enumerate(ids) if token in self.separators)]
-        found = groups(things)
-        if len(before) != len(found):  # a name with "and" in it
+    def to_come(self, ids, answer, things):
+        """[(token, how many of a kind the answer names after it, name, colour, x, y of the first)] in the tokens of a
+        caption, or of another answer that names one thing; -1 is the token before them."""
+        if answer == caption(things):
+            before, found = [-1, *(n for n, token in enumerate(ids) if token in self.separators)], groups(things)
+        else:
+            before, found = [-1], [(t, 1) for t in things if article(describe(t)) == answer]
+        if len(before) != len(found):  # it names nothing, or has a name with "and" in it
             return []
         return [(at, n, t.name, t.colour if t.colour >= 0 else NONE, t.x, t.y) for at, (t, n) in zip(before, found)]
 
@@ -83,7 +87,7 @@ class Found(nn.Module):
 
     After layer EARLY, at the last token of what a question names: how many things it means, and if it is one, which,
     in which colour and where. After layer LATER, at the last token of the second of two such things: how far they are
-    apart; and in a caption, before each kind of things: how many will be named, which, in which colour and where.
+    apart; and where an answer names things, before each kind: how many, which, in which colour and where.
     """
 
     PARTS = {"count": MOST + 1, "name": len(NAMES), "colour": len(COLOURS), "place": 2}
@@ -107,16 +111,16 @@ class Found(nn.Module):
 
     def apart_loss(self, states, targets):
         """Of states (N, width) and differences (N, 2); and the share of clear signs that are right."""
-        if not len(targets):
-            return 0, {}
         guess, clear = self.apart(self.later_norm(states)), targets.abs() > CLEAR
+        if not len(targets):
+            return guess.sum(), {}  # zero, but every worker has a gradient for every head
         right = (guess.sign() == targets.sign())[clear].float().mean().item()
         return PLACE * F.smooth_l1_loss(guess, targets, beta=0.05), {"apart": right}
 
     def _loss(self, guesses, targets, which):
         parts = dict(zip(self.PARTS, guesses.split(list(self.PARTS.values()), -1)))
         wanted = dict(zip(("count", "name", "colour"), targets[:, :3].long().unbind(-1)))
-        loss, right = 0, {}
+        loss, right = 0 * guesses.sum(), {}
         for part, classes in wanted.items():
             there = classes != NONE
             if there.any():

@@ -263,7 +263,7 @@ def ask_filled(things, rng):
 
 
 # Often what is learned last: which thing a question means, and yes or no.
-OF_SHAPES = [ask_colour] * 3 + [ask_count] * 3 + [ask_where] * 2 + [ask_whether] * 4 + [ask_side] * 3
+OF_SHAPES = [ask_colour] * 3 + [ask_count] * 3 + [ask_where] * 4 + [ask_whether] * 4 + [ask_side] * 2
 OF_SHAPES += [ask_shape, ask_present, ask_filled]
 OF_OTHERS = [ask_count, ask_present, ask_present, ask_where, ask_whether, ask_side, ask_category, ask_which]
 OF_OTHERS += [ask_caption]
