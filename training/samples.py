@@ -25,7 +25,8 @@ WANTED = {
     "tests": {
         ("scenes", "caption"): 8, ("scenes", "drawn by hand"): 4, ("scenes", "colour"): 3, ("scenes", "shape"): 3,
         ("scenes", "filled"): 2, ("scenes", "count"): 4, ("scenes", "count one kind"): 4,
-        ("scenes", "relation, which"): 3, ("scenes", "relation, yes or no"): 3, ("emoji", "name"): 10,
+        ("scenes", "relation, which"): 3, ("scenes", "relation, yes or no"): 3,
+        ("scenes", "relation, one of two"): 3, ("emoji", "name"): 10,
         ("emoji", "two"): 3, ("emoji", "kind"): 3, ("clothes", "name"): 8, ("easy-VQA", "yes or no"): 4,
         ("easy-VQA", "others"): 6, ("photographs", "does not know"): 4,
     },
