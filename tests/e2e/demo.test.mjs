@@ -42,14 +42,14 @@ test("a press on a sample describes it truly", async () => {
 test("a drawing is described, by mouse and by keys", async () => {
   await page.click("#draw");
   await page.locator("#colours input[value=blue]").check();
-  await page.locator("#tools input[value=square]").check();
+  await page.locator("#tools input[value=star]").check();
   const box = await page.locator("#canvas").boundingBox();
   await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
   await page.mouse.down();
   await page.mouse.move(box.x + box.width / 2 + 60, box.y + box.height / 2);
   await page.mouse.up();
   await page.click("#go");
-  assert.match(await answered(), /blue square/);
+  assert.match(await answered(), /blue star/);
 
   await page.click("#wipe");
   await page.locator("#colours input[value=red]").check();
