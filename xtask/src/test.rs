@@ -58,7 +58,10 @@ pub fn run(paths: &Paths, names: &[OsString]) -> Result<ExitCode> {
             failures += &format!("{name}: {line}\n");
         }
     }
-    print!("\n{failures}\n{counts}");
+    if !failures.is_empty() {
+        print!("\n{failures}");
+    }
+    print!("\n{counts}");
     println!("{passed} passed, {failed} failed");
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
