@@ -53,7 +53,7 @@ class Packer:
                 mentioned = self.mentions.targets(tuple(asked), things)
                 named += [(picture, len(row) + at, *rest) for at, *rest in mentioned]
                 apart += [(picture, len(row) + at, *rest) for at, *rest in difference(mentioned)]
-                come = self.mentions.to_come(said, answer, things) if things else []
+                come = self.mentions.to_come(said, answer, things)
                 to_come += [(picture, len(row) + len(asked) + at, *rest) for at, *rest in come]
                 row += zip(ids, wanted, range(first, first + len(ids)), [1 if turns else n + 1] * len(ids))
             rows.append(row)

@@ -52,8 +52,7 @@ pub fn run(paths: &Paths, names: &[OsString]) -> Result<ExitCode> {
         }
         passed += report.passed;
         failed += report.failed;
-        let Report { passed, failed, skipped, .. } = report;
-        counts += &format!("{name}: {passed} passed, {failed} failed, {skipped} skipped\n");
+        counts += &format!("{name}: {} passed, {} failed, {} skipped\n", report.passed, report.failed, report.skipped);
         for line in report.failures.iter().take(MOST_LINES) {
             failures += &format!("{name}: {line}\n");
         }
