@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from names import COLOURS, FIRST_CLOTHES, FIRST_EMOJI, SHAPES, UNKNOWN
 from scenes import LABEL_SIZE, Thing, any_colour, background, layout, size, wear
 
 IGNORE = 255
+PLAIN = 20  # how much neighbouring sixteenths of a picture of nothing differ at most, in any channel (0..255)
 
 
 @dataclass
@@ -58,14 +59,23 @@ def _ground(width, height, cache, rng):
 
 def _photo(width, height, cache, rng):
     """A part of one of the photographs."""
-    return crop(cache.photos[rng.integers(len(cache.photos))], width, height, rng)
+    return crop(cache.photos[rng.integers(len(cache.photos))], width, height, rng, least=0.15)
 
 
-def crop(photo, width, height, rng):
-    """A part of a photograph in this size, mirrored or not, its colours shifted a little."""
+def crop(photo, width, height, rng, least=0.25):
+    """A part of a photograph in this size, at least this share of it high, mirrored or not, its colours shifted a
+    little. Not one that shows nothing, such as a clear sky."""
+    while True:
+        part = _crop(photo, width, height, rng, least)
+        cells = np.asarray(part.resize((16, 16), Image.BOX), np.float32)
+        if max(abs(np.diff(cells, axis=axis)).max() for axis in (0, 1)) > PLAIN:
+            return part
+
+
+def _crop(photo, width, height, rng, least):
     ratio = width / height
     tallest = min(photo.height, photo.width / ratio)
-    h = tallest * math.exp(rng.uniform(math.log(0.25), 0))
+    h = tallest * math.exp(rng.uniform(math.log(least), 0))
     w = h * ratio
     x, y = rng.uniform(0, photo.width - w), rng.uniform(0, photo.height - h)
     part = photo.resize((width, height), Image.BICUBIC, box=(x, y, x + w, y + h), reducing_gap=2)
@@ -272,10 +282,30 @@ def _texture(width, height, rng):
     return Image.fromarray((a + field * (b - a)).astype(np.uint8))
 
 
+def _cut_outs(width, height, cache, rng):
+    """Parts of photographs, in shapes without a name, before another that is out of focus."""
+    side = max(width, height)
+    image = _photo(width, height, cache, rng).filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.06) * side))
+    angle = np.linspace(0, 2 * math.pi, 72, endpoint=False)
+    for _ in range(int(rng.integers(1, 4))):
+        lobes, depth = rng.integers(2, 10, 2), rng.uniform(0, 0.3, 2)
+        radius = 1 + depth @ np.cos(lobes[:, None] * angle + rng.uniform(0, 2 * math.pi, (2, 1)))
+        reach = min(width, height) * rng.uniform(0.15, 0.5) / radius.max()
+        points = np.stack([np.cos(angle), np.sin(angle)], -1) * radius[:, None] * reach
+        points += rng.uniform(0.2, 0.8, 2) * [width, height]
+        mask = Image.new("L", (width, height))
+        ImageDraw.Draw(mask).polygon([tuple(p) for p in points.tolist()], fill=255)
+        mask = mask.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.015) * side))
+        image.paste(_photo(width, height, cache, rng), mask=mask)
+    return image
+
+
 def unknown(cache, rng):
     """A photograph or a texture: what the model must say it does not know."""
     kind = rng.random()
-    if kind < 0.7:
+    if kind < 0.2:
+        image = _cut_outs(*size(rng), cache, rng)
+    elif kind < 0.75:
         width, height = size(rng)
         image = _photo(width, height, cache, rng)
         if rng.random() < 0.5:  # two of them over or beside each other: more photographs than there are

@@ -17,13 +17,14 @@ CELL = LABEL_SIZE // GRID  # cells of the label map a patch is wide
 class Dense(nn.Module):
     """Auxiliary heads, thrown away after training.
 
-    On the tower's last features, for each patch: what covers it and in which colour, which in the caption's order that
-    thing is, where it lies; and from the mean over a thing's patches its name. On those after layer EARLY: which cells
-    of the patch are covered, and again each thing's name; that is what makes the tower look at edges and corners before
-    it can put them together.
+    On the tower's last features, for each patch: what covers it and in which colour, where that thing lies, and its
+    RANKS among the others, which spare the decoder counting and comparing; and from the mean over a thing's patches its
+    name. On those after layer EARLY: which cells of the patch are covered, and again each thing's name; that is what
+    makes the tower look at edges and corners before it can put them together.
     """
 
-    PARTS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "place": MOST, "box": 3}
+    RANKS = ["place", "row", "kind", "alike", "same name", "same colour"]
+    PARTS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "box": 3} | dict.fromkeys(RANKS, MOST)
     EARLY = 2
 
     def __init__(self, width):
@@ -36,10 +37,27 @@ class Dense(nn.Module):
         self.early_whole = nn.Linear(width, 1 + len(NAMES))
 
 
+def ranks(things):
+    """Of each thing: which it is in the caption's order, and from top to bottom; which its kind is in the caption; how
+    many there are of its kind, of its name and of its colour, less one. (Dense.RANKS, things)"""
+    order, rows = in_order(things), sorted(things, key=lambda t: t.y)
+    where = lambda t, among: next(n for n, o in enumerate(among) if o is t)
+    kind = lambda t: (t.name, t.colour)
+    kinds = list(dict.fromkeys(map(kind, order)))
+    others = lambda t, same: sum(same(o) == same(t) for o in things) - 1
+    return [
+        [where(t, order) for t in things],
+        [where(t, rows) for t in things],
+        [kinds.index(kind(t)) for t in things],
+        [others(t, kind) for t in things],
+        [others(t, lambda o: o.name) for t in things],
+        [others(t, lambda o: o.colour) if t.colour >= 0 else -100 for t in things],
+    ]
+
+
 def dense_targets(labels, things):
-    """Per patch colour and name (0 none, -100 undecided: an edge), then of the thing that covers it the place in the
-    caption's order, and centre and size relative to the patch; then the covered cells, who touches it, and each thing's
-    name."""
+    """Per patch colour and name (0 none, -100 undecided: an edge), then of the thing that covers it the `ranks`, and
+    centre and size relative to the patch; then the covered cells, who touches it, and each thing's name."""
     n = len(labels)
     cells = labels.reshape(n, GRID, CELL, GRID, CELL).transpose(0, 1, 3, 2, 4).reshape(n, GRID * GRID, CELL * CELL)
     unlabelled = (labels == IGNORE).any((1, 2))
@@ -50,11 +68,11 @@ def dense_targets(labels, things):
     rows = np.arange(n)[:, None]
     covered = share >= 0.2
     edge = (share > 0.05) & ~covered
-    place = np.full((n, MOST), -100)
+    ranked = np.full((n, len(Dense.RANKS), MOST), -100)
     for i, row in enumerate(things):
         found = data.things_of(row)
-        place[i, : len(found)] = [next(k for k, o in enumerate(in_order(found)) if o is t) for t in found]
-    of_patch = {"place": np.where(covered, place[rows, most], -100)}
+        ranked[i, :, : len(found)] = ranks(found)
+    of_patch = {rank: np.where(covered, ranked[rows, k, most], -100) for k, rank in enumerate(Dense.RANKS)}
     for part, column in (("colour", 1), ("name", 0)):
         target = np.where(covered, things[rows, most, column] + 1, 0).astype(np.int64)
         target[edge] = -100
@@ -101,7 +119,7 @@ def dense_loss(head, features, early, targets):
     covered, touched, names, cells = (targets[k] for k in ("covered", "touched", "names", "cells"))
     # everywhere, and once more where something is: most patches are background and soon learned
     loss, right = 0, {}
-    for part, weight in (("colour", 1), ("name", 0.5), ("place", 0.5)):
+    for part, weight in {"colour": 1, "name": 0.5, **dict.fromkeys(head.RANKS, 0.3)}.items():
         guess, wanted = parts[part].flatten(0, 1), targets[part].flatten()
         there = covered.flatten() & (wanted != -100)
         loss = loss + weight * F.cross_entropy(guess, wanted) + weight * F.cross_entropy(guess[there], wanted[there])
