@@ -1,5 +1,6 @@
-//! The default model on a handful of its held-out pictures (`tests/held-out`, made by `training/samples.py`): what it
-//! is said to know, through the engine that ships. The whole table of scores is `cargo xtask evaluate`'s.
+//! The default model, at q8 and at q4, on a handful of its held-out pictures (`tests/held-out`, made by
+//! `training/samples.py`): what it is said to know, through the engine that ships. The whole table of scores is `cargo
+//! xtask evaluate`'s.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,10 +32,30 @@ struct Score {
     of: usize,
 }
 
-async fn engine(root: &Path) -> Engine {
-    let source = FolderSource::open(root.join("models/llava-sketches")).unwrap();
+async fn engine(root: &Path, bundle: &str) -> Engine {
+    let source = FolderSource::open(root.join("models").join(bundle)).unwrap();
     let gpu = launch::init_device().await.unwrap();
     Engine::load(gpu, &source, &source.tokenizer().unwrap(), LoadOptions::default()).await.unwrap()
+}
+
+/// Of each set how many answers of `bundle` are right, and of how many.
+fn answered_right(root: &Path, bundle: &str, folder: &Path, cases: &[Case]) -> BTreeMap<String, (usize, usize)> {
+    let mut engine = block_on(engine(root, bundle));
+    let mut found = BTreeMap::<String, (usize, usize)>::new();
+    for case in cases {
+        let picture = Source::Encoded(fs::read(folder.join(&case.image)).unwrap());
+        let input = Input { prompt: Some(case.prompt.clone()), max_tokens: Some(40), ..Input::default() };
+        let output = block_on(engine.generate(Some(&picture), &input, &mut |_, _| true)).unwrap();
+        let said = output.description.trim().to_lowercase();
+        let right = case.accepted.iter().any(|answer| answer == said.trim_end_matches('.'));
+        if !right {
+            println!("{bundle}: {}: {} \"{said}\", not {:?}", case.image.display(), case.prompt, case.accepted);
+        }
+        let (rights, all) = found.entry(case.set.clone()).or_default();
+        *rights += usize::from(right);
+        *all += 1;
+    }
+    found
 }
 
 #[test]
@@ -42,28 +63,18 @@ fn the_default_model_knows_what_it_is_said_to_know() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let folder = root.join("tests/held-out");
     let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
-    let scores: BTreeMap<String, Score> = serde_json::from_str(&read("scores.json")).unwrap();
-    let mut engine = block_on(engine(&root));
-    let mut found = BTreeMap::<String, (usize, usize)>::new();
-    for line in read("cases.jsonl").lines() {
-        let case: Case = serde_json::from_str(line).unwrap();
-        let picture = Source::Encoded(fs::read(folder.join(&case.image)).unwrap());
-        let input = Input { prompt: Some(case.prompt.clone()), max_tokens: Some(40), ..Input::default() };
-        let output = block_on(engine.generate(Some(&picture), &input, &mut |_, _| true)).unwrap();
-        let said = output.description.trim().to_lowercase();
-        let right = case.accepted.iter().any(|answer| answer == said.trim_end_matches('.'));
-        if !right {
-            println!("{}: {} \"{said}\", not {:?}", case.image.display(), case.prompt, case.accepted);
+    let scores: BTreeMap<String, BTreeMap<String, Score>> = serde_json::from_str(&read("scores.json")).unwrap();
+    assert!(scores.keys().eq(["llava-sketches", "llava-sketches-q4"]), "{:?}", scores.keys());
+    let cases: Vec<Case> = read("cases.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (bundle, scores) in &scores {
+        let found = answered_right(&root, bundle, &folder, &cases);
+        assert!(found.keys().eq(scores.keys()), "{bundle}: {found:?}");
+        for (set, Score { right, of }) in scores {
+            let (rights, all) = found[set];
+            let result = format!("{bundle}: {set}: {rights} of {all} right, {right} when it was made");
+            println!("{result}");
+            assert_eq!(all, *of, "{result}");
+            assert!(rights + TURNED >= *right, "{result}");
         }
-        let (rights, all) = found.entry(case.set).or_default();
-        *rights += usize::from(right);
-        *all += 1;
-    }
-    assert!(found.keys().eq(scores.keys()), "{found:?}");
-    for (set, Score { right, of }) in &scores {
-        let (rights, all) = found[set];
-        println!("{set}: {rights} of {all} right, {right} when it was made");
-        assert_eq!(all, *of, "{set}");
-        assert!(rights + TURNED >= *right, "{set}: {rights} of {all} right, {right} when it was made");
     }
 }

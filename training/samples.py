@@ -1,9 +1,10 @@
 """Pick pictures out of the held-out set, for people and for the tests.
 
     samples.py demo SET OUTPUTS ../www/demo/samples    of each kind some that the model describes right
-    samples.py tests SET OUTPUTS ../tests/held-out     of each kind the first, right or not, and what counts as right
+    samples.py tests SET OUTPUTS ../tests/held-out --q4 OUTPUTS
+                                                       of each kind the first, right or not, and what counts as right
 
-OUTPUTS is what `evaluate.py score` scores. Only pictures that may be handed out are taken.
+OUTPUTS is what `evaluate.py score` scores, --q4 that of the q4 bundle. Only pictures that may be handed out are taken.
 """
 
 import argparse
@@ -62,9 +63,11 @@ def demo(cases, said, folder):
     (folder / "index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def tests(cases, said, folder):
-    """cases.jsonl with what the model said, the pictures, and in scores.json how many of each set it answers right."""
-    rows, scores, left = [], {}, dict(WANTED["tests"])
+def tests(cases, said, said_by_q4, folder):
+    """cases.jsonl with what the model said, the pictures, and in scores.json how many of each set each bundle answers
+    right."""
+    rows, left = [], dict(WANTED["tests"])
+    scores = {"llava-sketches": (said, {}), "llava-sketches-q4": (said_by_q4, {})}
     for case in cases:
         kind, source = (case["set"], case["kind"]), Path(case["image"])
         if not left.get(kind) or not may_be_shown(case, "tests"):
@@ -73,11 +76,13 @@ def tests(cases, said, folder):
         if not (folder / source.name).exists():
             shutil.copy(source, folder / source.name)
         row = {k: case[k] for k in ("set", "kind", "prompt")} | {"image": source.name, "accepted": accepted(case)}
-        row["said"] = said[case["image"], case["prompt"]]
-        score = scores.setdefault(case["set"], Counter())
-        score.update(right=plain(row["said"]) in row["accepted"], of=1)
+        asked = case["image"], case["prompt"]
+        row["said"] = said[asked]
+        for answers, score in scores.values():
+            score.setdefault(case["set"], Counter()).update(right=plain(answers[asked]) in row["accepted"], of=1)
         rows.append(row)
     write(folder / "cases.jsonl", rows)
+    scores = {bundle: score for bundle, (_, score) in scores.items()}
     (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     print(json.dumps(scores))
 
@@ -88,13 +93,17 @@ def main():
     parser.add_argument("set", type=Path)
     parser.add_argument("outputs", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--q4", type=Path, metavar="OUTPUTS", help="what the q4 bundle said (tests)")
     args = parser.parse_args()
+    if args.use == "tests" and not args.q4:
+        parser.error("the tests are of both bundles: give --q4 too")
     args.folder.mkdir(parents=True, exist_ok=True)
-    said = {
-        (i["image"], i["prompt"]): o["description"] for i, o in zip(read(args.set / "inputs.jsonl"), read(args.outputs))
-    }
-    cases = read(args.set / "cases.jsonl")
-    demo(cases, said, args.folder) if args.use == "demo" else tests(cases, said, args.folder)
+    inputs, cases = read(args.set / "inputs.jsonl"), read(args.set / "cases.jsonl")
+    said = lambda outputs: {(i["image"], i["prompt"]): o["description"] for i, o in zip(inputs, read(outputs))}
+    if args.use == "demo":
+        demo(cases, said(args.outputs), args.folder)
+    else:
+        tests(cases, said(args.outputs), said(args.q4), args.folder)
 
 
 if __name__ == "__main__":

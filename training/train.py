@@ -9,6 +9,7 @@ import datetime
 import json
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from dense import Dense, dense_loss, look
 from mentions import Found
 from model import build, normalize, whiten
 from muon import Muon, share
+from rounding import rounded
 
 
 def rate(step, steps, decay):
@@ -105,6 +107,12 @@ def arguments():
     )
     parser.add_argument(
         "--ending", type=float, default=0.1, help="share of the steps, the last ones, that see all patches"
+    )
+    parser.add_argument(
+        "--rounded-every",
+        type=int,
+        default=0,
+        help="one step in so many sees the decoder as a q4 bundle stores it; 0: none",
     )
     parser.add_argument("--dense-weight", type=float, default=0.3, help="of the dense loss beside that on answers")
     parser.add_argument(
@@ -188,19 +196,22 @@ def main():
     for pixels, targets, kept, packed in batches:
         data.wait_while(args.pause_file)
         fixed = args.dense_steps <= step < args.dense_steps + args.fixed_steps
+        coarse = args.rounded_every and step % args.rounded_every == 0
         kept = None if kept is None else kept.to(device)
-        with torch.set_grad_enabled(not fixed):
-            features, early = look(model, normalize(pixels, device), kept)
-            dense, values = dense_loss(head["dense"], features, early, {k: t.to(device) for k, t in targets.items()})
-        values["dense"] = dense.item()
-        loss = dense
-        if packed is not None:
-            loss, finding, of_found = answer_loss(model, head["found"], packer, features, kept, packed, device)
-            values |= {"answers": loss.item(), **of_found}
-            loss = loss + args.found_weight * finding
-            if not fixed:
-                loss = loss + args.dense_weight * dense
-        (loss / workers).backward()
+        with rounded(model) if coarse else nullcontext():
+            with torch.set_grad_enabled(not fixed):
+                features, early = look(model, normalize(pixels, device), kept)
+                targets = {k: t.to(device) for k, t in targets.items()}
+                dense, values = dense_loss(head["dense"], features, early, targets)
+            values["dense"] = dense.item()
+            loss = dense
+            if packed is not None:
+                loss, finding, of_found = answer_loss(model, head["found"], packer, features, kept, packed, device)
+                values |= {"answers": loss.item(), **of_found}
+                loss = loss + args.found_weight * finding
+                if not fixed:
+                    loss = loss + args.dense_weight * dense
+            (loss / workers).backward()
         share([p.grad for p in matrices + others if p.grad is not None], workers)
         norm = nn.utils.clip_grad_norm_(others, 1.0)
         assert torch.isfinite(norm), f"the gradient is not finite at step {step}"
