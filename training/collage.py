@@ -303,9 +303,9 @@ def _cut_outs(width, height, cache, rng):
 def unknown(cache, rng):
     """A photograph or a texture: what the model must say it does not know."""
     kind = rng.random()
-    if kind < 0.2:
+    if kind < 0.35:
         image = _cut_outs(*size(rng), cache, rng)
-    elif kind < 0.75:
+    elif kind < 0.8:
         width, height = size(rng)
         image = _photo(width, height, cache, rng)
         if rng.random() < 0.5:  # two of them over or beside each other: more photographs than there are
