@@ -20,18 +20,22 @@ class Dense(nn.Module):
     On the tower's last features, for each patch: what covers it and in which colour, where that thing lies, and its
     RANKS among the others, which spare the decoder counting and comparing; and from the mean over a thing's patches its
     name. On those after layer EARLY: which cells of the patch are covered, and again each thing's name; that is what
-    makes the tower look at edges and corners before it can put them together.
+    makes the tower look at edges and corners before it can put them together. On those after layer MIDDLE: what covers
+    the patch, and whether its centre is here, once for each thing; what follows can count these.
     """
 
     RANKS = ["place", "row", "kind", "alike", "same name", "same colour"]
     PARTS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "box": 3} | dict.fromkeys(RANKS, MOST)
-    EARLY = 2
+    MIDDLE_PARTS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "box": 3, "centre": 1}
+    EARLY, MIDDLE = 2, 4
 
     def __init__(self, width):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sum(self.PARTS.values()))
         self.whole = nn.Linear(width, 1 + len(NAMES))
+        self.middle_norm = nn.LayerNorm(width)
+        self.middle = nn.Linear(width, sum(self.MIDDLE_PARTS.values()))
         self.early_norm = nn.LayerNorm(width)
         self.cells = nn.Linear(width, CELL * CELL)
         self.early_whole = nn.Linear(width, 1 + len(NAMES))
@@ -57,7 +61,8 @@ def ranks(things):
 
 def dense_targets(labels, things):
     """Per patch colour and name (0 none, -100 undecided: an edge), then of the thing that covers it the `ranks`, and
-    centre and size relative to the patch; then the covered cells, who touches it, and each thing's name."""
+    centre and size relative to the patch, and how many others there are; then whether a thing's centre is in it, the
+    covered cells, who touches it, and each thing's name."""
     n = len(labels)
     cells = labels.reshape(n, GRID, CELL, GRID, CELL).transpose(0, 1, 3, 2, 4).reshape(n, GRID * GRID, CELL * CELL)
     unlabelled = (labels == IGNORE).any((1, 2))
@@ -83,13 +88,19 @@ def dense_targets(labels, things):
     py, px = (v.reshape(-1) for v in np.meshgrid(centre, centre, indexing="ij"))
     box = things[rows, most][..., 2:5] - np.stack([px, py, np.zeros_like(px)], -1)
     arrays = dict(of_patch, box=box.astype(np.float32), covered=covered, touched=touched, names=names)
+    arrays["centre"] = np.zeros((n, GRID * GRID), np.float32)
+    picture, thing = np.nonzero(things[..., 0] >= 0)
+    column, line = (things[picture, thing, 2:4].clip(0, 0.999) * GRID).astype(int).T
+    arrays["centre"][picture, line * GRID + column] = 1
+    # How much ranks weigh: the more things there are, the more there is to learn of them.
+    arrays["others"] = np.repeat((things[..., 0] >= 0).sum(1, keepdims=True) - 0.9, GRID * GRID, 1).astype(np.float32)
     arrays["cells"] = ((cells > 0) & (cells != IGNORE)).astype(np.float32)
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def look(model, pixels, kept=None):
-    """The patches' features that LLaVA hands on, and those after layer Dense.EARLY; of the patches `kept` (B, K)
-    alone."""
+    """The patches' features that LLaVA hands on, those after layer Dense.EARLY and those after Dense.MIDDLE; of the
+    patches `kept` (B, K) alone."""
     tower = model.model.vision_tower
     x = tower.pre_layrnorm(tower.embeddings(pixels))
     if kept is not None:
@@ -99,7 +110,9 @@ def look(model, pixels, kept=None):
         x = layer(x, attention_mask=None)
         if depth == Dense.EARLY:
             early = x
-    return x[:, 1:], early[:, 1:]
+        if depth == Dense.MIDDLE:
+            middle = x
+    return x[:, 1:], early[:, 1:], middle[:, 1:]
 
 
 def fewer(targets, rng, count=GRID * GRID // 2):
@@ -114,17 +127,37 @@ def fewer(targets, rng, count=GRID * GRID // 2):
     return kept, {k: t if k == "names" else pick(t) for k, t in targets.items()}
 
 
-def dense_loss(head, features, early, targets):
-    parts = dict(zip(head.PARTS, head.out(head.norm(features)).split(list(head.PARTS.values()), -1)))
-    covered, touched, names, cells = (targets[k] for k in ("covered", "touched", "names", "cells"))
+def _split(values, parts):
+    return dict(zip(parts, values.split(list(parts.values()), -1)))
+
+
+def _covers(parts, targets):
+    """Loss of what covers each patch and where that lies; and the shares of colours and names that are right."""
+    covered, loss, right = targets["covered"], 0, {}
     # everywhere, and once more where something is: most patches are background and soon learned
-    loss, right = 0, {}
-    for part, weight in {"colour": 1, "name": 0.5, **dict.fromkeys(head.RANKS, 0.3)}.items():
+    for part, weight in (("colour", 1), ("name", 0.5)):
         guess, wanted = parts[part].flatten(0, 1), targets[part].flatten()
         there = covered.flatten() & (wanted != -100)
         loss = loss + weight * F.cross_entropy(guess, wanted) + weight * F.cross_entropy(guess[there], wanted[there])
         right[part] = (guess[there].argmax(-1) == wanted[there]).float().mean().item()
-    loss = loss + 4 * F.smooth_l1_loss(parts["box"][covered], targets["box"][covered], beta=0.05)
+    return loss + 4 * F.smooth_l1_loss(parts["box"][covered], targets["box"][covered], beta=0.05), right
+
+
+def dense_loss(head, features, early, middle, targets):
+    parts = _split(head.out(head.norm(features)), head.PARTS)
+    touched, names, cells, centre = (targets[k] for k in ("touched", "names", "cells", "centre"))
+    loss, right = _covers(parts, targets)
+    middle = _split(head.middle(head.middle_norm(middle)), head.MIDDLE_PARTS)
+    guess, there = middle["centre"].squeeze(-1), centre > 0
+    loss = loss + 0.3 * _covers(middle, targets)[0] + F.binary_cross_entropy_with_logits(guess, centre)
+    loss = loss + 0.2 * F.binary_cross_entropy_with_logits(guess[there], centre[there])
+    right["centre"] = (guess[there] > 0).float().mean().item()
+    for rank in head.RANKS:
+        there = targets[rank] != -100
+        guess, wanted, weight = parts[rank][there], targets[rank][there], targets["others"][there]
+        weight = weight / weight.sum().clamp(min=1e-6)
+        loss = loss + (weight * F.cross_entropy(guess, wanted, reduction="none")).sum()
+        right[rank] = (weight * (guess.argmax(-1) == wanted)).sum().item()
     early = head.early_norm(early)
     edge = (cells.mean(-1) > 0) & (cells.mean(-1) < 1)
     guess = head.cells(early)

@@ -287,8 +287,8 @@ def as_typed(question, rng):
 
 
 def ask(things, rng, count):
-    """`count` question-answer pairs; the first is the caption, of several things that in 70% of the cases."""
-    pairs = [ask_caption(things, rng)] if len(things) < 2 or rng.random() < 0.7 else []
+    """`count` question-answer pairs; the first is mostly the caption."""
+    pairs = [ask_caption(things, rng)] if len(things) < 2 or rng.random() < 0.8 else []
     if things and things[0].name == UNKNOWN:
         pairs += [(_pick(OF_UNKNOWN, rng), DO_NOT_KNOW) for _ in range(count - 1)]
     else:

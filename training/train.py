@@ -200,9 +200,9 @@ def main():
         kept = None if kept is None else kept.to(device)
         with rounded(model) if coarse else nullcontext():
             with torch.set_grad_enabled(not fixed):
-                features, early = look(model, normalize(pixels, device), kept)
+                features, *within = look(model, normalize(pixels, device), kept)
                 targets = {k: t.to(device) for k, t in targets.items()}
-                dense, values = dense_loss(head["dense"], features, early, targets)
+                dense, values = dense_loss(head["dense"], features, *within, targets)
             values["dense"] = dense.item()
             loss = dense
             if packed is not None:
