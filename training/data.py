@@ -17,7 +17,7 @@ SHARD = 2048
 IMAGE_SIZE = 128
 COLUMNS = 6  # of the table of things: name (-1: none), colour, x, y, diameter, filled
 # What share of the pictures each kind has.
-MIX = {"scenes": 0.4, "emoji": 0.27, "clothes": 0.12, "easy_vqa": 0.03, "unknown": 0.17, "empty": 0.01}
+MIX = {"scenes": 0.45, "emoji": 0.24, "clothes": 0.12, "easy_vqa": 0.02, "unknown": 0.16, "empty": 0.01}
 
 
 def draw(kind, cache, rng):

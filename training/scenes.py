@@ -282,9 +282,9 @@ def layout(width, height, count, rng, clear=True, least=0.115):
 def _chosen(rng):
     """[(shape, colour)] of a scene: one to three things, or up to five that are of one kind or two."""
     pick = lambda: (int(rng.integers(len(SHAPES))), int(rng.integers(len(COLOURS))))
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         return [pick() for _ in range(rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4]))]
-    count = int(rng.integers(2, MOST + 1))
+    count = int(rng.choice([2, 3, 4, 5], p=[0.15, 0.2, 0.35, 0.3]))  # what is learned last comes oftener
     first, second = pick(), pick()
     if rng.random() < 0.3:  # kinds that differ in one thing only
         second = (first[0], second[1]) if rng.random() < 0.5 else (second[0], first[1])
@@ -329,8 +329,8 @@ def draw(rng):
     side = max(width, height)
     ox, oy = (side - width) // 2, (side - height) // 2
     wobbly, outlined = rng.random() < 0.3, rng.random() < 0.25
-    upright = rng.random() < 0.4
-    if len(places) == 1 and upright and rng.random() < 0.3:
+    upright = rng.random() < (0.6 if len(places) == 1 else 0.4)
+    if len(places) == 1 and upright and rng.random() < 0.5:
         places = [_on_borders(*places[0], width, height)]
     things, outlines = [], []
     for (x, y, d), (shape, colour) in zip(places, chosen):
