@@ -20,7 +20,7 @@ use llava_web::{
 const CHECKPOINTS: [&str; 2] = ["gqa", "biased"];
 
 fn golden() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+    PathBuf::from("tests/golden")
 }
 
 struct Bundle {
@@ -289,7 +289,7 @@ fn squares() -> Source {
 /// The default model, whose answers are text that becomes the same tokens again.
 #[test]
 fn a_conversation_on_one_picture_starts_sooner() {
-    let source = FolderSource::open(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/llava-sketches")).unwrap();
+    let source = FolderSource::open("models/llava-sketches").unwrap();
     let bundle = Bundle { tokenizer: source.tokenizer().unwrap(), source, _folder: tempfile::tempdir().unwrap() };
     let mut engine = bundle.engine(None);
     let turn = |role: &str, content: &str| serde_json::json!({ "role": role, "content": content });

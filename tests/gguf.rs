@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 fn golden(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path)
+    PathBuf::from("tests/golden").join(path)
 }
 
 fn file(name: &str) -> Vec<u8> {

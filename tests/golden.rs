@@ -50,7 +50,7 @@ struct Expected {
 }
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+    PathBuf::from("tests/golden")
 }
 
 fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {

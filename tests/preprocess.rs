@@ -30,7 +30,7 @@ struct Case {
 }
 
 fn golden(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path)
+    PathBuf::from("tests/golden").join(path)
 }
 
 fn picture(name: &str) -> Picture {
