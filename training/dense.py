@@ -25,8 +25,9 @@ class Dense(nn.Module):
     """
 
     RANKS = ["place", "row", "kind", "alike", "same name", "same colour"]
-    PARTS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "box": 3} | dict.fromkeys(RANKS, MOST)
-    MIDDLE_PARTS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "box": 3, "centre": 1}
+    COVERS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "box": 3}
+    PARTS = COVERS | dict.fromkeys(RANKS, MOST)
+    MIDDLE_PARTS = COVERS | {"centre": 1}
     EARLY, MIDDLE = 2, 4
 
     def __init__(self, width):

@@ -13,7 +13,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from evaluate import PROMPT, accepted, plain, read, right, write
+from evaluate import PROMPT, accepted, asked, plain, read, right, write
 from fetch import SKIMAGE_TEST
 
 LARGEST = {"demo": 40_000, "tests": 16_000}  # bytes of a file
@@ -53,7 +53,7 @@ def demo(cases, said, folder):
         of_the_page = case["prompt"] == PROMPT or case["set"] == "easy-VQA"
         if not left.get(kind) or not of_the_page or seen & set(names) or not may_be_shown(case, "demo"):
             continue
-        if right(case, said[case["image"], case["prompt"]]):
+        if right(case, said[asked(case)]):
             left[kind] -= 1
             seen |= set(names)
             source = Path(case["image"])
@@ -76,10 +76,9 @@ def tests(cases, said, said_by_q4, folder):
         if not (folder / source.name).exists():
             shutil.copy(source, folder / source.name)
         row = {k: case[k] for k in ("set", "kind", "prompt")} | {"image": source.name, "accepted": accepted(case)}
-        asked = case["image"], case["prompt"]
-        row["said"] = said[asked]
+        row["said"] = said[asked(case)]
         for answers, score in scores.values():
-            score.setdefault(case["set"], Counter()).update(right=plain(answers[asked]) in row["accepted"], of=1)
+            score.setdefault(case["set"], Counter()).update(right=plain(answers[asked(case)]) in row["accepted"], of=1)
         rows.append(row)
     write(folder / "cases.jsonl", rows)
     scores = {bundle: score for bundle, (_, score) in scores.items()}
