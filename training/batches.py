@@ -68,12 +68,13 @@ class Batches(torch.utils.data.Dataset):
         args = self.args
         *arrays, rng = self.pictures(step)
         pixels, labels, table, texts = (a[args.rank :: args.workers] for a in arrays)
-        # The first ones are asked about: several shapes first of all, as which thing a question means is learned last,
-        # emoji least, as the dense loss teaches their names.
+        # The first ones are asked about: above all several shapes, as which thing a question means is learned last, and
+        # what it should not know; emoji least, as the dense loss teaches their names.
         first, second = table[:, 0, 0], table[:, 1, 0]
         several_shapes = (second >= 0) & (first < FIRST_CLOTHES)
         emoji = (first >= FIRST_EMOJI) & (first < UNKNOWN)
-        order = np.argsort(-rng.random(len(table)) - np.select([several_shapes, emoji], [0.6, 0], 0.3))
+        rather = np.select([several_shapes | (first == UNKNOWN), emoji], [0.6, 0], 0.3)
+        order = np.argsort(-rng.random(len(table)) - rather)
         pixels, labels, table, texts = (a[order] for a in (pixels, labels, table, texts))
         targets, kept, packed = dense_targets(labels, table), None, None
         dense_only = step < args.dense_steps

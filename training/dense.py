@@ -24,7 +24,7 @@ class Dense(nn.Module):
     the patch, and whether its centre is here, once for each thing; what follows can count these.
     """
 
-    RANKS = ["place", "row", "kind", "alike", "same name", "same colour"]
+    RANKS = {"place": 1, "row": 0.6, "kind": 1.3, "alike": 2.5, "same name": 0.5, "same colour": 0.5}  # and weights
     COVERS = {"colour": 1 + len(COLOURS), "name": 2 + len(NAMES), "box": 3}
     PARTS = COVERS | dict.fromkeys(RANKS, MOST)
     MIDDLE_PARTS = COVERS | {"centre": 1}
@@ -157,7 +157,7 @@ def dense_loss(head, features, early, middle, targets):
         there = targets[rank] != -100
         guess, wanted, weight = parts[rank][there], targets[rank][there], targets["others"][there]
         weight = weight / weight.sum().clamp(min=1e-6)
-        loss = loss + (weight * F.cross_entropy(guess, wanted, reduction="none")).sum()
+        loss = loss + head.RANKS[rank] * (weight * F.cross_entropy(guess, wanted, reduction="none")).sum()
         right[rank] = (weight * (guess.argmax(-1) == wanted)).sum().item()
     early = head.early_norm(early)
     edge = (cells.mean(-1) > 0) & (cells.mean(-1) < 1)
