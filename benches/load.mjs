@@ -2,10 +2,12 @@
 // native build's, what a second load asks for, and what ten killed browsers cost. `cargo xtask bench --load` runs it.
 import { mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { launchProfile } from "../www/scripts/browser.mjs";
-import { MOUNTS, serveFiles, start } from "../www/scripts/serve.mjs";
+import { bundle, definitions } from "../www/scripts/bundle.mjs";
+import { MOUNTS, PACKAGE, serveFiles, start } from "../www/scripts/serve.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -19,6 +21,7 @@ const { values: options } = parseArgs({
 });
 const print = options.json ? () => {} : (line) => console.log(line);
 
+const HERE = dirname(fileURLToPath(import.meta.url));
 const SAMPLE_MS = 250;
 const WASM_LIMIT = 512e6;
 const HEAP_LIMIT = 256e6;
@@ -61,34 +64,20 @@ const METER = () => {
   };
 };
 
-/** Takes the engine's place where only the download counts: it asks for every chunk, and has no GPU. */
-const CHUNKS_ONLY = `
-export default async function init() {}
-export class Engine {
-  static async load(manifest, tokenizer, readChunk, onAllRead) {
-    const { chunks } = JSON.parse(manifest);
-    for (let index = 0; index < chunks.length; index++) await readChunk(index);
-    onAllRead();
-    return new Engine();
-  }
-  info() {
-    return JSON.stringify({ adapter: "none", variants: {} });
-  }
-}
-`;
-
 /** The package and the bundle on one address. `site.sent` counts the bundle's bytes, `site.requests` what was asked of it. */
 async function serve() {
   const files = serveFiles({ ...MOUNTS, "/model/": options.bundle });
+  const wasm = await readFile(join(PACKAGE, "dist/llava-web/engine.wasm"));
+  const chunksOnly = await bundle("worker", await definitions(wasm), { glue: join(HERE, "chunks-only.js"), write: false });
   const site = { sent: 0, requests: 0, chunksOnly: false };
   const script = (response, source) => response.writeHead(200, { "content-type": "text/javascript" }).end(source);
   const handler = async (request, response) => {
     if (request.url === "/blank") return response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>load</title>");
     if (request.url === "/favicon.ico") return response.writeHead(204).end();
-    if (request.url === "/pkg/llava_web.js" && site.chunksOnly) return script(response, CHUNKS_ONLY);
-    if (request.url === "/dist/worker.js" && !site.chunksOnly) {
+    if (request.url === "/dist/llava-web/worker.js") {
+      if (site.chunksOnly) return script(response, chunksOnly.outputFiles[0].text);
       const meter = `data:text/javascript,${encodeURIComponent(`(${METER})()`)}`;
-      return script(response, `import "${meter}";\n${await readFile(join(MOUNTS["/dist/"], "worker.js"))}`);
+      return script(response, `import "${meter}";\n${await readFile(join(PACKAGE, "dist/llava-web/worker.js"))}`);
     }
     if (request.url.startsWith("/model/")) {
       site.requests++;

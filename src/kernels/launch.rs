@@ -313,9 +313,9 @@ mod web_features {
 
     #[wasm_bindgen(module = "/src/kernels/web_features.js")]
     extern "C" {
-        /// Makes every device requested from now on ask for subgroups where the adapter has them.
+        /// Makes the device requested next ask for subgroups where the adapter has them.
         pub fn request_subgroups();
-        /// Whether the device requested last has them.
+        /// Whether that device has them.
         pub fn has_subgroups() -> bool;
         /// Whether the browser's WGSL has `dot4I8Packed`.
         pub fn has_packed_dot() -> bool;

@@ -4,9 +4,10 @@ let granted = false;
 
 export function request_subgroups() {
   const prototype = globalThis.GPUAdapter?.prototype;
-  if (!prototype || prototype.requestDevice.withSubgroups) return;
-  const requestDevice = prototype.requestDevice;
+  if (!prototype) return;
+  const { requestDevice } = prototype;
   prototype.requestDevice = async function (descriptor = {}) {
+    prototype.requestDevice = requestDevice; // other devices of this thread are not ours
     const wanted = this.features.has("subgroups") ? ["subgroups"] : [];
     const device = await requestDevice.call(this, {
       ...descriptor,
@@ -15,7 +16,6 @@ export function request_subgroups() {
     granted = device.features.has("subgroups");
     return device;
   };
-  prototype.requestDevice.withSubgroups = true;
 }
 
 export function has_subgroups() {

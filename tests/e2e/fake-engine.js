@@ -1,4 +1,4 @@
-// Stands in for the built engine (www/pkg/llava_web.js) where a test is about loading, messages or pictures, not about answers.
+// Stands in for the built engine (www/pkg/llava_web.js, in the worker) where a test is about loading, messages or pictures, not about answers.
 // What it does is told by words of the prompt: `words=30 pause=20` writes 30 words, 20 ms apart; `panic` dies as Rust does.
 
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

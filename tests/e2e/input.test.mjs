@@ -1,8 +1,8 @@
 // Every field of the input: what is taken, what is refused, and that the refusal names the field.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LlavaError } from "../../www/dist/errors.js";
-import { checkInput } from "../../www/dist/input.js";
+import { LlavaError } from "../../www/build/errors.js";
+import { checkInput } from "../../www/build/input.js";
 
 const image = [1];
 const turn = { role: "user", content: "hi" };

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { brotliCompressSync } from "node:zlib";
 import { firstCalls } from "./wasm.mjs";
 
-const wasm = await readFile(new URL("../../www/pkg/llava_web_bg.wasm", import.meta.url));
+const wasm = await readFile(new URL("../../www/package/dist/llava-web/engine.wasm", import.meta.url));
 
 test("the engine is at most 12 MB, and 2.5 MB with brotli", () => {
   const brotli = brotliCompressSync(wasm).length;

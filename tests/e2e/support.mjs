@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launchProfile } from "../../www/scripts/browser.mjs";
-import { MOUNTS, serveFiles, start } from "../../www/scripts/serve.mjs";
+import { bundle, definitions } from "../../www/scripts/bundle.mjs";
+import { MOUNTS, PACKAGE, serveFiles, start } from "../../www/scripts/serve.mjs";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -90,20 +91,35 @@ export async function serveBundles(bundles, fault = () => false) {
   });
 }
 
+/** The fake engine's wasm: nothing is compiled, but what is fetched must have the hash that page and worker expect. */
+const FAKE_WASM = Buffer.from("no wasm");
+
+/** The packed page and a worker with the fake engine, made for each other. */
+async function fakeScripts() {
+  const real = sha256(await readFile(join(PACKAGE, "dist/llava-web/engine.wasm")));
+  const page = await readFile(join(PACKAGE, "dist/index.js"), "utf8");
+  const glue = fileURLToPath(new URL("fake-engine.js", import.meta.url));
+  const { outputFiles } = await bundle("worker", await definitions(FAKE_WASM), { glue, write: false });
+  return { page: page.replaceAll(real, sha256(FAKE_WASM)), worker: outputFiles[0].text };
+}
+
 /**
  * Serves the package. With `fake` the engine is tests/e2e/fake-engine.js instead of the built one; `prelude` is a script that
- * runs in the worker before the package's own code (to take something away from it).
+ * runs in the worker before the package's own code (to take something away from it). `/build/` has the modules before bundling.
  */
 export async function servePackage({ fake = false, prelude = "" } = {}) {
-  const files = serveFiles(MOUNTS);
-  const fakeEngine = await readFile(new URL("fake-engine.js", import.meta.url));
+  const files = serveFiles({ ...MOUNTS, "/build/": join(ROOT, "www/build") });
+  const faked = fake ? await fakeScripts() : undefined;
   const site = { prelude };
-  const script = (response, source) => response.writeHead(200, { "content-type": "text/javascript" }).end(source);
+  const send = (response, type, body) => response.writeHead(200, { "content-type": type }).end(body);
   const handler = async (request, response) => {
-    if (request.url === "/blank") return response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>test</title>");
-    if (fake && request.url === "/pkg/llava_web.js") return script(response, fakeEngine);
-    if (site.prelude && request.url === "/dist/worker.js") {
-      return script(response, `import "data:text/javascript,${encodeURIComponent(site.prelude)}";\n${await readFile(join(MOUNTS["/dist/"], "worker.js"))}`);
+    if (request.url === "/blank") return send(response, "text/html", "<!doctype html><title>test</title>");
+    if (fake && request.url === "/dist/index.js") return send(response, "text/javascript", faked.page);
+    if (fake && request.url === "/dist/llava-web/engine.wasm") return send(response, "application/wasm", FAKE_WASM);
+    if (request.url === "/dist/llava-web/worker.js" && (fake || site.prelude)) {
+      const worker = faked?.worker ?? (await readFile(join(PACKAGE, "dist/llava-web/worker.js"), "utf8"));
+      const before = site.prelude && `import "data:text/javascript,${encodeURIComponent(site.prelude)}";\n`;
+      return send(response, "text/javascript", before + worker);
     }
     return files(request, response);
   };
@@ -210,7 +226,7 @@ export function load(page, url, options = {}) {
 /** Hashes of what is stored, read as the package does. */
 export function storedHashes(page) {
   return page.evaluate(async () => {
-    const { openStore } = await import("/dist/store.js");
+    const { openStore } = await import("/build/store.js");
     const store = await openStore();
     const hashes = [...(await store.hashes())];
     store.close();
@@ -224,8 +240,8 @@ export function storedHashes(page) {
  */
 export async function assertSound(page) {
   const { wrong, stray, missing, hashes } = await page.evaluate(async () => {
-    const { openStore } = await import("/dist/store.js");
-    const { sha256 } = await import("/dist/download.js");
+    const { openStore } = await import("/build/store.js");
+    const { sha256 } = await import("/build/download.js");
     const store = await openStore();
     const [hashes, models] = [await store.hashes(), await store.models()];
     const wrong = [];

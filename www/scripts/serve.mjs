@@ -1,4 +1,4 @@
-// A static file server for development: the demo page, the built package and the models, on one address.
+// A static file server for development: the packed package with its demo page, and the models, on one address.
 //
 //   node scripts/serve.mjs [--port 8080] [--host 127.0.0.1]        (port 0: any free one)
 import { createReadStream } from "node:fs";
@@ -11,11 +11,13 @@ import { parseArgs } from "node:util";
 
 const WWW = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** The package as it is packed, and unpacked again by `cargo xtask build`. */
+export const PACKAGE = join(WWW, "package");
+
 /** Which folder answers for which path. */
 export const MOUNTS = {
-  "/demo/": join(WWW, "demo"),
-  "/dist/": join(WWW, "dist"),
-  "/pkg/": join(WWW, "pkg"),
+  "/demo/": join(PACKAGE, "demo"),
+  "/dist/": join(PACKAGE, "dist"),
   "/models/": join(dirname(WWW), "models"),
 };
 
@@ -115,11 +117,9 @@ function refuse(response, status, problem) {
 
 async function main() {
   const { values } = parseArgs({ options: { port: { type: "string", default: "8080" }, host: { type: "string", default: "127.0.0.1" } } });
-  for (const built of ["dist/index.js", "pkg/llava_web.js"]) {
-    await access(join(WWW, built)).catch(() => {
-      throw new Error(`www/${built} is not built yet: run \`cargo xtask build\`, or \`cargo xtask demo\`, which does it all`);
-    });
-  }
+  await access(PACKAGE).catch(() => {
+    throw new Error("www/package is not built yet: run `cargo xtask build`, or `cargo xtask demo`, which does it all");
+  });
   const { origin } = await start({ port: Number(values.port), host: values.host }).catch((error) => {
     throw error.code === "EADDRINUSE" ? new Error(`port ${values.port} is taken: choose another with --port, or 0 for any free one`) : error;
   });

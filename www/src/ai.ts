@@ -1,7 +1,8 @@
 import { LlavaError } from "./errors.js";
-import { checkInput, type Input } from "./input.js";
-import type { LoadOptions, Result, RunOptions } from "./model.js";
-import { SharedModels, type SharedLoadOptions } from "./shared.js";
+import type { Input } from "./input.js";
+import type { Result, RunOptions } from "./model.js";
+import { asOptions } from "./options.js";
+import { runShared, SharedModels, type CommonLoadOptions, type SharedLoadOptions } from "./shared.js";
 
 /** The hosted service's binding: `ai.run(name, input)`. */
 export interface AI {
@@ -16,20 +17,28 @@ export interface AI {
   dispose(): void;
 }
 
-/** A binding whose models run in this browser, from the URLs given for their names. */
-export function createAI(urls: Record<string, string | URL>, options?: Omit<LoadOptions, "signal" | "onProgress">): AI {
-  const models = new SharedModels(options);
+const RUN_OPTIONS = ["onToken", "onProgress", "signal"];
+
+/**
+ * A binding whose models run in this browser, from the URLs given for their names.
+ *
+ * @throws LlavaError `invalid_input` for `urls` or options of the wrong type
+ */
+export function createAI(urls: Record<string, string | URL>, options: CommonLoadOptions & { idle_timeout?: number } = {}): AI {
+  const { idle_timeout, ...common } = asOptions(options, "createAI");
+  if (typeof urls !== "object" || urls === null) {
+    throw new LlavaError("invalid_input", "createAI takes an object of URLs by model name, like { \"@cf/llava-hf/llava-1.5-7b-hf\": url }.");
+  }
+  const models = new SharedModels(common, () => idle_timeout);
   return {
-    async run(name, input, { onToken, onProgress, signal } = {}) {
+    async run(name, input, options = {}) {
+      const { onToken, onProgress, signal } = asOptions(options, "run", RUN_OPTIONS);
       const url = Object.hasOwn(urls, name) ? urls[name] : undefined;
       if (url === undefined) {
         const known = Object.keys(urls).join(", ") || "none";
         throw new LlavaError("no_such_model", `There is no model called ${JSON.stringify(name)}. Given to createAI: ${known}.`);
       }
-      const fields = typeof input === "string" ? { image: input } : input;
-      checkInput(fields); // a typing error must not cost a download
-      const model = await models.get(url, { onProgress, signal });
-      return model.run(fields, { onToken, signal });
+      return runShared(models, url, typeof input === "string" ? { image: input } : input, { onToken, onProgress, signal });
     },
     dispose: () => models.dispose(),
   };

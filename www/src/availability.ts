@@ -3,9 +3,11 @@ import { describeAdapter, findAdapter } from "./gpu.js";
 import { knownModel, readManifest } from "./loader.js";
 import { filesOf, type Manifest } from "./manifest.js";
 import { chooseContext, contextBytes, largestBinding, largestContext, largestWeight, megabytes, weightBytes } from "./memory.js";
+import { DEFAULT_MODEL, sourceOf } from "./model-url.js";
 import { checkContextOptions, type LoadOptions } from "./model.js";
+import { asOptions } from "./options.js";
+
 import { openStore } from "./store.js";
-import { DEFAULT_MODEL, modelUrl } from "./url.js";
 
 /**
  * Whether a model could be loaded here, and what that would take. Sizes are in bytes; undefined is what could not be
@@ -58,6 +60,8 @@ export interface Availability {
 /** For which load `availability` is asked; defaults as in `load`. */
 export type AvailabilityOptions = Pick<LoadOptions, "context_length" | "kv_cache" | "signal">;
 
+const KNOWN = ["context_length", "kv_cache", "signal"];
+
 /**
  * Looks before any download (but the manifest's) what a load of `url` would take and meet. It does not throw for what
  * it finds: it tells.
@@ -65,9 +69,9 @@ export type AvailabilityOptions = Pick<LoadOptions, "context_length" | "kv_cache
  * @throws LlavaError `invalid_input` if an option or `url` makes no sense anywhere.
  */
 export async function availability(url: string | URL = DEFAULT_MODEL, options: AvailabilityOptions = {}): Promise<Availability> {
-  const { context_length: asked, kv_cache = "f32", signal = new AbortController().signal } = options;
+  const { context_length: asked, kv_cache = "f32", signal = new AbortController().signal } = asOptions(options, "availability", KNOWN);
   checkContextOptions(options);
-  const address = modelUrl(url);
+  const source = sourceOf(url);
   const problems: LlavaError[] = [];
   const note = (error: unknown) => {
     problems.push(toLlavaError(error, "io"));
@@ -75,13 +79,14 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
   };
 
   const adapter = await findAdapter().catch(note);
-  const { quota, usage } = (await navigator.storage?.estimate?.().catch(() => undefined)) ?? {};
-  const persisted = (await navigator.storage?.persisted?.().catch(() => false)) ?? false;
+  const { storage } = (globalThis.navigator ?? {}) as Partial<Navigator>; // Node has none
+  const { quota, usage } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
+  const persisted = (await storage?.persisted?.().catch(() => false)) ?? false;
   // No storage is no reason not to run: the model then comes from the network each time.
   const store = await openStore().catch(() => undefined);
-  const [known, hashes] = await Promise.all([knownModel(store, address), store?.hashes() ?? new Set<string>()]);
+  const [known, hashes] = await Promise.all([knownModel(store, source.key), store?.hashes() ?? new Set<string>()]);
   store?.close();
-  const read = await readManifest(address, known, { signal, onWarning: () => undefined }).catch(note);
+  const read = await readManifest(source, known, { signal, onWarning: () => undefined }).catch(note);
   const manifest = read?.[1];
   const stored_bytes = manifest ? sum(filesOf(manifest).filter(({ sha256 }) => hashes.has(sha256))) : 0;
   const bytes_to_download = manifest && manifest.total_bytes - stored_bytes;

@@ -1,5 +1,7 @@
+import type { Assets } from "./assets.js";
 import { aborted, fromPlain, LlavaError } from "./errors.js";
-import type { Answers, Event, GenerateRequest, LoadRequest, Reply, Request } from "./protocol.js";
+import type { Answers, Event, GenerateRequest, LoadRequest, Reply } from "./protocol.js";
+import { openThread, type Thread } from "./thread.js";
 
 interface Pending {
   resolve: (value: never) => void;
@@ -7,33 +9,47 @@ interface Pending {
   onEvent: (event: Event) => void;
 }
 
-/** The page's side of the worker. Every request settles: answered, failed, aborted, or with the worker's end. */
+/** The page's side of an engine. Every request settles: answered, failed, aborted, or with the engine's end. */
 export class EngineClient {
-  #worker: Worker;
+  #thread: Thread | undefined;
   #pending = new Map<number, Pending>();
   #lastId = 0;
   /** Why no further request is taken. */
   #ended: LlavaError | undefined;
 
-  constructor() {
-    // Bundlers look for exactly this form.
-    this.#worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#receive(data);
-    this.#worker.onerror = (event) => {
-      const cure = "Serve dist/ and pkg/ side by side, as in the package, scripts as text/javascript and .wasm as application/wasm.";
-      this.end(new LlavaError("engine_failed", `The worker does not run${event.message ? ` (${event.message})` : ""}. ${cure}`, { cause: event }));
-    };
+  /** Starts an engine. @throws LlavaError as `openThread`, or `aborted`. */
+  static async open(assets: Assets, signal?: AbortSignal): Promise<EngineClient> {
+    const client = new EngineClient();
+    const opening = openThread(assets, {
+      onReply: (reply) => client.#receive(reply),
+      onFailure: (error) => client.end(error),
+    });
+    let stop: (() => void) | undefined;
+    const stopped = new Promise<never>((_, reject) => {
+      stop = () => reject(aborted(signal));
+      if (signal?.aborted) stop();
+      signal?.addEventListener("abort", stop);
+    });
+    try {
+      client.#thread = await Promise.race([opening, stopped]);
+      return client;
+    } catch (error) {
+      opening.then((thread) => thread.end(), () => undefined);
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", stop!);
+    }
   }
 
-  /** Why the worker has ended, if it has. */
+  /** Why the engine has ended, if it has. */
   get ended(): LlavaError | undefined {
     return this.#ended;
   }
 
   /**
-   * Sends a request. When `signal` fires the promise rejects at once, and the worker stops as soon as the GPU lets it.
+   * Sends a request. When `signal` fires the promise rejects at once, and the engine stops as soon as the GPU lets it.
    *
-   * @throws LlavaError whatever failed in the worker, or `aborted`.
+   * @throws LlavaError whatever failed in the engine, or `aborted`.
    */
   request<T extends LoadRequest | GenerateRequest>(
     body: T,
@@ -47,23 +63,20 @@ export class EngineClient {
       this.#pending.set(id, { resolve, reject, onEvent });
     });
     const stop = () => {
-      this.#send({ type: "abort", id });
+      this.#thread?.post({ type: "abort", id });
       this.#take(id)?.reject(aborted(signal));
     };
     signal?.addEventListener("abort", stop);
-    this.#send({ ...body, id });
+    this.#thread?.post({ ...body, id });
     return settled.finally(() => signal?.removeEventListener("abort", stop));
   }
 
-  /** Ends the worker, and with it the GPU memory it holds. Requests under way reject with `reason`. */
+  /** Ends the engine, and with it the GPU memory it holds. Requests under way reject with `reason`. */
   end(reason: LlavaError): void {
     this.#ended ??= reason;
-    this.#worker.terminate();
+    this.#thread?.end();
+    this.#thread = undefined;
     for (const id of [...this.#pending.keys()]) this.#take(id)?.reject(this.#ended);
-  }
-
-  #send(request: Request): void {
-    this.#worker.postMessage(request);
   }
 
   #take(id: number): Pending | undefined {
@@ -74,6 +87,8 @@ export class EngineClient {
 
   #receive(reply: Reply): void {
     switch (reply.type) {
+      case "ready":
+        break;
       case "crashed":
         this.end(fromPlain(reply.error));
         break;

@@ -1,5 +1,6 @@
-import { aborted, LlavaError } from "./errors.js";
+import { aborted, LlavaError, type ErrorCode } from "./errors.js";
 import type { BundleFile } from "./manifest.js";
+import { blockedBy, policyCure } from "./policy.js";
 
 /** Tries of one file before the download gives up. */
 const TRIES = 5;
@@ -24,6 +25,8 @@ class Passing {
 export interface FetchOptions {
   signal: AbortSignal;
   tries?: number;
+  /** The code of the error where there is no such file; `network` where absent. */
+  missing?: ErrorCode;
   /** Longest silence of the server, in ms. */
   patience?: number;
   /** Told the bytes received so far; starts again from 0 when a try fails. */
@@ -56,7 +59,7 @@ export async function fetchFile(url: URL, { bytes, sha256: wanted }: BundleFile,
 /**
  * Fetches a small text file.
  *
- * @throws LlavaError `no_such_model` where there is none, else `network` or `aborted`.
+ * @throws LlavaError `missing` where there is none, else `network` or `aborted`.
  */
 export async function fetchText(url: URL, options: FetchOptions): Promise<string> {
   return retrying(options, async () => {
@@ -91,7 +94,7 @@ async function retrying<T>({ signal, tries = TRIES }: FetchOptions, attempt: () 
   }
 }
 
-async function request(url: URL, { signal, patience }: FetchOptions): Promise<Response> {
+async function request(url: URL, { signal, patience, missing = "network" }: FetchOptions): Promise<Response> {
   const silence = new AbortController();
   let response: Response;
   try {
@@ -101,6 +104,9 @@ async function request(url: URL, { signal, patience }: FetchOptions): Promise<Re
   } catch (error) {
     silence.abort();
     if (error instanceof Passing) throw error;
+    const directive = await blockedBy(url.href);
+    if (directive) throw new LlavaError("network", `${url.href} was not fetched. ${policyCure(directive, url.href)}`, { cause: error });
+    if (url.protocol === "file:") throw new LlavaError("network", `${url.href} cannot be fetched: serve the page and its files over http.`, { cause: error });
     const hint = "Check the connection and the address; another host must send CORS headers.";
     throw new Passing(new LlavaError("network", `${url.href} cannot be reached. ${hint}`, { cause: error }));
   }
@@ -108,7 +114,7 @@ async function request(url: URL, { signal, patience }: FetchOptions): Promise<Re
   void response.body?.cancel().catch(() => undefined);
   const { status, statusText } = response;
   const error = new LlavaError(
-    status === 404 && url.pathname.endsWith("/manifest.json") ? "no_such_model" : "network",
+    status === 404 ? missing : "network",
     `${url.href} answered ${status} ${statusText}`.trimEnd() + (status === 404 ? ": there is no such file." : "."),
   );
   if (status >= 500 || status === 429 || status === 408) {

@@ -1,8 +1,18 @@
 import { LlavaError } from "./errors.js";
 
-const BROWSERS =
-  "Chrome and Edge have it from 113 (Android: 121), Safari from 26, Firefox from 141 on Windows and 145 on macOS. " +
-  "On Linux, Chrome may need --enable-unsafe-webgpu --enable-features=Vulkan; chrome://gpu tells what is switched off and why.";
+const BROWSERS = "Chrome and Edge have it from 113 (Android: 121), Safari from 26, Firefox from 141 on Windows and 145 on macOS.";
+
+/**
+ * Refuses where there is no browser at all, so that a server that renders a page gets a clear answer at once.
+ *
+ * @throws LlavaError `webgpu_unavailable`
+ */
+export function noBrowser(): void {
+  const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: GPU } };
+  if (!process?.versions?.node || navigator?.gpu) return;
+  const cure = "Call it in the browser: from an event handler, or an effect of a client component.";
+  throw new LlavaError("webgpu_unavailable", `This is Node.js, and models run on the WebGPU of a browser. ${cure}`);
+}
 
 /**
  * The GPU that would be used.
@@ -10,39 +20,57 @@ const BROWSERS =
  * @throws LlavaError `insecure_context` or `webgpu_unavailable`, with what the visitor can do.
  */
 export async function findAdapter(): Promise<GPUAdapter> {
+  noBrowser();
   if (!globalThis.isSecureContext) {
     throw new LlavaError("insecure_context", "WebGPU and hashing work only on pages served over https or from localhost; this one is not.");
   }
-  const gpu = (navigator as { gpu?: GPU }).gpu;
+  const gpu = (globalThis.navigator as { gpu?: GPU } | undefined)?.gpu;
   if (!gpu) throw new LlavaError("webgpu_unavailable", `This browser has no WebGPU, or has it switched off. ${BROWSERS}`);
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
-    throw new LlavaError("webgpu_unavailable", `WebGPU is there, but it has no GPU to use: the driver is missing, too old or blocked. ${BROWSERS}`);
+    throw new LlavaError("webgpu_unavailable", `WebGPU is there, but it has no GPU to use: the driver is missing, too old or blocked (chrome://gpu tells which). ${BROWSERS}`);
   }
   return adapter;
 }
 
+const failures = new Set<(problem: string) => void>();
+
 /**
- * Calls `tell` when a device that is requested from now on fails for good: it is lost (the driver crashed, or the GPU
- * was taken away), or out of memory. The engine itself learns that late or never, and would wait for what the device
- * was to compute.
+ * Calls `tell` when the device that the engine requests next, or has requested in this thread before, fails for good: it is
+ * lost (the driver crashed, or the GPU was taken away), or out of memory. The engine itself learns that late or never, and
+ * would wait for what the device was to compute.
+ *
+ * @returns the function that ends this
  */
-export function onGpuFailure(tell: (problem: string) => void): void {
-  const { requestDevice } = GPUAdapter.prototype;
-  GPUAdapter.prototype.requestDevice = async function (...options) {
+export function onGpuFailure(tell: (problem: string) => void): () => void {
+  failures.add(tell);
+  const { prototype } = GPUAdapter;
+  const { requestDevice } = prototype;
+  const watching = async function (this: GPUAdapter, ...options: [GPUDeviceDescriptor?]) {
+    prototype.requestDevice = requestDevice; // other devices of this thread are not the engine's
     const device = await requestDevice.apply(this, options);
-    void device.lost.then(({ reason, message }) => {
-      if (reason !== "destroyed") tell(`The GPU was lost (${message || "no reason is given"}). Load the model again.`);
-    });
-    device.addEventListener("uncapturederror", ({ error }) => {
-      if (!(error instanceof GPUOutOfMemoryError)) return;
-      const cure =
-        "Close other tabs and programs that use the GPU, load with a smaller `context_length` or " +
-        'kv_cache: "f16", or take a smaller model.';
-      tell(`The GPU is out of memory. ${cure} availability(url) says what the model needs.`);
-    });
+    watch(device);
     return device;
   };
+  prototype.requestDevice = watching;
+  return () => {
+    failures.delete(tell);
+    if (prototype.requestDevice === watching) prototype.requestDevice = requestDevice;
+  };
+}
+
+function watch(device: GPUDevice): void {
+  const tell = (problem: string) => failures.forEach((failure) => failure(problem));
+  void device.lost.then(({ reason, message }) => {
+    if (reason !== "destroyed") tell(`The GPU was lost (${message || "no reason is given"}). Load the model again.`);
+  });
+  device.addEventListener("uncapturederror", ({ error }) => {
+    if (!(error instanceof GPUOutOfMemoryError)) return;
+    const cure =
+      "Close other tabs and programs that use the GPU, load with a smaller `context_length` or " +
+      'kv_cache: "f16", or take a smaller model.';
+    tell(`The GPU is out of memory. ${cure} availability(url) says what the model needs.`);
+  });
 }
 
 /** A GPU's name, as far as the browser tells it. */

@@ -1,25 +1,30 @@
 // The public API. Everything else in this package may change without notice.
-import { checkInput } from "./input.js";
-import { asInput, Model, type CaptionOptions, type LoadOptions } from "./model.js";
-import { SharedModels, type SharedLoadOptions } from "./shared.js";
+import { configuration } from "./configure.js";
 import type { ImageInput } from "./image.js";
-import { DEFAULT_MODEL } from "./url.js";
+import { DEFAULT_MODEL } from "./model-url.js";
+import { asInput, Model, type CaptionOptions, type LoadOptions } from "./model.js";
+import { asOptions } from "./options.js";
+import { runShared, SharedModels, type SharedLoadOptions } from "./shared.js";
 
 export { createAI, type AI } from "./ai.js";
 export { availability, type Availability, type AvailabilityOptions } from "./availability.js";
+export type { Assets } from "./assets.js";
+export { configure, type Configuration } from "./configure.js";
+export type { EngineModule } from "./engine.js";
 export { LlavaError, type ErrorCode } from "./errors.js";
 export type { ImageInput } from "./image.js";
 export type { GenerateOptions, Input, Message, MessagePart } from "./input.js";
-export { Model, type CaptionOptions, type LoadOptions, type Result, type RunOptions } from "./model.js";
-export type { KvFormat, LoadProgress, ModelInfo, Timings } from "./protocol.js";
+export type { KernelChoice, KvFormat, LoadProgress, ModelInfo, Timings } from "./info.js";
+export { Model, type CaptionOptions, type LoadOptions, type Result, type RunOptions, type Usage } from "./model.js";
 export { models, type StoredModel } from "./stored.js";
 export type { TextStream } from "./stream.js";
-export { DEFAULT_MODEL } from "./url.js";
+export { DEFAULT_MODEL } from "./model-url.js";
 
-const shared = new SharedModels();
+const shared = new SharedModels({}, () => configuration().idle_timeout);
 
 /**
- * Describes a picture, or answers a question about it. The model is loaded by the first call and kept for the next ones.
+ * Describes a picture, or answers a question about it. The model is loaded by the first call and kept for the next ones, until
+ * `dispose()` or, if `configure` says so, after a time without use.
  *
  * @param options generation settings, `signal`, `onToken`, `onProgress`, and `model`: the URL of another bundle
  * @throws LlavaError
@@ -29,11 +34,13 @@ export async function caption(
   prompt?: string,
   options: CaptionOptions & SharedLoadOptions & { model?: string | URL } = {},
 ): Promise<string> {
-  const { model = DEFAULT_MODEL, onProgress, ...rest } = options;
-  const { signal, onToken: _, ...fields } = rest;
-  checkInput(asInput(image, prompt, fields)); // a typing error must not cost a download
-  const loaded = await shared.get(model, { onProgress, signal });
-  return loaded.caption(image, prompt, rest);
+  const { model = DEFAULT_MODEL, onProgress, signal, onToken, ...fields } = asOptions(options, "caption");
+  return (await runShared(shared, model, asInput(image, prompt, fields), { onProgress, signal, onToken })).description;
+}
+
+/** Frees the models of `caption()`, with the GPU memory they hold. The next call loads them again, from the store. */
+export function dispose(): void {
+  shared.dispose();
 }
 
 /**
@@ -41,10 +48,10 @@ export async function caption(
  * load makes no request, and one that broke off goes on where it was. Tabs that load the same model fetch it once.
  * After any failure, of the GPU too, it may be called again in the same page.
  *
- * @param url the folder that holds manifest.json; the model that ships with the package where absent
+ * @param url the URL of the folder that holds manifest.json; the model that ships with the package where absent
  * @throws LlavaError `webgpu_unavailable`, `insecure_context`, `no_such_model`, `network`, `bad_bundle`, `bad_tokenizer`,
  * `unsupported_model`, `gpu`, `engine_failed`, `invalid_input` or `aborted`.
  */
-export function load(url: string | URL = DEFAULT_MODEL, options: LoadOptions = {}): Promise<Model> {
+export async function load(url: string | URL = DEFAULT_MODEL, options: LoadOptions = {}): Promise<Model> {
   return Model.load(url, options);
 }

@@ -1,11 +1,12 @@
 import { fetchFile, fetchText, sha256 } from "./download.js";
 import { LlavaError, toLlavaError } from "./errors.js";
 import { Gate } from "./gate.js";
+import type { LoadProgress } from "./info.js";
 import { evictModel, holdModel, withFile } from "./locks.js";
 import { filesOf, parseManifest, type BundleFile, type Manifest } from "./manifest.js";
 import { megabytes } from "./memory.js";
 import { Progress } from "./progress.js";
-import type { LoadProgress } from "./protocol.js";
+import { absenceCure, fileUrl, type Source } from "./source.js";
 import { openStore, type ModelRecord, type Store } from "./store.js";
 
 /** Chunks that are asked for ahead of the engine; also the most that are in memory. */
@@ -34,7 +35,7 @@ export interface LoaderOptions {
 export class Loader {
   readonly manifestText: string;
   readonly manifest: Manifest;
-  #url: string;
+  #source: Source;
   #files: BundleFile[];
   #store: Store | undefined;
   #stored: Set<string>;
@@ -50,8 +51,8 @@ export class Loader {
   #evicting: Promise<boolean> | undefined;
   #release: (() => void) | undefined;
 
-  private constructor(url: string, manifestText: string, manifest: Manifest, store: Store | undefined, stored: Set<string>, progress: Progress, options: LoaderOptions) {
-    this.#url = url;
+  private constructor(source: Source, manifestText: string, manifest: Manifest, store: Store | undefined, stored: Set<string>, progress: Progress, options: LoaderOptions) {
+    this.#source = source;
     this.manifestText = manifestText;
     this.manifest = manifest;
     this.#files = filesOf(manifest);
@@ -64,24 +65,24 @@ export class Loader {
   }
 
   /**
-   * Opens the bundle at `url` (ends with a slash). Where it is stored whole nothing is requested, but for `update`;
-   * else the manifest comes from the network, or the stored one if that fails.
+   * Opens the bundle behind `source`. Where it is stored whole, in the version the source names, nothing is requested, but
+   * for `update`; else the manifest comes from the network, or the stored one if that fails.
    *
    * @throws LlavaError `no_such_model`, `network`, `bad_bundle` or `aborted`.
    */
-  static async open(url: string, options: LoaderOptions): Promise<Loader> {
+  static async open(source: Source, options: LoaderOptions): Promise<Loader> {
     const progress = new Progress(options.onProgress);
     const store = await openStore().catch((error: unknown) => {
       options.onWarning(toLlavaError(error, "storage"));
       return undefined;
     });
-    const release = store && (await holdModel(url));
+    const release = store && (await holdModel(source.key));
     const stored = (await store?.hashes()) ?? new Set();
-    const known = await knownModel(store, url);
+    const known = await knownModel(store, source.key);
     const whole = known?.state === "ready" && known.files.every(({ sha256 }) => stored.has(sha256));
-    const here = whole && !options.update ? readStored(known) : undefined;
-    const [text, manifest] = here ?? (await readManifest(url, known, options));
-    const loader = new Loader(url, text, manifest, store, stored, progress, options);
+    const here = whole && !options.update && (await isCurrent(known, source)) ? readStored(known) : undefined;
+    const [text, manifest] = here ?? (await readManifest(source, known, options));
+    const loader = new Loader(source, text, manifest, store, stored, progress, options);
     loader.#release = release;
     if (known?.manifest !== text) await loader.#record("partial");
     progress.plan(manifest.total_bytes, loader.#storedBytes());
@@ -159,7 +160,7 @@ export class Loader {
   async #fetch(index: number, file: BundleFile): Promise<Uint8Array<ArrayBuffer>> {
     const saved = await this.#unsaved.enter();
     try {
-      const bytes = await fetchFile(new URL(file.file, this.#url), file, {
+      const bytes = await fetchFile(fileUrl(this.#source, file.file), file, {
         signal: this.#options.signal,
         onBytes: (received) => this.#progress.received(index, received),
       });
@@ -175,7 +176,7 @@ export class Loader {
 
   async #record(state: ModelRecord["state"]): Promise<void> {
     const { name } = this.manifest;
-    const record = { url: this.#url, state, name, manifest: this.manifestText, files: this.#files, last_used: Date.now() };
+    const record = { url: this.#source.key, state, name, manifest: this.manifestText, files: this.#files, last_used: Date.now() };
     await this.#keep((store) => store.putModel(record));
   }
 
@@ -233,6 +234,11 @@ export async function knownModel(store: Store | undefined, url: string): Promise
   return records.find(({ state }) => state === "ready") ?? records[0];
 }
 
+/** Whether the stored version is the one that the source names, if it names one. */
+async function isCurrent({ manifest }: ModelRecord, { manifest_sha256 }: Source): Promise<boolean> {
+  return manifest_sha256 === undefined || (await sha256(new TextEncoder().encode(manifest))) === manifest_sha256;
+}
+
 /** The stored manifest; undefined where it is one that this version of the package does not read. */
 function readStored({ url, manifest }: ModelRecord): [string, Manifest] | undefined {
   try {
@@ -258,19 +264,26 @@ function pause(ms: number): Promise<void> {
 
 /** manifest.json from the network; from `known` where the network fails or serves something else. */
 export async function readManifest(
-  url: string,
+  source: Source,
   known: ModelRecord | undefined,
   { signal, onWarning }: Pick<LoaderOptions, "signal" | "onWarning">,
 ): Promise<[string, Manifest]> {
-  const address = new URL("manifest.json", url);
+  const address = fileUrl(source, "manifest.json");
   try {
     // With a stored copy at hand there is no point in waiting for a server that is down.
-    const text = await fetchText(address, { signal, ...(known && { tries: 1, patience: 5_000 }) });
+    const text = await fetchText(address, { signal, missing: "no_such_model", ...(known && { tries: 1, patience: 5_000 }) });
     return [text, parseManifest(text, address.href)];
   } catch (error) {
-    if (!known || signal.aborted) throw error;
+    if (signal.aborted) throw error;
+    if (!known) throw withCure(error, source);
     const { message } = toLlavaError(error, "network");
     onWarning(new LlavaError("network", `The stored copy of the model is used. ${message}`, { cause: error }));
     return [known.manifest, parseManifest(known.manifest, address.href)];
   }
+}
+
+function withCure(error: unknown, source: Source): LlavaError {
+  const failure = toLlavaError(error, "network");
+  if (failure.code !== "no_such_model" && failure.code !== "bad_bundle") return failure;
+  return new LlavaError(failure.code, failure.message + absenceCure(source), { cause: error });
 }

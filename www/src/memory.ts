@@ -1,6 +1,6 @@
 import { LlavaError } from "./errors.js";
 import type { Manifest } from "./manifest.js";
-import type { KvFormat } from "./protocol.js";
+import type { KvFormat } from "./info.js";
 
 /** Positions kept when the caller does not say, as in src/engine.rs: the model's own limit, but no more than this. */
 const DEFAULT_CONTEXT = 2048;

@@ -1,14 +1,23 @@
-/// <reference lib="esnext.disposable" preserve="true" />
+import { wasmAddress, type Assets } from "./assets.js";
 import { EngineClient } from "./client.js";
+import { checkAssets, configuration } from "./configure.js";
 import { LlavaError, fromPlain } from "./errors.js";
-import { readImage, type ImageInput } from "./image.js";
-import { checkInput, type GenerateOptions, type Input } from "./input.js";
-import type { KvFormat, LoadProgress, ModelInfo, Timings } from "./protocol.js";
+import { readImage, type EngineImage, type ImageInput } from "./image.js";
+import type { KvFormat, LoadProgress, ModelInfo, Timings } from "./info.js";
+import { checkInput, type EngineInput, type GenerateOptions, type Input } from "./input.js";
+import { sourceOf } from "./model-url.js";
+import { asOptions } from "./options.js";
 import { TextStream } from "./stream.js";
-import { modelUrl } from "./url.js";
 
-/** How a model is loaded. */
-export interface LoadOptions {
+declare global {
+  // As in TypeScript's lib esnext.disposable, which is newer than the oldest TypeScript that reads these types.
+  interface SymbolConstructor {
+    readonly asyncDispose: unique symbol;
+  }
+}
+
+/** How a model is loaded. `worker`, `wasm` and `engine` are as in `configure`, for this load alone. */
+export interface LoadOptions extends Assets {
   onProgress?: (progress: LoadProgress) => void;
   /** Told what went wrong without stopping the load (no room to store, a damaged file, ...); `console.warn` where absent. */
   onWarning?: (error: LlavaError) => void;
@@ -74,8 +83,14 @@ export interface Result {
   adapter: string;
 }
 
-/** A loaded model, in a worker of its own. */
-export class Model implements AsyncDisposable {
+const LOAD_OPTIONS = [
+  ...["onProgress", "onWarning", "signal", "context_length", "kv_cache", "precision", "update", "evict"],
+  ...["worker", "wasm", "engine"],
+];
+const RUN_OPTIONS = ["signal", "onToken"];
+
+/** A loaded model, in a worker of its own where there are workers. */
+export class Model {
   /** What the model and the GPU are. */
   readonly info: Readonly<ModelInfo>;
   #client: EngineClient;
@@ -87,12 +102,14 @@ export class Model implements AsyncDisposable {
 
   /** @see load */
   static async load(url: string | URL, options: LoadOptions = {}): Promise<Model> {
-    const { onProgress, onWarning = console.warn, signal, ...settings } = options;
-    checkLoadOptions(settings);
+    const { onProgress, onWarning = console.warn, signal, ...settings } = asOptions(options, "load", LOAD_OPTIONS);
+    checkSettings(settings);
     const { context_length, kv_cache, precision, update, evict } = settings;
-    const request = { type: "load", url: modelUrl(url), context_length, kv_cache, precision, update, evict } as const;
-    const client = new EngineClient();
+    const assets = { ...configuration(), ...settings };
+    const source = sourceOf(url);
+    const request = { type: "load", source, wasm: wasmAddress(assets), context_length, kv_cache, precision, update, evict } as const;
     const persisted = askToPersist();
+    const client = await EngineClient.open(assets, signal);
     try {
       const info = await client.request(
         request,
@@ -111,15 +128,15 @@ export class Model implements AsyncDisposable {
 
   /** The description of a picture, or the answer to a question about it; without a picture from a model that sees none. */
   async caption(image: ImageInput | undefined, prompt?: string, options: CaptionOptions = {}): Promise<string> {
-    const { signal, onToken, ...fields } = options;
+    const { signal, onToken, ...fields } = asOptions(options, "caption");
     const result = await this.run(asInput(image, prompt, fields), { signal, onToken });
     return result.description;
   }
 
   /** The same, piece by piece: `for await (const piece of model.stream(image, prompt))`. */
   stream(image: ImageInput | undefined, prompt?: string, options: CaptionOptions = {}): TextStream {
-    const { signal, onToken, ...fields } = options;
-    return new TextStream((stop, push) => {
+    return new TextStream(async (stop, push) => {
+      const { signal, onToken, ...fields } = asOptions(options, "stream");
       const either = signal ? AbortSignal.any([signal, stop]) : stop;
       const tell = (piece: string, tokens: number) => {
         push(piece);
@@ -135,12 +152,18 @@ export class Model implements AsyncDisposable {
    * @throws LlavaError `missing_input`, `invalid_input`, `bad_image`, `too_large`, `aborted`, `disposed`, `gpu` or
    * `engine_failed`.
    */
-  async run(input: Input, { signal, onToken }: RunOptions = {}): Promise<Result> {
+  async run(input: Input, options: RunOptions = {}): Promise<Result> {
+    const { signal } = asOptions(options, "run", RUN_OPTIONS);
     if (this.#client.ended) throw this.#client.ended;
     const checked = checkInput(input, this.info.image_tokens > 0);
     const image = input.image === undefined ? undefined : await readImage(input.image, signal);
+    return this.answer(image, checked, options);
+  }
+
+  /** Runs what was checked and read before. @internal */
+  async answer(image: EngineImage | undefined, input: EngineInput, { signal, onToken }: RunOptions): Promise<Result> {
     const output = await this.#client.request(
-      { type: "generate", image, input: checked },
+      { type: "generate", image, input },
       (event) => {
         if (event.type === "piece" && event.text !== "") onToken?.(event.text, event.tokens);
       },
@@ -174,16 +197,12 @@ export class Model implements AsyncDisposable {
   }
 }
 
-type Settings = Omit<LoadOptions, "onProgress" | "onWarning" | "signal">;
-
-function checkLoadOptions({ context_length, kv_cache, precision, update, evict, ...unknown }: Settings): void {
+/** @throws LlavaError `invalid_input`, naming the option. */
+function checkSettings(settings: LoadOptions): void {
   const bad = (problem: string) => new LlavaError("invalid_input", problem);
-  const [stray] = Object.keys(unknown);
-  if (stray !== undefined) {
-    const known = "onProgress, onWarning, signal, context_length, kv_cache, precision, update, evict";
-    throw bad(`\`${stray}\` is not an option of load. Known: ${known}.`);
-  }
-  checkContextOptions({ context_length, kv_cache });
+  const { precision, update, evict } = settings;
+  checkContextOptions(settings);
+  checkAssets(settings);
   if (precision !== undefined && precision !== "exact" && precision !== "fast") throw bad('`precision` must be "exact" or "fast".');
   for (const [name, value] of Object.entries({ update, evict })) {
     if (value !== undefined && typeof value !== "boolean") throw bad(`\`${name}\` must be true or false.`);
@@ -207,8 +226,8 @@ let persistence: Promise<boolean> | undefined;
  * answer; a refusal is no error.
  */
 function askToPersist(): Promise<boolean> {
-  // Workers cannot ask.
-  const ask = async () => (await navigator.storage?.persisted?.()) || ((await navigator.storage?.persist?.()) ?? false);
+  // Workers cannot ask, and pages without https have no such thing.
+  const ask = async () => (await navigator.storage.persisted()) || (await navigator.storage.persist());
   return (persistence ??= ask().catch(() => false));
 }
 

@@ -1,4 +1,4 @@
-import type { LoadProgress } from "./protocol.js";
+import type { LoadProgress } from "./info.js";
 
 /** Shortest time between two reports, in ms: often enough for a smooth bar. */
 const INTERVAL = 50;

@@ -1,6 +1,6 @@
 import { filesOf, parseManifest } from "./manifest.js";
+import { modelUrl } from "./model-url.js";
 import { openStore, type ModelRecord } from "./store.js";
-import { modelUrl } from "./url.js";
 
 /** A model that this browser keeps, whole or in part. */
 export interface StoredModel {

@@ -1,4 +1,4 @@
-import type { ModelInfo } from "./protocol.js";
+import type { ModelInfo } from "./info.js";
 import { openStore, type Store } from "./store.js";
 
 /** Says for which code the variants were timed: raise it when kernels change. */

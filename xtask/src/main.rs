@@ -23,7 +23,7 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   setup                      install what the other commands need, and say what is missing
-  build                      build the engine (wasm) and the JS package into www/pkg and www/dist
+  build                      build the engine (wasm) and the JS package; as it is packed, it lies in www/package
   demo [--port N]            build, then serve the demo page and print its address
   caption <picture> [prompt] build, then describe a picture in headless Chromium (--json, --model, --input, --batch)
   convert <model> <bundle>   turn a Hugging Face folder or a GGUF into a bundle (`cargo xtask convert --help`)
@@ -54,13 +54,13 @@ fn dispatch() -> Result<ExitCode> {
     let paths = Paths::find()?;
     match command.as_deref() {
         Some("setup") => setup::everything(&paths)?,
-        Some("build") => wasm::build(&paths)?,
+        Some("build") => drop(package::build(&paths)?),
         Some("demo") => {
-            wasm::build(&paths)?;
+            package::build(&paths)?;
             return node_script(&paths, "serve.mjs", &rest);
         }
         Some("caption") => {
-            wasm::build(&paths)?;
+            package::build(&paths)?;
             return node_script(&paths, "caption.mjs", &rest);
         }
         Some("convert") => return convert(&paths, &rest),

@@ -1,4 +1,4 @@
-//! The npm tarball, put together in a folder of its own: the package's code, the engine, the default model, the papers.
+//! The npm tarball, put together in a folder of its own: the package's code, the engine, the default model, the demo, the papers.
 
 use crate::files::{copy, folder_bytes};
 use crate::paths::Paths;
@@ -6,49 +6,60 @@ use crate::shell::{self, say};
 use crate::{setup, wasm};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What a page may be asked to fetch for the engine.
 const MAX_WASM_BYTES: u64 = 12_000_000;
 const MAX_WASM_BROTLI_BYTES: u64 = 2_500_000;
 
-pub fn run(paths: &Paths) -> Result<()> {
-    // Output of sources that are no more must not be shipped.
-    for folder in ["dist", "pkg"].map(|folder| paths.www.join(folder)) {
-        if folder.exists() {
-            fs::remove_dir_all(folder)?;
-        }
-    }
+/// Builds the package and packs it; what was packed lies unpacked in www/package, which the demo, the tests and the command line
+/// use. Returns the tarball.
+pub fn build(paths: &Paths) -> Result<PathBuf> {
     wasm::build(paths)?;
-    let stage = paths.target.join("npm-package");
-    if stage.exists() {
-        fs::remove_dir_all(&stage)?;
-    }
-    fs::create_dir_all(&stage)?;
+    let stage = empty(paths.target.join("npm-package"))?;
     for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         copy(&paths.root.join(file), &stage.join(file))?;
     }
-    copy(&paths.www.join("package.json"), &stage.join("package.json"))?;
-    for folder in ["dist", "pkg", "src"] {
-        copy(&paths.www.join(folder), &stage.join(folder))?;
+    for part in ["package.json", "dist", "demo"] {
+        copy(&paths.www.join(part), &stage.join(part))?;
     }
-    copy(&paths.root.join("models/llava-sketches"), &stage.join("models/llava-sketches"))?;
-
     say("packing");
-    shell::run(
-        setup::npm().args(["pack", "--ignore-scripts", "--pack-destination"]).arg(&paths.www).current_dir(&stage),
-    )?;
-    report(&stage)
+    let packed = empty(paths.target.join("npm-packed"))?;
+    shell::run(setup::npm().args(["pack", "--silent", "--ignore-scripts", "--pack-destination"]).arg(&packed).current_dir(&stage))?;
+    let tarball = fs::read_dir(&packed)?.next().context("npm packed nothing")??.path();
+    // In the tarball all is in a folder `package`.
+    empty(paths.www.join("package"))?;
+    shell::run(Command::new("tar").arg("-xzf").arg(&tarball).current_dir(&paths.www))?;
+    Ok(tarball)
+}
+
+/// `cargo xtask package`: leaves the tarball in www, and prints what it weighs.
+pub fn run(paths: &Paths) -> Result<()> {
+    let tarball = build(paths)?;
+    let name = tarball.file_name().context("a tarball has a name")?;
+    copy(&tarball, &paths.www.join(name))?;
+    report(&paths.www.join("package"))?;
+    println!("tarball: www/{}, {} bytes", name.to_string_lossy(), fs::metadata(&tarball)?.len());
+    Ok(())
+}
+
+/// An empty folder, whatever was there.
+fn empty(folder: PathBuf) -> Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// Prints what the package weighs, and refuses an engine above the limits.
-fn report(stage: &Path) -> Result<()> {
-    let engine = stage.join("pkg/llava_web_bg.wasm");
+fn report(package: &Path) -> Result<()> {
+    let engine = package.join("dist/llava-web/engine.wasm");
     let [raw, gzip, brotli] = sizes(&engine)?;
     println!("engine (wasm): {raw} bytes, gzip {gzip}, brotli {brotli}");
-    println!("default model: {} bytes", folder_bytes(&stage.join("models/llava-sketches"))?);
-    println!("package, unpacked: {} bytes", folder_bytes(stage)?);
+    println!("default model: {} bytes", folder_bytes(&package.join("dist/llava-web/model"))?);
+    println!("package, unpacked: {} bytes", folder_bytes(package)?);
     if raw > MAX_WASM_BYTES || brotli > MAX_WASM_BROTLI_BYTES {
         bail!("the engine is above {MAX_WASM_BYTES} bytes raw or {MAX_WASM_BROTLI_BYTES} brotli");
     }

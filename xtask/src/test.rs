@@ -3,7 +3,7 @@
 
 use crate::paths::Paths;
 use crate::shell::{self, say};
-use crate::{fuzz, setup, wasm};
+use crate::{fuzz, package, setup};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs;
@@ -105,7 +105,7 @@ fn web(paths: &Paths) -> Result<Report> {
 
 /// The built package in headless Chromium.
 fn e2e(paths: &Paths) -> Result<Report> {
-    wasm::build(paths)?;
+    package::build(paths)?;
     let entries = fs::read_dir(paths.root.join("tests/e2e")).context("tests/e2e")?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));

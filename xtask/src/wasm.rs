@@ -1,18 +1,25 @@
-//! The engine and the JS package: cargo and wasm-bindgen make www/pkg, tsc makes www/dist.
+//! The engine and the JS package: cargo and wasm-bindgen make www/pkg, tsc and esbuild make www/dist.
 
 use crate::paths::Paths;
 use crate::setup;
 use crate::shell::{self, say};
 use anyhow::Result;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 /// Builds www/pkg (the engine, the very bytes that the package ships) and www/dist (the package's own code).
 pub fn build(paths: &Paths) -> Result<()> {
     setup::npm_packages(paths)?;
+    // Output of sources that are no more must not be shipped.
+    for folder in ["build", "dist", "pkg"].map(|folder| paths.www.join(folder)) {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+    }
     engine(paths)?;
     say("compiling the JS package");
-    shell::run(Command::new("node").arg(paths.www.join("node_modules/typescript/bin/tsc")).current_dir(&paths.www))
+    shell::run(setup::npm().args(["run", "--silent", "build"]).current_dir(&paths.www))
 }
 
 fn engine(paths: &Paths) -> Result<()> {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::{chromium_swiftshader, program};
 use crate::paths::Paths;
 use crate::shell::{self, say};
-use crate::{setup, wasm};
+use crate::{package, setup};
 
 const PROMPT: &str = "Hello";
 /// Room for a picture's 576 positions and a few words: the cache must not hide what the weights take.
@@ -40,7 +40,7 @@ pub fn run(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
         let mut convert = program(paths, "llava-web", "llava-convert")?;
         shell::run_shown(convert.args(["synthetic", &geometry]).arg(&bundle).args(["--quant", "q4"]))?;
     }
-    wasm::build(paths)?;
+    package::build(paths)?;
     let mut native = program(paths, "llava-bench", "llava-bench")?;
     if !hardware {
         native.env("VK_ICD_FILENAMES", chromium_swiftshader()?);

@@ -1,6 +1,7 @@
 /** The engine as wasm-bindgen exports it from src/web.rs, for type checks before it is built. */
 declare module "*/pkg/llava_web.js" {
-  export default function init(): Promise<unknown>;
+  /** Starts the wasm; a second call of the same module does nothing. */
+  export default function init(wasm: { module_or_path: Response }): Promise<unknown>;
 
   export class Engine {
     /**
@@ -18,5 +19,7 @@ declare module "*/pkg/llava_web.js" {
     generate(image: unknown, input: string, onPiece: (text: string, tokens: number) => boolean): Promise<string>;
     /** JSON: model, quantization, context_length, kv_cache, image_tokens, adapter, backend, precision, variants. */
     info(): string;
+    /** Frees what the engine holds; nothing may be called after that. */
+    free(): void;
   }
 }

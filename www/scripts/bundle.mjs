@@ -1,0 +1,47 @@
+// Makes www/dist, the package's code, from tsc's output in www/build and wasm-bindgen's in www/pkg (tsc has put the types there). Page, worker and engine are
+// one file each: less to fetch one after the other, and a worker that can be started from a copy of its text.
+import { build } from "esbuild";
+import { createHash } from "node:crypto";
+import { cp, readFile, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const WWW = dirname(dirname(fileURLToPath(import.meta.url)));
+const WASM = join(WWW, "pkg/llava_web_bg.wasm");
+
+/** What src/build.ts declares, for the engine whose wasm is `wasm` (bytes). */
+export async function definitions(wasm) {
+  const { version } = JSON.parse(await readFile(join(WWW, "package.json"), "utf8"));
+  const sha256 = createHash("sha256").update(wasm).digest("hex");
+  return { LLAVA_VERSION: JSON.stringify(version), LLAVA_WASM_SHA256: JSON.stringify(sha256) };
+}
+
+/** Bundles www/build/<name>.js and resolves to esbuild's result. `glue` takes the place of the engine's own glue. */
+export function bundle(name, define, { glue, ...options } = {}) {
+  return build({
+    entryPoints: [join(WWW, `build/${name}.js`)],
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    define,
+    plugins: glue ? [{ name: "glue", setup: (setup) => setup.onResolve({ filter: /\/pkg\/llava_web\.js$/ }, () => ({ path: glue })) }] : [],
+    logLevel: "warning",
+    ...options,
+  });
+}
+
+async function main() {
+  const dist = join(WWW, "dist");
+  await rm(join(dist, "llava-web"), { recursive: true, force: true });
+  const define = await definitions(await readFile(WASM));
+  const sources = { sourcemap: true, sourcesContent: true };
+  await Promise.all([
+    bundle("index", define, { outfile: join(dist, "index.js"), ...sources }),
+    bundle("worker", define, { outfile: join(dist, "llava-web/worker.js"), ...sources }),
+    bundle("engine", define, { outfile: join(dist, "llava-web/engine.js"), ...sources }),
+  ]);
+  await cp(WASM, join(dist, "llava-web/engine.wasm"));
+  await cp(join(dirname(WWW), "models/llava-sketches"), join(dist, "llava-web/model"), { recursive: true });
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main();

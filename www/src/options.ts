@@ -1,0 +1,38 @@
+import { LlavaError } from "./errors.js";
+
+/**
+ * The options of a call, checked as far as every call has them: an object, no unknown names, `signal` an AbortSignal, and
+ * functions where functions belong.
+ *
+ * @param call whose options they are, for messages
+ * @param known names that are taken; any where absent, as another check follows
+ * @throws LlavaError `invalid_input`, naming the option.
+ */
+export function asOptions<T extends object>(options: T | undefined, call: string, known?: readonly string[]): T {
+  if (options === undefined) return {} as T;
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw invalid(`The options of ${call} must be an object like { signal }, but they are ${options === null ? "null" : kind(options)}.`);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (known && !known.includes(name)) throw invalid(`\`${name}\` is not an option of ${call}. Known: ${known.join(", ")}.`);
+    if (value === undefined) continue;
+    if (name === "signal") checkSignal(value);
+    else if (/^on[A-Z]/.test(name) && typeof value !== "function") throw invalid(`\`${name}\` must be a function, but it is ${kind(value)}.`);
+  }
+  return options;
+}
+
+function checkSignal(value: unknown): void {
+  if (value instanceof AbortSignal) return;
+  const cure = value instanceof AbortController ? "it is an AbortController: give its `signal`" : `it is ${kind(value)}`;
+  throw invalid(`\`signal\` must be an AbortSignal, but ${cure}.`);
+}
+
+function kind(value: unknown): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "a list" : `of type ${typeof value}`;
+}
+
+function invalid(problem: string): LlavaError {
+  return new LlavaError("invalid_input", problem);
+}

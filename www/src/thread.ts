@@ -1,0 +1,170 @@
+import { absolute, engineAddress, isWorker, packaged, type Assets } from "./assets.js";
+import { BUILD } from "./build.js";
+import { cachedCopy, keepCopy } from "./cached.js";
+import type { RunningEngine } from "./engine.js";
+import { LlavaError } from "./errors.js";
+import { noBrowser } from "./gpu.js";
+import { blockedBy, policyCure, watchPolicy } from "./policy.js";
+import type { Reply, Request } from "./protocol.js";
+
+/** Where an engine runs, as the page sees it: a worker, or this very thread. */
+export interface Thread {
+  post(request: Request): void;
+  /** Frees the engine with all it holds. */
+  end(): void;
+}
+
+export interface ThreadEvents {
+  onReply(reply: Reply): void;
+  /** The thread is of no more use. */
+  onFailure(error: LlavaError): void;
+}
+
+/** How a worker is made. */
+interface WorkerCall {
+  url: string;
+  options: WorkerOptions | undefined;
+}
+
+const COPY = "Copy dist/llava-web/ of the package beside the bundle, or say where it is: configure({ worker, wasm, model }).";
+/** How long a worker may take to answer for the first time, in ms: its script may come over a slow line. */
+const PATIENCE = 60_000;
+
+/**
+ * Starts an engine.
+ *
+ * @throws LlavaError `engine_failed` where its script does not come or does not run, `webgpu_unavailable` where there is no browser.
+ */
+export async function openThread({ worker, engine }: Assets, events: ThreadEvents): Promise<Thread> {
+  noBrowser(); // a server that renders a page should not even look for the engine
+  if (engine) return sameThread(engine as { startEngine: StartEngine }, events);
+  if (isWorker(worker)) return greet(claim(worker), "the Worker given", events);
+  if (typeof worker === "function") return greet(claim(worker()), "the Worker given", events);
+  if (typeof Worker === "undefined") return sameThread(await importEngine(), events);
+  const call = worker === undefined ? packagedCall() : { url: absolute(worker), options: { type: "module" } as const };
+  try {
+    const thread = await greet(makeWorker(call), call.url, events);
+    void keepScript(call.url);
+    return thread;
+  } catch (failure) {
+    const copy = await keptScript(call.url);
+    if (copy === undefined) throw failure;
+    const url = URL.createObjectURL(new Blob([copy], { type: "text/javascript" }));
+    return greet(new Worker(url, call.options), url, events).finally(() => URL.revokeObjectURL(url));
+  }
+}
+
+// ---- this thread ----
+
+type StartEngine = (post: (reply: Reply) => void) => RunningEngine;
+
+function sameThread({ startEngine }: { startEngine: StartEngine }, { onReply }: ThreadEvents): Thread {
+  const running = startEngine(onReply);
+  return { post: (request) => running.receive(request), end: () => running.end() };
+}
+
+async function importEngine(): Promise<{ startEngine: StartEngine }> {
+  const address = engineAddress();
+  try {
+    // An address at run time, not a module to bundle: bundles that are one file could not have a second one.
+    return await import(/* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ address);
+  } catch (cause) {
+    const cure = 'import * as engine from "llava-web/engine"; configure({ engine })';
+    throw new LlavaError("engine_failed", `This thread has no Worker and may not import ${address}: import it first. ${cure}`, { cause });
+  }
+}
+
+// ---- a worker ----
+
+/** The package's worker. Bundlers look for exactly this form. */
+function packagedWorker(): Worker {
+  return new Worker(new URL("./llava-web/worker.js", import.meta.url), { type: "module" });
+}
+
+/** How bundlers have rewritten the making of the package's worker: they hide the address, and it may be of another origin. */
+function packagedCall(): WorkerCall {
+  packaged("worker", () => new URL(import.meta.url));
+  const { Worker: real } = globalThis;
+  let call: WorkerCall | undefined;
+  const Listening = function (url: string | URL, options?: WorkerOptions) {
+    call = { url: absolute(url), options };
+  };
+  try {
+    globalThis.Worker = Listening as unknown as typeof Worker;
+    packagedWorker();
+  } finally {
+    globalThis.Worker = real;
+  }
+  if (!call) throw new LlavaError("engine_failed", `The bundler made no worker of the package's. ${COPY}`);
+  return call;
+}
+
+/** Browsers start no worker of another origin; one of the page's own may import it. */
+function makeWorker({ url, options }: WorkerCall): Worker {
+  watchPolicy();
+  const { origin, protocol } = new URL(url);
+  if (origin === globalThis.location?.origin || protocol === "blob:" || protocol === "data:") return new Worker(url, options);
+  const text = options?.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
+  const own = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  return new Worker(own, options);
+}
+
+/** Keeps the worker's script for a time without a network, in which the browser may have dropped it. */
+async function keepScript(url: string): Promise<void> {
+  if (!/^https?:/.test(url) || (await cachedCopy(url, BUILD))) return;
+  const response = await fetch(url).catch(() => undefined);
+  if (response?.ok) await keepCopy(url, BUILD, await response.text(), "text/javascript");
+}
+
+/** The kept script, if there is no network to get it from; what the network serves and does not run is another failure. */
+async function keptScript(url: string): Promise<string | undefined> {
+  const copy = await cachedCopy(url, BUILD);
+  if (!copy) return undefined;
+  const reached = await fetch(url).then(() => true, () => false);
+  return reached ? undefined : copy.text();
+}
+
+const taken = new WeakSet<Worker>();
+
+/** A Worker holds one model. */
+function claim(worker: Worker): Worker {
+  if (!isWorker(worker)) throw new LlavaError("invalid_input", "`worker` is a function, so it must return a Worker.");
+  if (taken.has(worker)) {
+    throw new LlavaError("invalid_input", "`worker`: this Worker has a model already. Give a URL, or a function that makes a new Worker each time.");
+  }
+  taken.add(worker);
+  return worker;
+}
+
+/** Waits for the worker's first word. */
+async function greet(worker: Worker, address: string, { onReply, onFailure }: ThreadEvents): Promise<Thread> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    const build = await new Promise<string>((resolve, reject) => {
+      worker.onmessage = ({ data }: MessageEvent<Reply>) => data.type === "ready" && resolve(data.build);
+      worker.onerror = (event) => {
+        event.preventDefault(); // it is told by the rejection
+        reject(event);
+      };
+      timer = setTimeout(() => reject(new Error(`no answer in ${PATIENCE / 1000} s`)), PATIENCE);
+      worker.postMessage({ type: "hello" } satisfies Request);
+    });
+    if (build !== BUILD) throw new Error(`it is of build ${build}, and the page of ${BUILD}`);
+  } catch (cause) {
+    worker.terminate();
+    throw await doesNotRun(address, cause);
+  } finally {
+    clearTimeout(timer);
+  }
+  worker.onmessage = ({ data }: MessageEvent<Reply>) => onReply(data);
+  worker.onerror = ({ message }) => onFailure(new LlavaError("engine_failed", `The worker failed: ${message}. Load the model again.`));
+  return { post: (request) => worker.postMessage(request), end: () => worker.terminate() };
+}
+
+async function doesNotRun(address: string, cause: unknown): Promise<LlavaError> {
+  const foreign = /^https?:/.test(address) && new URL(address).origin !== globalThis.location?.origin;
+  const directive = (await blockedBy(address)) ?? (foreign ? await blockedBy("blob:") : undefined);
+  const cure = directive ? policyCure(directive, foreign && directive === "worker-src" ? "blob:" : address) : COPY;
+  const { message } = cause as { message?: string };
+  return new LlavaError("engine_failed", `The engine's worker does not run (${address}${message ? `: ${message}` : ""}). ${cure}`, { cause });
+}
