@@ -105,14 +105,18 @@ async function fakeScripts() {
 
 /**
  * Serves the package. With `fake` the engine is tests/e2e/fake-engine.js instead of the built one; `prelude` is a script that
- * runs in the worker before the package's own code (to take something away from it). `/build/` has the modules before bundling.
+ * runs in the worker before the package's own code (to take something away from it). `headers` go with every answer, `overrides`
+ * answer for a path. `/build/` has the modules before bundling.
  */
 export async function servePackage({ fake = false, prelude = "" } = {}) {
   const files = serveFiles({ ...MOUNTS, "/build/": join(ROOT, "www/build") });
   const faked = fake ? await fakeScripts() : undefined;
-  const site = { prelude };
+  const site = { prelude, fake: faked, headers: {}, overrides: {} };
   const send = (response, type, body) => response.writeHead(200, { "content-type": type }).end(body);
   const handler = async (request, response) => {
+    for (const [name, value] of Object.entries(site.headers)) response.setHeader(name, value);
+    response.setHeader("access-control-allow-origin", "*");
+    if (site.overrides[request.url]) return site.overrides[request.url](response);
     if (request.url === "/blank") return send(response, "text/html", "<!doctype html><title>test</title>");
     if (fake && request.url === "/dist/index.js") return send(response, "text/javascript", faked.page);
     if (fake && request.url === "/dist/llava-web/engine.wasm") return send(response, "application/wasm", FAKE_WASM);

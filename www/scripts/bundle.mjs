@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { cp, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { copyDefaultModel } from "./default-files.mjs";
 
 const WWW = dirname(dirname(fileURLToPath(import.meta.url)));
 const WASM = join(WWW, "pkg/llava_web_bg.wasm");
@@ -41,7 +42,7 @@ async function main() {
     bundle("engine", define, { outfile: join(dist, "llava-web/engine.js"), ...sources }),
   ]);
   await cp(WASM, join(dist, "llava-web/engine.wasm"));
-  await cp(join(dirname(WWW), "models/llava-sketches"), join(dist, "llava-web/model"), { recursive: true });
+  await copyDefaultModel(join(dist, "llava-web/model"));
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main();

@@ -1,20 +1,46 @@
-// Writes src/default-files.ts: the default model's files, one by one, in the form that bundlers follow.
+// The default model's files as the package ships them. Run as a script it writes src/default-files.ts: each file's address in the
+// form that bundlers follow.
 import { createHash } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
-const manifest = await readFile(new URL("../../models/llava-sketches/manifest.json", import.meta.url));
-const { tokenizer, chunks } = JSON.parse(manifest);
-const paths = ["manifest.json", tokenizer.file, ...chunks.map(({ file }) => file)];
-const lines = paths.map((path) => `  "${path}": () => new URL("./llava-web/model/${path}", import.meta.url),`);
-await writeFile(
-  new URL("../src/default-files.ts", import.meta.url),
-  `// Written by scripts/default-files.mjs.
+const MODEL = fileURLToPath(new URL("../../models/llava-sketches/", import.meta.url));
 
-export const DEFAULT_MANIFEST_SHA256 = "${createHash("sha256").update(manifest).digest("hex")}";
+async function readManifest() {
+  const bytes = await readFile(join(MODEL, "manifest.json"));
+  const { tokenizer, chunks } = JSON.parse(bytes);
+  return { bytes, paths: ["manifest.json", tokenizer.file, ...chunks.map(({ file }) => file)] };
+}
 
-/** The default model's files by their path in its folder. Bundlers look for exactly this form. */
-export const DEFAULT_FILES: Record<string, () => URL> = {
+/** The name in the package. Some bundlers make a script of every .json, whatever asks for it. */
+function shippedName(path) {
+  return path.replace(/\.json$/, ".txt");
+}
+
+/** Copies the files, and the model's card, into `folder`. */
+export async function copyDefaultModel(folder) {
+  const { paths } = await readManifest();
+  await mkdir(join(folder, "chunks"), { recursive: true });
+  for (const path of [...paths, "README.md"]) await cp(join(MODEL, path), join(folder, shippedName(path)));
+}
+
+async function main() {
+  const { bytes, paths } = await readManifest();
+  const lines = paths.map((path) => {
+    const name = shippedName(path);
+    return `  "${path}": ["${name}", () => new URL("./llava-web/model/${name}", import.meta.url)],`;
+  });
+  const source = `// Written by scripts/default-files.mjs.
+
+export const DEFAULT_MANIFEST_SHA256 = "${createHash("sha256").update(bytes).digest("hex")}";
+
+/** The default model's files by their path in the manifest: name in the package, and address. Bundlers look for exactly this form. */
+export const DEFAULT_FILES: Record<string, readonly [name: string, address: () => URL]> = {
 ${lines.join("\n")}
 };
-`,
-);
+`;
+  await writeFile(join(dirname(fileURLToPath(import.meta.url)), "../src/default-files.ts"), source);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main();

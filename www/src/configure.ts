@@ -4,7 +4,7 @@ import { asOptions } from "./options.js";
 
 /** What holds for every later call of this page. */
 export interface Configuration extends Assets {
-  /** The folder of the default model's files (`dist/llava-web/model/` in the package), or of another bundle to take its place. */
+  /** The URL of the folder of the default model's files: `dist/llava-web/model/` of the package. */
   model?: string | URL;
   /**
    * Milliseconds after which a model of `caption()` that nobody asked anything is freed; the next call loads it again, from
@@ -26,7 +26,7 @@ let current: Configuration = {};
 export function configure(options: Configuration): void {
   const { model, idle_timeout } = asOptions(options, "configure", KNOWN);
   checkAssets(options);
-  if (model !== undefined && !isAddress(model)) throw wrong("model", "a URL", "the folder that holds the default model's manifest.json");
+  if (model !== undefined && !isAddress(model)) throw wrong("model", "a URL", "dist/llava-web/model/ of the package, with the default model's files");
   if (idle_timeout !== undefined && !(typeof idle_timeout === "number" && idle_timeout >= 0)) {
     throw new LlavaError("invalid_input", "`idle_timeout` must be a number of milliseconds, 0 or more.");
   }

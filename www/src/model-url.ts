@@ -36,8 +36,10 @@ export function sourceOf(url: string | URL): Source {
   const key = modelUrl(url);
   if (key !== DEFAULT_MODEL) return { key, folder: key };
   const { model } = configuration();
-  if (model !== undefined) return { key, folder: modelUrl(model) };
+  const folder = model === undefined ? undefined : modelUrl(model);
   const files: Record<string, string> = {};
-  for (const [path, address] of Object.entries(DEFAULT_FILES)) files[path] = packaged("model", address);
+  for (const [path, [name, address]] of Object.entries(DEFAULT_FILES)) {
+    files[path] = folder === undefined ? packaged("model", address) : new URL(name, folder).href;
+  }
   return { key, files, manifest_sha256: DEFAULT_MANIFEST_SHA256 };
 }

@@ -27,6 +27,7 @@ interface WorkerCall {
 }
 
 const COPY = "Copy dist/llava-web/ of the package beside the bundle, or say where it is: configure({ worker, wasm, model }).";
+const VITE = 'Vite up to 7 moves packages in development: set optimizeDeps: { exclude: ["llava-web"] } in its configuration.';
 /** How long a worker may take to answer for the first time, in ms: its script may come over a slow line. */
 const PATIENCE = 60_000;
 
@@ -164,7 +165,8 @@ async function greet(worker: Worker, address: string, { onReply, onFailure }: Th
 async function doesNotRun(address: string, cause: unknown): Promise<LlavaError> {
   const foreign = /^https?:/.test(address) && new URL(address).origin !== globalThis.location?.origin;
   const directive = (await blockedBy(address)) ?? (foreign ? await blockedBy("blob:") : undefined);
-  const cure = directive ? policyCure(directive, foreign && directive === "worker-src" ? "blob:" : address) : COPY;
+  const blocked = foreign && directive === "worker-src" ? "blob:" : address;
+  const cure = directive ? policyCure(directive, blocked) : address.includes("/.vite/deps/") ? VITE : COPY;
   const { message } = cause as { message?: string };
   return new LlavaError("engine_failed", `The engine's worker does not run (${address}${message ? `: ${message}` : ""}). ${cure}`, { cause });
 }
