@@ -137,10 +137,10 @@ export class Model implements AsyncDisposable {
    */
   async run(input: Input, { signal, onToken }: RunOptions = {}): Promise<Result> {
     if (this.#client.ended) throw this.#client.ended;
-    const checked = checkInput(input, this.info.image_tokens > 0);
-    const image = input.image === undefined ? undefined : await readImage(input.image, signal);
+    const { image: given, fields } = checkInput(input, this.info.image_tokens > 0);
+    const image = given === undefined ? undefined : await readImage(given, signal);
     const output = await this.#client.request(
-      { type: "generate", image, input: checked },
+      { type: "generate", image, input: fields },
       (event) => {
         if (event.type === "piece" && event.text !== "") onToken?.(event.text, event.tokens);
       },

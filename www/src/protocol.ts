@@ -1,6 +1,6 @@
 import type { PlainError } from "./errors.js";
-import type { EngineImage } from "./image.js";
 import type { EngineInput } from "./input.js";
+import type { EngineImage } from "./pixels.js";
 
 /** What is told while a model loads. All sizes are in bytes. */
 export interface LoadProgress {
