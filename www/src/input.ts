@@ -143,7 +143,7 @@ function arrange({ image, prompt: asked, messages, max_tokens = 512, stop = [], 
   if (image !== undefined && messages?.picture !== undefined) {
     throw invalid("image", `and \`${messages.place}\` both hold a picture: leave one of them out`);
   }
-  const picture = image ?? messages?.picture;
+  const picture = image === undefined ? messages?.picture : image;
   if (messages?.place !== undefined && picture === undefined) {
     throw missing("image", `\`${messages.place}\` is the place of a picture, so give it there as \`image_url\`, or as the input's \`image\``);
   }

@@ -21,14 +21,13 @@ export function sizeOf(bytes: Uint8Array): [width: number, height: number] | und
 
 /** By the kind of its first chunk: extended, lossless or lossy. */
 function sizeOfWebp(view: DataView): [number, number] | undefined {
-  const low = (at: number, bits: number) => view.getUint32(at, true) & ((1 << bits) - 1);
   switch (view.getUint32(12)) {
     case 0x56503858: // VP8X
-      return [low(24, 24) + 1, low(27, 24) + 1];
+      return [(view.getUint32(24, true) & 0xffffff) + 1, (view.getUint32(27, true) & 0xffffff) + 1];
     case 0x5650384c: // VP8L
-      return [low(21, 14) + 1, ((view.getUint32(21, true) >>> 14) & 0x3fff) + 1];
+      return [(view.getUint32(21, true) & 0x3fff) + 1, ((view.getUint32(21, true) >>> 14) & 0x3fff) + 1];
     case 0x56503820: // VP8
-      return [low(26, 14), low(28, 14)];
+      return [view.getUint16(26, true) & 0x3fff, view.getUint16(28, true) & 0x3fff];
     default:
       return undefined;
   }
