@@ -4,7 +4,8 @@ import { after, before, test } from "node:test";
 import { load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
 
 let browser, site, server;
-const image = [1, 2, 3];
+/** A PNG of 2x1 pixels, in base64. */
+const image = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAYAAAD0In+KAAAAEElEQVR42mP4z8DwH4gaABMBA/+0RRB5AAAAAElFTkSuQmCC";
 before(async () => {
   browser = await openBrowser();
   site = await servePackage({ fake: true });
@@ -132,7 +133,7 @@ test("a panic rejects every call under way, and says to load again", async () =>
 test("a lost GPU rejects what is under way, and says to load again", async () => {
   const page = await browser.open(site);
   assert.equal((await load(page, url())).error, undefined);
-  const running = page.evaluate(() => globalThis.attempt(() => globalThis.model.caption([1], "words=1000 pause=50")));
+  const running = page.evaluate((image) => globalThis.attempt(() => globalThis.model.caption(image, "words=1000 pause=50")), image);
   const cdp = await browser.context.newCDPSession(page);
   await cdp.send("Browser.crashGpuProcess");
   const { error } = await running;
