@@ -127,18 +127,32 @@ test("a policy that allows what is needed", async () => {
   assert.equal(await failure(), undefined);
 });
 
-test("without a network the kept worker and wasm serve, also when the HTTP cache has dropped them", async () => {
-  const context = browser.context;
+/** A page's own service worker, which keeps the page and what it imports, as pages that work offline have. */
+const SHELL = `
+const files = ["/blank", "/dist/index.js"];
+addEventListener("install", (event) => event.waitUntil(caches.open("shell").then((cache) => cache.addAll(files)).then(() => skipWaiting())));
+addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+addEventListener("fetch", (event) => {
+  if (files.includes(new URL(event.request.url).pathname)) event.respondWith(caches.match(event.request));
+});
+`;
+
+test("without a network a page that is kept itself loads again: worker and wasm are kept too, when the HTTP cache has dropped them", async () => {
+  site.overrides["/shell.js"] = (response) => response.writeHead(200, { "content-type": "text/javascript" }).end(SHELL);
   const page = await browser.open(site);
+  await page.evaluate(async () => {
+    await navigator.serviceWorker.register("/shell.js");
+    await navigator.serviceWorker.ready;
+  });
   assert.equal((await load(page, model())).error, undefined);
   // The copies are written after the answer; nobody waits for them.
   await page.waitForFunction(async () => (await (await caches.open("llava-web")).keys()).length === 2);
   await site.close();
-  const cdp = await context.newCDPSession(page);
-  await cdp.send("Network.clearBrowserCache");
-  const { error, value } = await load(page, model());
-  assert.equal(error, undefined);
-  assert.equal(value.model, "fake");
+  await (await browser.context.newCDPSession(page)).send("Network.clearBrowserCache");
+  await page.reload();
+  await page.evaluate(async () => (globalThis.llava = await import("/dist/index.js")));
+  const name = await page.evaluate(async (url) => (await globalThis.llava.load(url)).info.model, model());
+  assert.equal(name, "fake");
   await page.close();
 });
 

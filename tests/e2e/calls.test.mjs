@@ -4,7 +4,8 @@ import { after, before, test } from "node:test";
 import { load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
 
 let browser, site, server;
-const image = [1, 2, 3];
+/** A PNG of 2x1 pixels, in base64. */
+const image = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAYAAAD0In+KAAAAEElEQVR42mP4z8DwH4gaABMBA/+0RRB5AAAAAElFTkSuQmCC";
 before(async () => {
   browser = await openBrowser();
   site = await servePackage({ fake: true });
@@ -132,7 +133,7 @@ test("a panic rejects every call under way, and says to load again", async () =>
 test("a lost GPU rejects what is under way, and says to load again", async () => {
   const page = await browser.open(site);
   assert.equal((await load(page, url())).error, undefined);
-  const running = page.evaluate(() => globalThis.attempt(() => globalThis.model.caption([1], "words=1000 pause=50")));
+  const running = page.evaluate((image) => globalThis.attempt(() => globalThis.model.caption(image, "words=1000 pause=50")), image);
   const cdp = await browser.context.newCDPSession(page);
   await cdp.send("Browser.crashGpuProcess");
   const { error } = await running;
@@ -198,6 +199,36 @@ test("caption keeps the model for the next call; a call's abort does not end ano
     { loaded: false },
   );
   assert.deepEqual(outcomes.map(({ value, error }) => value ?? error.code), ["aborted", "word0 word1 ", "word0 word1 word2 "]);
+});
+
+test("dispose() frees caption()'s models; the next call loads them again, and one that waits or runs is told", async () => {
+  const told = await inPage(
+    async ({ llava, attempt, url, image }) => {
+      const ask = (prompt, options) => attempt(() => llava.caption(image, prompt, { model: url, ...options }));
+      const waiting = await ask("words=1", { onProgress: () => llava.dispose() });
+      const running = await ask("words=50 pause=20", { onToken: () => llava.dispose() });
+      return [waiting, await ask("words=2"), running, await ask("words=3")].map(({ value, error }) => value ?? error.code);
+    },
+    { loaded: false },
+  );
+  assert.deepEqual(told, ["disposed", "word0 word1 ", "disposed", "word0 word1 word2 "]);
+});
+
+test("idle_timeout frees a model a time after its last use, not while it answers", async () => {
+  const page = await browser.open(site);
+  const ask = (prompt) => page.evaluate(([prompt, url, image]) => globalThis.llava.caption(image, prompt, { model: url }), [prompt, url(), image]);
+  await page.evaluate(() => globalThis.llava.configure({ idle_timeout: 500 }));
+  await ask("words=30 pause=30");
+  await ask("words=1");
+  const workers = page.workers();
+  assert.equal(workers.length, 1, "the second call has used the model of the first");
+  await new Promise((resolve) => (workers[0].once("close", resolve), page.workers().length === 0 && resolve()));
+  assert.equal(await ask("words=1"), "word0 ");
+  await page.evaluate(() => globalThis.llava.configure({ idle_timeout: undefined }));
+  await ask("words=1");
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  assert.equal(page.workers().length, 1);
+  await page.close();
 });
 
 test("a mistake in the input is found before anything is downloaded", async () => {

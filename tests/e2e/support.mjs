@@ -150,7 +150,10 @@ export async function openBrowser(options) {
               return { value: await work() };
             } catch (error) {
               const { name, code, hosted_code, message } = error;
-              return { error: { name, code, hosted_code, message, llava: error instanceof globalThis.llava.LlavaError } };
+              // A test of a single module has the class of that.
+              const { LlavaError } = await import("/build/errors.js");
+              const llava = error instanceof globalThis.llava.LlavaError || error instanceof LlavaError;
+              return { error: { name, code, hosted_code, message, llava } };
             }
           };
         });

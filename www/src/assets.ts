@@ -36,9 +36,9 @@ export function engineAddress(): string {
  */
 export function packaged(option: string, address: () => URL): string {
   try {
-    return address().href;
+    return absolute(address().href); // Next.js makes paths of them
   } catch (cause) {
-    const cure = `bundle to ES modules, or say where the file is: configure({ ${option} })`;
+    const cure = `bundle to ES modules (--format=esm), or say where the file is: configure({ ${option} })`;
     throw new LlavaError("engine_failed", `This bundle does not know its own address (import.meta.url is missing): ${cure}.`, { cause });
   }
 }

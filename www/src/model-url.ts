@@ -2,6 +2,7 @@ import { absolute, packaged } from "./assets.js";
 import { configuration } from "./configure.js";
 import { DEFAULT_FILES, DEFAULT_MANIFEST_SHA256 } from "./default-files.js";
 import { LlavaError } from "./errors.js";
+import { nameOf } from "./naming.js";
 import type { Source } from "./source.js";
 
 /** The name of the model that ships with the package, wherever a bundler has put its files. */
@@ -17,8 +18,7 @@ export function modelUrl(url: string | URL): string {
   if (url === DEFAULT_MODEL) return url;
   const cure = "Give the URL of the folder that holds manifest.json.";
   if (!(url instanceof URL) && typeof url !== "string") {
-    const what = url === null ? "null" : `${typeof url} ${String(url)}`.slice(0, 40);
-    throw new LlavaError("invalid_input", `A model is named by its URL, a text or a URL object, but this is ${what}. ${cure}`);
+    throw new LlavaError("invalid_input", `A model is named by its URL, a text or a URL object, but this is ${nameOf(url)}. ${cure}`);
   }
   let address: URL;
   try {

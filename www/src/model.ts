@@ -1,12 +1,14 @@
 import { wasmAddress, type Assets } from "./assets.js";
 import { EngineClient } from "./client.js";
 import { checkAssets, configuration } from "./configure.js";
+import { decodeInBrowser } from "./decode.js";
 import { LlavaError, fromPlain } from "./errors.js";
-import { readImage, type EngineImage, type ImageInput } from "./image.js";
+import { readImage, type ImageInput } from "./image.js";
 import type { KvFormat, LoadProgress, ModelInfo, Timings } from "./info.js";
 import { checkInput, type EngineInput, type GenerateOptions, type Input } from "./input.js";
 import { sourceOf } from "./model-url.js";
 import { asOptions } from "./options.js";
+import type { EngineImage } from "./pixels.js";
 import { TextStream } from "./stream.js";
 
 declare global {
@@ -155,20 +157,25 @@ export class Model {
   async run(input: Input, options: RunOptions = {}): Promise<Result> {
     const { signal } = asOptions(options, "run", RUN_OPTIONS);
     if (this.#client.ended) throw this.#client.ended;
-    const checked = checkInput(input, this.info.image_tokens > 0);
-    const image = input.image === undefined ? undefined : await readImage(input.image, signal);
-    return this.answer(image, checked, options);
+    const { image, fields } = checkInput(input, this.info.image_tokens > 0);
+    return this.answer(image === undefined ? undefined : await readImage(image, signal), fields, options);
   }
 
   /** Runs what was checked and read before. @internal */
   async answer(image: EngineImage | undefined, input: EngineInput, { signal, onToken }: RunOptions): Promise<Result> {
-    const output = await this.#client.request(
-      { type: "generate", image, input },
-      (event) => {
-        if (event.type === "piece" && event.text !== "") onToken?.(event.text, event.tokens);
-      },
-      signal,
-    );
+    const ask = (image: EngineImage | undefined) =>
+      this.#client.request(
+        { type: "generate", image, input },
+        (event) => {
+          if (event.type === "piece" && event.text !== "") onToken?.(event.text, event.tokens);
+        },
+        signal,
+      );
+    const output = await ask(image).catch(async (error: LlavaError) => {
+      // The browser knows kinds of PNG, JPEG, WebP and GIF that the engine does not.
+      if (error.code !== "bad_image" || !(image instanceof Uint8Array)) throw error;
+      return ask(await decodeInBrowser(image).catch(() => Promise.reject(error)));
+    });
     const { prompt_tokens, cached_tokens, completion_tokens } = output;
     return {
       description: output.description,

@@ -1,4 +1,5 @@
 import { LlavaError } from "./errors.js";
+import { nameOf } from "./naming.js";
 
 /**
  * The options of a call, checked as far as every call has them: an object, no unknown names, `signal` an AbortSignal, and
@@ -11,26 +12,21 @@ import { LlavaError } from "./errors.js";
 export function asOptions<T extends object>(options: T | undefined, call: string, known?: readonly string[]): T {
   if (options === undefined) return {} as T;
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw invalid(`The options of ${call} must be an object like { signal }, but they are ${options === null ? "null" : kind(options)}.`);
+    throw invalid(`The options of ${call} must be an object like { signal }, but they are ${nameOf(options)}.`);
   }
   for (const [name, value] of Object.entries(options)) {
     if (known && !known.includes(name)) throw invalid(`\`${name}\` is not an option of ${call}. Known: ${known.join(", ")}.`);
     if (value === undefined) continue;
     if (name === "signal") checkSignal(value);
-    else if (/^on[A-Z]/.test(name) && typeof value !== "function") throw invalid(`\`${name}\` must be a function, but it is ${kind(value)}.`);
+    else if (/^on[A-Z]/.test(name) && typeof value !== "function") throw invalid(`\`${name}\` must be a function, but it is ${nameOf(value)}.`);
   }
   return options;
 }
 
 function checkSignal(value: unknown): void {
   if (value instanceof AbortSignal) return;
-  const cure = value instanceof AbortController ? "it is an AbortController: give its `signal`" : `it is ${kind(value)}`;
+  const cure = value instanceof AbortController ? "it is an AbortController: give its `signal`" : `it is ${nameOf(value)}`;
   throw invalid(`\`signal\` must be an AbortSignal, but ${cure}.`);
-}
-
-function kind(value: unknown): string {
-  if (value === null) return "null";
-  return Array.isArray(value) ? "a list" : `of type ${typeof value}`;
 }
 
 function invalid(problem: string): LlavaError {

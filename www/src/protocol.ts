@@ -1,7 +1,7 @@
 import type { PlainError } from "./errors.js";
-import type { EngineImage } from "./image.js";
 import type { KvFormat, LoadProgress, ModelInfo, Timings } from "./info.js";
 import type { EngineInput } from "./input.js";
+import type { EngineImage } from "./pixels.js";
 import type { Source } from "./source.js";
 
 /** The engine's answer, as src/engine.rs writes it. */

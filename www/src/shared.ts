@@ -1,3 +1,4 @@
+import { checkDecodable } from "./decode.js";
 import { aborted, LlavaError } from "./errors.js";
 import { readImage } from "./image.js";
 import type { LoadProgress } from "./info.js";
@@ -122,7 +123,8 @@ export class SharedModels {
 export async function runShared(models: SharedModels, url: string | URL, input: Input, options: RunOptions & SharedLoadOptions): Promise<Result> {
   const { onProgress, signal, onToken } = options;
   modelUrl(url);
-  const checked = checkInput(input);
-  const image = input.image === undefined ? undefined : await readImage(input.image, signal);
-  return models.use(url, { onProgress, signal }, (model) => model.answer(image, checked, { signal, onToken }));
+  const { image, fields } = checkInput(input);
+  const picture = image === undefined ? undefined : await readImage(image, signal);
+  if (picture && !models.has(url)) await checkDecodable(picture);
+  return models.use(url, { onProgress, signal }, (model) => model.answer(picture, fields, { signal, onToken }));
 }

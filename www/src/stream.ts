@@ -1,13 +1,18 @@
 import type { Result } from "./model.js";
 
-/** An answer as it is written: `for await (const piece of stream)`. Leaving the loop early stops the model. */
+/**
+ * An answer as it is written: `for await (const piece of stream)`. Every loop gets the whole of it from its start, whenever it
+ * begins. The model stops when a loop is left early and no other one is running.
+ */
 export class TextStream implements AsyncIterable<string> {
-  /** The whole answer, once it is there; rejects as the loop does. */
+  /** The whole answer, once it is there; rejects as the loops do. */
   readonly result: Promise<Result>;
   #stop = new AbortController();
   #pieces: string[] = [];
   #ended = false;
-  #wake: () => void = () => undefined;
+  #loops = 0;
+  /** What the loops that have shown every piece wait for. */
+  #news = new Set<() => void>();
 
   /** Starts `run` at once. It writes through `onToken` and must stop when `stop` fires. */
   constructor(run: (stop: AbortSignal, onToken: (piece: string) => void) => Promise<Result>) {
@@ -23,16 +28,22 @@ export class TextStream implements AsyncIterable<string> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
+    this.#loops++;
     try {
-      for (;;) {
-        const piece = this.#pieces.shift();
-        if (piece !== undefined) yield piece;
-        else if (this.#ended) break;
-        else await new Promise<void>((resolve) => (this.#wake = resolve));
+      let shown = 0;
+      while (shown < this.#pieces.length || !this.#ended) {
+        if (shown < this.#pieces.length) yield this.#pieces[shown++]!;
+        else await new Promise<void>((resolve) => this.#news.add(resolve));
       }
       await this.result;
     } finally {
-      this.#stop.abort();
+      this.#loops--;
+      if (this.#loops === 0) this.#stop.abort();
     }
+  }
+
+  #wake(): void {
+    for (const resolve of this.#news) resolve();
+    this.#news.clear();
   }
 }

@@ -5,7 +5,7 @@ mod load;
 
 use crate::paths::Paths;
 use crate::shell::{self, say};
-use crate::{setup, wasm};
+use crate::{package, setup, wasm};
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::ffi::OsString;
@@ -24,6 +24,8 @@ cargo xtask bench [options]       (without --native or --browser: one after the 
   --filter LIST     only kernels and models whose line contains one of these
   --load MODEL      instead of all this: a model of full size with random weights through the package in headless Chromium
                     (memory, answer, second load, killed browsers); 7b, 13b or the path of a config.json
+  --download        instead of all this: how fast a model comes, beside plain fetches from the same server (--rounds N,
+                    --chunks N, --bytes N, --latency MS, --rate BYTES)
   --seven-b         also LLaVA-1.5-7B whole, on random weights (5 GB of GPU memory)
   --tiny            sizes that show only that everything runs
   --json            print one JSON object instead of tables
@@ -100,6 +102,12 @@ pub fn run(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
     if args.iter().any(|arg| arg == "--load") {
         return load::run(paths, args);
     }
+    if args.iter().any(|arg| arg == "--download") {
+        package::build(paths)?;
+        let mut node = Command::new("node");
+        node.arg(paths.root.join("benches/download.mjs")).args(args.iter().filter(|arg| *arg != "--download"));
+        return crate::become_program(node.env("LLAVA_CHROMIUM", setup::browser()?));
+    }
     let wanted = Wanted::parse(args)?;
     let commit = commit(paths);
     let native = if wanted.native { Some(native(paths, &wanted, &commit)?) } else { None };
@@ -169,7 +177,7 @@ fn chromium_swiftshader() -> Result<PathBuf> {
 fn browser(paths: &Paths, wanted: &Wanted, commit: &str) -> Result<Command> {
     setup::npm_packages(paths)?;
     let site = paths.target.join("bench-site");
-    wasm::bindgen(paths, "llava-bench", &site)?;
+    wasm::bindgen(paths, "llava-bench", &site, &[])?;
     let mut node = Command::new("node");
     node.arg(paths.root.join("benches/browser.mjs")).env("LLAVA_CHROMIUM", setup::browser()?);
     node.args(["--commit", commit, "--options", &wanted.options(), "--site"]).arg(site);

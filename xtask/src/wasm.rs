@@ -22,12 +22,13 @@ pub fn build(paths: &Paths) -> Result<()> {
     shell::run(setup::npm().args(["run", "--silent", "build"]).current_dir(&paths.www))
 }
 
+/// The page tells the glue where the wasm is: an address in the glue itself would have bundlers ship the file twice.
 fn engine(paths: &Paths) -> Result<()> {
-    bindgen(paths, "llava-web", &paths.www.join("pkg"))
+    bindgen(paths, "llava-web", &paths.www.join("pkg"), &["--omit-default-module-path"])
 }
 
-/// Compiles the library of `package` for wasm32 and puts it with its JS glue into `out`.
-pub fn bindgen(paths: &Paths, package: &str, out: &Path) -> Result<()> {
+/// Compiles the library of `package` for wasm32 and puts it with its JS glue into `out`; `options` are wasm-bindgen's.
+pub fn bindgen(paths: &Paths, package: &str, out: &Path, options: &[&str]) -> Result<()> {
     setup::wasm_bindgen(paths)?;
     let toolchain = setup::wasm_toolchain(paths)?;
     say(format!("compiling {package} for wasm32 (about ten minutes the first time)"));
@@ -40,6 +41,7 @@ pub fn bindgen(paths: &Paths, package: &str, out: &Path) -> Result<()> {
     wasm_bindgen
         .args(["--target", "web", "--out-name", &name, "--out-dir"])
         .arg(out)
+        .args(options)
         // A quarter of the file is names of functions.
         .args(["--remove-name-section", "--remove-producers-section"])
         .arg(toolchain.target().join(format!("wasm32-unknown-unknown/wasm/{name}.wasm")));

@@ -1,0 +1,111 @@
+// Pictures decoded by the browser: of formats that the engine does not know, and whatever a canvas can draw.
+import { LlavaError } from "./errors.js";
+import { formatName, formatOf } from "./formats.js";
+import { badImage, checkSize, type EngineImage, type Pixels } from "./pixels.js";
+
+/**
+ * The pixels of an encoded picture as an `<img>` would show it, upright. Damaged files are refused.
+ *
+ * @throws LlavaError `bad_image`, naming what the file seems to be, or `too_large`.
+ */
+export async function decodeInBrowser(bytes: Uint8Array): Promise<Pixels> {
+  if (formatOf(bytes)?.decoder === "page") return decodeSvg(bytes);
+  let bitmap: ImageBitmap;
+  try {
+    bitmap = await createImageBitmap(blobOf(bytes));
+  } catch (error) {
+    throw unreadable(bytes, error);
+  }
+  try {
+    return draw(bitmap, bitmap.width, bitmap.height, "it has no pixels");
+  } finally {
+    bitmap.close();
+  }
+}
+
+/** `createImageBitmap` takes no SVG, so this needs a page. */
+async function decodeSvg(bytes: Uint8Array): Promise<Pixels> {
+  if (typeof Image === "undefined") {
+    throw badImage(`it seems to be ${formatName(bytes)}, which only a page can draw, and this is a worker: draw it on a canvas there, or convert it to PNG`);
+  }
+  const img = new Image();
+  try {
+    // Not a blob: URL: a canvas would be closed by SVG from there that holds HTML (<foreignObject>).
+    img.src = await dataUrl(blobOf(bytes, "image/svg+xml"));
+    await img.decode();
+  } catch (error) {
+    throw unreadable(bytes, error, ", or the page's Content-Security-Policy has no `img-src data:`");
+  }
+  return draw(img, img.naturalWidth, img.naturalHeight, "the SVG has no size: give its root element `width` and `height` above 0");
+}
+
+/**
+ * Refuses what no decoder could read, without decoding all of it or an engine: for a picture that comes before the model does.
+ * Only what the engine would refuse too is refused: an `<img>` shows more of damaged files than any other decoder. What is
+ * damaged further inside, and every file where there is no page, is left to the engine.
+ *
+ * @throws LlavaError `bad_image`
+ */
+export async function checkDecodable(image: EngineImage): Promise<void> {
+  if (!(image instanceof Uint8Array) || typeof Image === "undefined") return;
+  const whole = await createImageBitmap(blobOf(image)).catch(() => undefined);
+  if (whole) return whole.close();
+  const failure = await failureToShow(image);
+  // A page's Content-Security-Policy may forbid every such picture.
+  if (failure !== undefined && (await failureToShow(ONE_PIXEL)) === undefined) throw unreadable(image, failure);
+}
+
+/** A GIF of one pixel. */
+const ONE_PIXEL = Uint8Array.from("GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;", (byte) => byte.charCodeAt(0));
+
+async function failureToShow(bytes: Uint8Array): Promise<unknown> {
+  const url = URL.createObjectURL(blobOf(bytes));
+  const img = new Image();
+  img.src = url;
+  try {
+    await img.decode();
+    return undefined;
+  } catch (error) {
+    return error;
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
+/** Pixels of anything a canvas can draw. Colours under full transparency are lost here: canvases premultiply. */
+export function draw(source: CanvasImageSource, width: number, height: number, emptyProblem: string): Pixels {
+  if (width === 0 || height === 0) throw badImage(emptyProblem);
+  checkSize(width, height);
+  try {
+    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    if (!context) throw badImage("the browser has no memory left for a canvas of its size");
+    context.drawImage(source, 0, 0, width, height);
+    return { width, height, data: context.getImageData(0, 0, width, height).data };
+  } catch (error) {
+    if (error instanceof LlavaError) throw error;
+    if (error instanceof DOMException && error.name === "SecurityError") {
+      throw badImage('its pixels come from another host without CORS: set crossOrigin="anonymous" before src, or pass the URL', error);
+    }
+    throw badImage("it cannot be drawn", error);
+  }
+}
+
+function unreadable(bytes: Uint8Array, cause: unknown, orElse = ""): LlavaError {
+  const format = formatOf(bytes);
+  if (format && !format.decoder) return badImage(`it is ${formatName(bytes)}, and no picture`, cause);
+  const why = `it is damaged, or of a kind that this browser cannot show${orElse}`;
+  return badImage(`it seems to be ${formatName(bytes)}; ${why}. Convert it to PNG, JPEG, WebP or GIF`, cause);
+}
+
+function blobOf(bytes: Uint8Array, type = ""): Blob {
+  return new Blob([bytes as Uint8Array<ArrayBuffer>], { type });
+}
+
+function dataUrl(blob: Blob): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result as string);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}
