@@ -26,7 +26,7 @@ export async function shell(command, folder, env = {}) {
     const { stdout, stderr } = await run(command, { cwd: folder, env: environment(folder, env), timeout: LONGEST_COMMAND, maxBuffer: 2 ** 26 });
     return stdout + stderr;
   } catch (error) {
-    throw new Error(`${command}\n${error.stdout}${error.stderr}`, { cause: error });
+    throw new Error(`${command}: ${error.killed ? "took too long" : `ended with ${error.code}`}\n${error.stdout}${error.stderr}`);
   }
 }
 

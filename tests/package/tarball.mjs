@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join, posix } from "node:path";
 
 /** Files that nothing names and that belong to every release. */
-const PAPERS = ["package.json", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+const ROOTS = ["package.json", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "demo/index.html"];
 
 /** The files of `folder` by path. */
 export async function readFiles(folder) {
@@ -14,8 +14,8 @@ export async function readFiles(folder) {
 
 /** What is wrong with the package of these files, a line each: what is named and missing, and what nothing names. */
 export function problems(files) {
-  const found = new Set(PAPERS);
-  const missing = PAPERS.filter((paper) => !files.has(paper)).map((paper) => `${paper} is missing`);
+  const found = new Set(ROOTS);
+  const missing = ROOTS.filter((path) => !files.has(path)).map((path) => `${path} is missing`);
   // A set takes in what is added while it is gone through.
   for (const path of found) {
     if (!files.has(path)) continue;
