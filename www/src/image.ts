@@ -6,6 +6,13 @@ import { badImage, checkBytes, checkSize, type EngineImage } from "./pixels.js";
 import { sizeOf } from "./sizes.js";
 import { fileInText } from "./strings.js";
 
+/** A `VideoFrame` of WebCodecs, by as much of it as tells it apart: the oldest TypeScript that reads these types has no such name. */
+export interface VideoFrameLike {
+  readonly displayWidth: number;
+  readonly displayHeight: number;
+  close(): void;
+}
+
 /**
  * Every kind of picture that is taken: at most 64 MiB, 64 Mi pixels and 65,535 pixels a side.
  *
@@ -25,7 +32,7 @@ export type ImageInput =
   | URL
   | ImageData
   | ImageBitmap
-  | VideoFrame
+  | VideoFrameLike
   | HTMLImageElement
   | HTMLCanvasElement
   | OffscreenCanvas
