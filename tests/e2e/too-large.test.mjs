@@ -38,7 +38,7 @@ after(async () => {
 const read = (make, argument) => page.evaluate(`globalThis.read(() => (${make})(${JSON.stringify(argument)}))`);
 
 function assertTooLarge({ error, value }, message) {
-  assert.deepEqual([error?.code, error?.hosted_code, error?.llava], ["too_large", 3006, true], `${error?.message ?? value}`);
+  assert.deepEqual([error?.code, error?.hosted_code, error?.name], ["too_large", 3006, "LlavaError"], `${error?.message ?? value}`);
   assert.match(error.message, message);
   assert.match(error.message, /Scale it down/);
 }
