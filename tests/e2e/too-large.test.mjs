@@ -66,6 +66,20 @@ for (const [kind, [make, message, argument]] of Object.entries(LARGE)) {
   test(`refused: ${kind}`, { timeout: 30_000 }, async () => assertTooLarge(await read(make, argument), message));
 }
 
+test("refused: what a browser's canvas does not hold, though it does not say so", async () => {
+  const outcome = await page.evaluate(async () => {
+    const { prototype } = OffscreenCanvasRenderingContext2D;
+    const { fillRect } = prototype;
+    prototype.fillRect = () => undefined; // as Safari does on iOS above 16 Mi pixels
+    try {
+      return await globalThis.read(() => document.createElement("canvas"));
+    } finally {
+      prototype.fillRect = fillRect;
+    }
+  });
+  assertTooLarge(outcome, /300x150 pixels.*canvas of this browser/);
+});
+
 test("refused: an answer that says its size, at once", { timeout: 30_000 }, async () => {
   assertTooLarge(await read("(url) => url", `${server.origin}/declared`), /68157440 bytes/);
 });
