@@ -6,13 +6,6 @@ import { badImage, checkBytes, checkSize, type EngineImage } from "./pixels.js";
 import { sizeOf } from "./sizes.js";
 import { fileInText } from "./strings.js";
 
-/** A `VideoFrame` of WebCodecs, by as much of it as tells it apart: the oldest TypeScript that reads these types has no such name. */
-export interface VideoFrameLike {
-  readonly displayWidth: number;
-  readonly displayHeight: number;
-  close(): void;
-}
-
 /**
  * Every kind of picture that is taken: at most 64 MiB, 64 Mi pixels and 65,535 pixels a side.
  *
@@ -25,18 +18,14 @@ export interface VideoFrameLike {
  */
 export type ImageInput =
   | number[]
-  | ArrayBuffer
+  | ArrayBufferLike
   | ArrayBufferView
   | string
   | Blob
   | URL
   | ImageData
-  | ImageBitmap
-  | VideoFrameLike
-  | HTMLImageElement
-  | HTMLCanvasElement
-  | OffscreenCanvas
-  | HTMLVideoElement;
+  // All of the above that a canvas draws: TypeScript 5.0 has no name for VideoFrame.
+  | Exclude<CanvasImageSource, SVGImageElement>;
 
 const KINDS = "encoded bytes, a Blob or File, a URL, ImageData, ImageBitmap, <img>, <canvas>, <video> or VideoFrame";
 

@@ -12,7 +12,7 @@ export type { Assets } from "./assets.js";
 export { configure, type Configuration } from "./configure.js";
 export type { EngineModule } from "./engine.js";
 export { LlavaError, type ErrorCode } from "./errors.js";
-export type { ImageInput, VideoFrameLike } from "./image.js";
+export type { ImageInput } from "./image.js";
 export type { GenerateOptions, Input, Message, MessagePart } from "./input.js";
 export type { KernelChoice, KvFormat, LoadProgress, ModelInfo, Timings } from "./info.js";
 export { Model, type CaptionOptions, type LoadOptions, type Result, type RunOptions, type Usage } from "./model.js";
