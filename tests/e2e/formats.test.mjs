@@ -155,7 +155,7 @@ for (const [format, [contents, message]] of Object.entries(NEITHER)) {
       // A text of which nothing says that it is a file is an address.
       if (/answered 40[04]/.test(error?.message)) assert.match(way, /binary string|base64/);
       else {
-        assert.deepEqual([error?.code, error?.llava], ["bad_image", true], way);
+        assert.deepEqual([error?.code, error?.name], ["bad_image", "LlavaError"], way);
         assert.match(error.message, message, way);
       }
     }
@@ -225,7 +225,7 @@ test("before a load: whole files and such as a decoder may still read pass, what
   const fail = [Buffer.from("\x89PNG as a text", "latin1"), png.subarray(0, 30), jpeg.subarray(0, 100), Buffer.from("GIF89a"), Buffer.from("RIFF\0\0\0\0WEBPVP8 ")];
   for (const file of fail) {
     const { error } = await withFile(file, "", checkDecodable);
-    assert.deepEqual([error?.code, error?.llava], ["bad_image", true], file.toString("latin1"));
+    assert.deepEqual([error?.code, error?.name], ["bad_image", "LlavaError"], file.toString("latin1"));
   }
 });
 

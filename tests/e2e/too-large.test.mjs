@@ -38,7 +38,7 @@ after(async () => {
 const read = (make, argument) => page.evaluate(`globalThis.read(() => (${make})(${JSON.stringify(argument)}))`);
 
 function assertTooLarge({ error, value }, message) {
-  assert.deepEqual([error?.code, error?.hosted_code, error?.llava], ["too_large", 3006, true], `${error?.message ?? value}`);
+  assert.deepEqual([error?.code, error?.hosted_code, error?.name], ["too_large", 3006, "LlavaError"], `${error?.message ?? value}`);
   assert.match(error.message, message);
   assert.match(error.message, /Scale it down/);
 }
@@ -65,6 +65,20 @@ const LARGE = {
 for (const [kind, [make, message, argument]] of Object.entries(LARGE)) {
   test(`refused: ${kind}`, { timeout: 30_000 }, async () => assertTooLarge(await read(make, argument), message));
 }
+
+test("refused: what a browser's canvas does not hold, though it does not say so", async () => {
+  const outcome = await page.evaluate(async () => {
+    const { prototype } = OffscreenCanvasRenderingContext2D;
+    const { fillRect } = prototype;
+    prototype.fillRect = () => undefined; // as Safari does on iOS above 16 Mi pixels
+    try {
+      return await globalThis.read(() => document.createElement("canvas"));
+    } finally {
+      prototype.fillRect = fillRect;
+    }
+  });
+  assertTooLarge(outcome, /300x150 pixels.*canvas of this browser/);
+});
 
 test("refused: an answer that says its size, at once", { timeout: 30_000 }, async () => {
   assertTooLarge(await read("(url) => url", `${server.origin}/declared`), /68157440 bytes/);

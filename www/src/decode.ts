@@ -1,7 +1,7 @@
 // Pictures decoded by the browser: of formats that the engine does not know, and whatever a canvas can draw.
 import { LlavaError } from "./errors.js";
 import { formatName, formatOf } from "./formats.js";
-import { badImage, checkSize, type EngineImage, type Pixels } from "./pixels.js";
+import { badImage, checkSize, tooLarge, type EngineImage, type Pixels } from "./pixels.js";
 
 /**
  * The pixels of an encoded picture as an `<img>` would show it, upright. Damaged files are refused.
@@ -26,7 +26,7 @@ export async function decodeInBrowser(bytes: Uint8Array): Promise<Pixels> {
 /** `createImageBitmap` takes no SVG, so this needs a page. */
 async function decodeSvg(bytes: Uint8Array): Promise<Pixels> {
   if (typeof Image === "undefined") {
-    throw badImage(`it seems to be ${formatName(bytes)}, which only a page can draw, and this is a worker: draw it on a canvas there, or convert it to PNG`);
+    throw badImage(`it seems to be ${formatName(bytes)}, which only a page can draw, not a worker: convert it to PNG`);
   }
   const img = new Image();
   try {
@@ -56,7 +56,7 @@ export async function checkDecodable(image: EngineImage): Promise<void> {
 }
 
 /** A GIF of one pixel. */
-const ONE_PIXEL = Uint8Array.from("GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;", (byte) => byte.charCodeAt(0));
+const ONE_PIXEL = Uint8Array.from(atob("R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="), (byte) => byte.charCodeAt(0));
 
 async function failureToShow(bytes: Uint8Array): Promise<unknown> {
   const url = URL.createObjectURL(blobOf(bytes));
@@ -78,7 +78,7 @@ export function draw(source: CanvasImageSource, width: number, height: number, e
   checkSize(width, height);
   try {
     const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    if (!context) throw badImage("the browser has no memory left for a canvas of its size");
+    if (!context || !holdsPixels(context)) throw tooLarge(`${width}x${height} pixels`, "lower for a canvas of this browser");
     context.drawImage(source, 0, 0, width, height);
     return { width, height, data: context.getImageData(0, 0, width, height).data };
   } catch (error) {
@@ -88,6 +88,14 @@ export function draw(source: CanvasImageSource, width: number, height: number, e
     }
     throw badImage("it cannot be drawn", error);
   }
+}
+
+/** Canvases larger than a browser can hold draw nothing and do not say so: on iOS those of more than 16 Mi pixels. */
+function holdsPixels(context: OffscreenCanvasRenderingContext2D): boolean {
+  context.fillRect(0, 0, 1, 1);
+  const [, , , alpha] = context.getImageData(0, 0, 1, 1).data;
+  context.clearRect(0, 0, 1, 1);
+  return alpha === 255;
 }
 
 function unreadable(bytes: Uint8Array, cause: unknown, orElse = ""): LlavaError {

@@ -52,7 +52,7 @@ export function aborted(signal?: AbortSignal): LlavaError {
 /** `error` as a LlavaError: itself, or the same message under its own code or `fallback`. */
 export function toLlavaError(error: unknown, fallback: ErrorCode): LlavaError {
   if (error instanceof LlavaError) return error;
-  const { code, message } = error as { code?: unknown; message?: unknown };
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   const text = typeof message === "string" && message !== "" ? message : String(error);
   return new LlavaError(typeof code === "string" ? (code as ErrorCode) : fallback, text, { cause: error });
 }

@@ -18,18 +18,14 @@ import { fileInText } from "./strings.js";
  */
 export type ImageInput =
   | number[]
-  | ArrayBuffer
+  | ArrayBufferLike
   | ArrayBufferView
   | string
   | Blob
   | URL
   | ImageData
-  | ImageBitmap
-  | VideoFrame
-  | HTMLImageElement
-  | HTMLCanvasElement
-  | OffscreenCanvas
-  | HTMLVideoElement;
+  // All of the above that a canvas draws: TypeScript 5.0 has no name for VideoFrame.
+  | Exclude<CanvasImageSource, SVGImageElement>;
 
 const KINDS = "encoded bytes, a Blob or File, a URL, ImageData, ImageBitmap, <img>, <canvas>, <video> or VideoFrame";
 

@@ -30,7 +30,7 @@ export function checkSize(width: number, height: number): void {
   }
 }
 
-function tooLarge(size: string, limit: string): LlavaError {
+export function tooLarge(size: string, limit: string): LlavaError {
   return new LlavaError("too_large", `\`image\` is too large: ${size}, and the limit is ${limit}. Scale it down first.`);
 }
 

@@ -66,13 +66,16 @@ function sameThread({ startEngine }: { startEngine: StartEngine }, { onReply }: 
 
 async function importEngine(): Promise<{ startEngine: StartEngine }> {
   const address = engineAddress();
+  let cause: unknown;
   try {
     // An address at run time, not a module to bundle: bundles that are one file could not have a second one.
-    return await import(/* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ address);
-  } catch (cause) {
-    const cure = 'import * as engine from "llava-web/engine"; configure({ engine })';
-    throw new LlavaError("engine_failed", `This thread has no Worker and may not import ${address}: import it first. ${cure}`, { cause });
+    const engine = await import(/* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ address);
+    if (typeof engine.startEngine === "function") return engine; // Parcel makes a script without exports of it
+  } catch (error) {
+    cause = error;
   }
+  const cure = 'import * as engine from "llava-web/engine"; configure({ engine })';
+  throw new LlavaError("engine_failed", `This thread has no Worker, and ${address} cannot be imported later: import it first. ${cure}`, { cause });
 }
 
 // ---- a worker ----
