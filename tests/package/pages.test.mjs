@@ -56,7 +56,7 @@ function directives(page, elsewhere) {
     "default-src": "'none'",
     "img-src": "data:",
     "script-src": `'self' ${hash} 'wasm-unsafe-eval' ${elsewhere ?? ""}`,
-    "worker-src": elsewhere ? "blob:" : "'self'",
+    "worker-src": elsewhere ? `blob: ${elsewhere}` : "'self'",
     "connect-src": `'self' ${elsewhere ?? ""}`,
   };
 }
