@@ -1,6 +1,7 @@
 import { LlavaError } from "./errors.js";
 import type { Input } from "./input.js";
 import type { Result, RunOptions } from "./model.js";
+import { nameOf } from "./naming.js";
 import { asOptions } from "./options.js";
 import { runShared, SharedModels, type CommonLoadOptions, type SharedLoadOptions } from "./shared.js";
 
@@ -36,7 +37,7 @@ export function createAI(urls: Record<string, string | URL>, options: CommonLoad
       const url = Object.hasOwn(urls, name) ? urls[name] : undefined;
       if (url === undefined) {
         const known = Object.keys(urls).join(", ") || "none";
-        throw new LlavaError("no_such_model", `There is no model called ${JSON.stringify(name)}. Given to createAI: ${known}.`);
+        throw new LlavaError("no_such_model", `There is no model called ${nameOf(name)}. Given to createAI: ${known}.`);
       }
       return runShared(models, url, typeof input === "string" ? { image: input } : input, { onToken, onProgress, signal });
     },

@@ -4,7 +4,8 @@ import { formatName, formatOf } from "./formats.js";
 import { badImage, checkSize, tooLarge, type EngineImage, type Pixels } from "./pixels.js";
 
 /**
- * The pixels of an encoded picture as an `<img>` would show it, upright. Damaged files are refused.
+ * The pixels of an encoded picture as an `<img>` would show it, upright. How much of a damaged file is shown is up to the browser:
+ * Firefox fills in what is missing, where the engine refuses it. So this is only for files that the engine does not know.
  *
  * @throws LlavaError `bad_image`, naming what the file seems to be, or `too_large`.
  */
@@ -41,8 +42,8 @@ async function decodeSvg(bytes: Uint8Array): Promise<Pixels> {
 
 /**
  * Refuses what no decoder could read, without decoding all of it or an engine: for a picture that comes before the model does.
- * Only what the engine would refuse too is refused: an `<img>` shows more of damaged files than any other decoder. What is
- * damaged further inside, and every file where there is no page, is left to the engine.
+ * An `<img>` shows more of damaged files than the engine decodes, and hardly ever less (`createImageBitmap` often does). What
+ * is damaged further inside, and every file where there is no page, is left to the engine.
  *
  * @throws LlavaError `bad_image`
  */

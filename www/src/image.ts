@@ -3,7 +3,7 @@ import { aborted, LlavaError } from "./errors.js";
 import { formatOf } from "./formats.js";
 import { classOf, nameOf, shorten } from "./naming.js";
 import { badImage, checkBytes, checkSize, type EngineImage } from "./pixels.js";
-import { sizeOf } from "./sizes.js";
+import { isArithmetic, sizeOf } from "./sizes.js";
 import { fileInText } from "./strings.js";
 
 /**
@@ -89,7 +89,7 @@ async function fromFile(bytes: Uint8Array): Promise<EngineImage> {
   if (formatOf(bytes)?.decoder !== "engine") return decodeInBrowser(bytes);
   const size = sizeOf(bytes);
   if (size) checkSize(...size);
-  return bytes;
+  return isArithmetic(bytes) ? decodeInBrowser(bytes) : bytes;
 }
 
 async function fromText(text: string, signal?: AbortSignal): Promise<EngineImage> {

@@ -1,7 +1,6 @@
 import { wasmAddress, type Assets } from "./assets.js";
 import { EngineClient } from "./client.js";
 import { checkAssets, configuration } from "./configure.js";
-import { decodeInBrowser } from "./decode.js";
 import { LlavaError, fromPlain } from "./errors.js";
 import { readImage, type ImageInput } from "./image.js";
 import type { KvFormat, LoadProgress, ModelInfo, Timings } from "./info.js";
@@ -163,19 +162,13 @@ export class Model {
 
   /** Runs what was checked and read before. @internal */
   async answer(image: EngineImage | undefined, input: EngineInput, { signal, onToken }: RunOptions): Promise<Result> {
-    const ask = (image: EngineImage | undefined) =>
-      this.#client.request(
-        { type: "generate", image, input },
-        (event) => {
-          if (event.type === "piece" && event.text !== "") onToken?.(event.text, event.tokens);
-        },
-        signal,
-      );
-    const output = await ask(image).catch(async (error: LlavaError) => {
-      // The browser knows kinds of PNG, JPEG, WebP and GIF that the engine does not.
-      if (error.code !== "bad_image" || !(image instanceof Uint8Array)) throw error;
-      return ask(await decodeInBrowser(image).catch(() => Promise.reject(error)));
-    });
+    const output = await this.#client.request(
+      { type: "generate", image, input },
+      (event) => {
+        if (event.type === "piece" && event.text !== "") onToken?.(event.text, event.tokens);
+      },
+      signal,
+    );
     const { prompt_tokens, cached_tokens, completion_tokens } = output;
     return {
       description: output.description,

@@ -12,11 +12,11 @@ export type EngineImage = Uint8Array | Pixels;
 
 // The engine has the same limits, in src/image/decode.rs.
 /** Most bytes of an encoded picture: decoding something larger would freeze the page before any limit on pixels is reached. */
-export const MAX_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 64 * 1024 * 1024;
 /** Most pixels of a picture, checked before they are decoded or copied wherever its size can be told. */
-export const MAX_PIXELS = 64 * 1024 * 1024;
+const MAX_PIXELS = 64 * 1024 * 1024;
 /** Longest side in pixels: what JPEG can hold. Canvases with a longer one draw nothing and do not say so. */
-export const MAX_SIDE = 65_535;
+const MAX_SIDE = 65_535;
 
 /** @throws LlavaError `too_large` */
 export function checkBytes(bytes: number): void {

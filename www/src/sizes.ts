@@ -9,8 +9,10 @@ export function sizeOf(bytes: Uint8Array): [width: number, height: number] | und
         return [view.getUint16(6, true), view.getUint16(8, true)];
       case 0x52494646: // RIFF
         return sizeOfWebp(view);
-      default:
-        return sizeOfJpeg(view);
+      default: {
+        const frame = jpegFrame(bytes);
+        return frame === undefined ? undefined : [view.getUint16(frame + 7), view.getUint16(frame + 5)];
+      }
     }
   } catch (error) {
     // The file ends within its header: the decoder has the words for that.
@@ -33,13 +35,21 @@ function sizeOfWebp(view: DataView): [number, number] | undefined {
   }
 }
 
-/** From the frame header, which comes after any number of other segments. */
-function sizeOfJpeg(view: DataView): [number, number] | undefined {
-  for (let at = 2; ; ) {
-    const marker = view.getUint8(at) === 0xff ? view.getUint8(at + 1) : 0xff;
+/** Whether it is an arithmetic-coded JPEG, which some browsers decode and the engine does not. */
+export function isArithmetic(bytes: Uint8Array): boolean {
+  if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return false;
+  const marker = bytes[(jpegFrame(bytes) ?? 0) + 1];
+  return marker === 0xc9 || marker === 0xca;
+}
+
+/** Where a JPEG's frame header is, which comes after any number of other segments. */
+function jpegFrame(bytes: Uint8Array): number | undefined {
+  for (let at = 2; at + 3 < bytes.length; ) {
+    const marker = bytes[at] === 0xff ? bytes[at + 1]! : 0xff;
     if (marker === 0xff) at += 1; // fill bytes, or whatever damage lies between segments
     else if (marker === 0xda) return undefined; // coded data, and no frame before it
-    else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) return [view.getUint16(at + 7), view.getUint16(at + 5)];
-    else at += marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8) ? 2 : 2 + view.getUint16(at + 2); // some markers stand alone
+    else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) return at;
+    else at += marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8) ? 2 : 2 + bytes[at + 2]! * 256 + bytes[at + 3]!; // some markers stand alone
   }
+  return undefined;
 }
