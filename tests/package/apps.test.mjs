@@ -55,7 +55,7 @@ async function serving({ out, serve }, folder, base, work) {
     await reachable(url);
     await work(url);
   } catch (error) {
-    throw new Error(`${error.message}\n${serve}\n${server.log}`, { cause: error });
+    throw new Error(`${error.message}\n${serve}\n${server.log}`);
   } finally {
     server.end();
   }

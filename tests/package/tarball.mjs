@@ -37,7 +37,7 @@ function names(path, files) {
 }
 
 const IMPORT = /\b(?:from|import)\s*\(?\s*["'](\.[^"']+)["']/g;
-const ASSET = /new URL\(\s*["'](\.[^"']+)["'],\s*import\.meta\.url\s*\)/g;
+const ASSET = /new URL\(\s*["']([^"']+)["'],\s*import\.meta\.url\s*\)/g;
 const FETCHED = /\bfetch\("([^":]+)"\)/g;
 const SOURCE_MAP = /^\/\/# sourceMappingURL=(\S+)/gm;
 

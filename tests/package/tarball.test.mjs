@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { Script } from "node:vm";
 import { EVERYTHING, install, packageFiles, shell, TARBALL } from "./setup.mjs";
 import { problems } from "./tarball.mjs";
+import { gzipped } from "./visit.mjs";
 
 test("all that its files name is in it, and nothing that none of them names", async () => assert.deepEqual(problems(await packageFiles()), []));
 
@@ -21,6 +22,14 @@ test("the worker is a script without imports", async () => {
   const worker = String((await packageFiles()).get("dist/llava-web/worker.js"));
   assert.doesNotThrow(() => new Script(worker));
   assert.doesNotMatch(worker, /\bimport\s*\(/);
+});
+
+test("code and engine are at most 2.5 MB with gzip", async () => {
+  const files = await packageFiles();
+  const sizes = ["dist/index.js", "dist/llava-web/worker.js", "dist/llava-web/engine.wasm"].map((path) => gzipped(files.get(path)));
+  const sum = sizes.reduce((sum, size) => sum + size);
+  console.log(`with gzip: ${sum} bytes; page, worker and wasm are ${sizes.join(", ")}`);
+  assert.ok(sum <= 2.5e6);
 });
 
 test("publint finds nothing", async () => assert.match(await shell(`publint ${TARBALL} --strict`, await install("lint")), /All good/));

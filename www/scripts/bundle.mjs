@@ -45,11 +45,13 @@ async function main() {
   const dist = join(WWW, "dist");
   await rm(dist, { recursive: true, force: true });
   const define = await definitions(await readFile(WASM));
+  // The glue would look for the wasm beside itself, under a name that the package does not have; bundlers would, too.
+  const engine = { ...define, "import.meta.url": '""' };
   const sources = { sourcemap: true, sourcesContent: true };
   await Promise.all([
     bundle("index", define, { outfile: join(dist, "index.js"), ...sources }),
-    bundle("worker", define, { outfile: join(dist, "llava-web/worker.js"), ...sources }),
-    bundle("engine", define, { outfile: join(dist, "llava-web/engine.js"), ...sources }),
+    bundle("worker", engine, { outfile: join(dist, "llava-web/worker.js"), ...sources }),
+    bundle("engine", engine, { outfile: join(dist, "llava-web/engine.js"), ...sources }),
   ]);
   await copyTypes(dist);
   await cp(WASM, join(dist, "llava-web/engine.wasm"));
