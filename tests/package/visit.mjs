@@ -28,7 +28,7 @@ export async function press(page, url) {
   let fetched = [];
   page.context().on("request", (request) => /^https?:/.test(request.url()) && fetched.push(request.url()));
   await page.goto(url);
-  const button = page.locator("button:enabled");
+  const button = page.locator("button:enabled", { hasText: "describe" });
   await button.waitFor({ timeout: PATIENCE });
   await page.waitForTimeout(IDLE);
   const [before, workers] = [fetched, page.workers().length];
