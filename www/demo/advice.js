@@ -83,10 +83,10 @@ const ADVICE = {
     cure: "Browsers run the model only on pages whose address begins with https://. Open this page under such an address.",
   }),
   gpu: () => ({
-    title: "The graphics chip gave up.",
-    cure: "It ran out of memory, was too small or was taken away. Close other tabs and programs that use it, then ask again; a smaller model needs less.",
+    title: "The graphics chip cannot do this.",
+    cure: "It is out of memory, too small for this model, or was taken away. Close other tabs and programs that use it and ask again, or take a smaller model.",
   }),
-  network: () => ({ title: "The connection failed.", cure: "Check it and ask again: of the model, what has arrived is kept." }),
+  network: () => ({ title: "The connection failed.", cure: "Check it, then ask again: what has arrived of the model is kept." }),
   no_such_model: ({ ownModel }) => ({
     title: ownModel ? "There is no model at this address." : "The model is missing.",
     cure: ownModel ? CHECK_THE_ADDRESS : TO_THE_OWNER,

@@ -261,7 +261,11 @@ async function showStored() {
 }
 
 part("clear").addEventListener("click", async () => {
-  for (const { url } of await models.list()) await models.delete(url);
+  try {
+    for (const { url } of await models.list()) await models.delete(url);
+  } catch (error) {
+    tell(/** @type {Error} */ (error));
+  }
   await showStored();
 });
 
@@ -277,7 +281,7 @@ function seconds(ms) {
 
 // ---- start ----
 
-part("unknown-knows").textContent = part("known").textContent;
+part("unknown-knows").textContent = part("knows").textContent;
 modelUrl.value = new URLSearchParams(location.search).get("model") ?? "";
 void showStored();
 void look(part("problems"));

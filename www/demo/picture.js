@@ -72,7 +72,7 @@ export function picturePanel({ onChoose, onChange, onRefuse }) {
   part("wipe").addEventListener("click", () => board.clear());
 
   document.addEventListener("paste", ({ clipboardData }) => {
-    const pasted = [...(clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
+    const [pasted] = clipboardData?.files ?? [];
     if (pasted) take(pasted);
   });
   /** Text may be dragged into the fields for text. @param {DragEvent} event */
