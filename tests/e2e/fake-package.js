@@ -37,7 +37,6 @@ export async function availability() {
 export async function load(url, { signal, onProgress, onWarning }) {
   fake.loads++;
   onProgress({ phase: "start", loaded: 0, total: 0, from_cache: 0 });
-  await station("start", signal);
   if (fake.failure) throw new LlavaError(fake.failure);
   onProgress({ phase: "download", loaded: BYTES / 3, total: BYTES, from_cache: 0 });
   await station("download", signal);
