@@ -1,5 +1,5 @@
-// Makes www/dist, the package's code, from tsc's output in www/build and wasm-bindgen's in www/pkg (tsc has put the types there). Page, worker and engine are
-// one file each: less to fetch one after the other, and a worker that can be started from a copy of its text.
+// Makes www/dist, the package's code, from tsc's output in www/build and wasm-bindgen's in www/pkg. Page, worker and engine are one file each:
+// less to fetch one after the other, and a worker that can be started from a copy of its text.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { cp, readFile, rm } from "node:fs/promises";
@@ -31,16 +31,29 @@ export function bundle(name, define, { glue, ...options } = {}) {
   });
 }
 
+/** Copies the declarations that users of index and engine see: these two and what they import. */
+async function copyTypes(dist) {
+  const names = new Set(["index", "engine"]);
+  for (const name of names) {
+    const from = join(WWW, `build/types/${name}.d.ts`);
+    await cp(from, join(dist, `${name}.d.ts`));
+    for (const [, imported] of (await readFile(from, "utf8")).matchAll(/["']\.\/([^"']+)\.js["']/g)) names.add(imported);
+  }
+}
+
 async function main() {
   const dist = join(WWW, "dist");
-  await rm(join(dist, "llava-web"), { recursive: true, force: true });
+  await rm(dist, { recursive: true, force: true });
   const define = await definitions(await readFile(WASM));
+  // The glue would look for the wasm beside itself, under a name that the package does not have; bundlers would, too.
+  const engine = { ...define, "import.meta.url": '""' };
   const sources = { sourcemap: true, sourcesContent: true };
   await Promise.all([
     bundle("index", define, { outfile: join(dist, "index.js"), ...sources }),
-    bundle("worker", define, { outfile: join(dist, "llava-web/worker.js"), ...sources }),
-    bundle("engine", define, { outfile: join(dist, "llava-web/engine.js"), ...sources }),
+    bundle("worker", engine, { outfile: join(dist, "llava-web/worker.js"), ...sources }),
+    bundle("engine", engine, { outfile: join(dist, "llava-web/engine.js"), ...sources }),
   ]);
+  await copyTypes(dist);
   await cp(WASM, join(dist, "llava-web/engine.wasm"));
   await copyDefaultModel(join(dist, "llava-web/model"));
 }

@@ -68,7 +68,7 @@ async function answer(mounts, request, response) {
   if (request.method !== "GET" && request.method !== "HEAD") return refuse(response, 405, "only GET and HEAD");
   const path = decodedPath(request.url);
   if (path === undefined) return refuse(response, 400, "not a valid path");
-  if (path === "/") return redirect(response, "/demo/");
+  if (path === "/" && !("/" in mounts)) return redirect(response, "/demo/");
   if (`${path}/` in mounts) return redirect(response, `${path}/`);
   const file = locate(mounts, path);
   const found = file && (await stat(file).catch(() => undefined));

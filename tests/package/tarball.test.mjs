@@ -1,0 +1,63 @@
+// The tarball itself: whole, clean for package managers and type checkers, and importable where there is no browser.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Script } from "node:vm";
+import { EVERYTHING, install, packageFiles, shell, TARBALL } from "./setup.mjs";
+import { problems } from "./tarball.mjs";
+import { gzipped } from "./visit.mjs";
+
+test("all that its files name is in it, and nothing that none of them names", async () => assert.deepEqual(problems(await packageFiles()), []));
+
+test("whatever file is left out, the check above fails", async () => {
+  const files = await packageFiles();
+  for (const path of files.keys()) {
+    const without = new Map(files);
+    without.delete(path);
+    assert.ok(problems(without).some((problem) => problem.includes(path)), `${path} may be left out, and nobody notices`);
+  }
+});
+
+// Bundlers make a classic script of it, some of them one that may hold nothing of what a module may.
+test("the worker is a script without imports", async () => {
+  const worker = String((await packageFiles()).get("dist/llava-web/worker.js"));
+  assert.doesNotThrow(() => new Script(worker));
+  assert.doesNotMatch(worker, /\bimport\s*\(/);
+});
+
+test("code and engine are at most 2.5 MB with gzip", async () => {
+  const files = await packageFiles();
+  const sizes = ["dist/index.js", "dist/llava-web/worker.js", "dist/llava-web/engine.wasm"].map((path) => gzipped(files.get(path)));
+  const sum = sizes.reduce((sum, size) => sum + size);
+  console.log(`with gzip: ${sum} bytes; page, worker and wasm are ${sizes.join(", ")}`);
+  assert.ok(sum <= 2.5e6);
+});
+
+test("publint finds nothing", async () => assert.match(await shell(`publint ${TARBALL} --strict`, await install("lint")), /All good/));
+
+// The other entries are files to point at by URL, not modules.
+test("arethetypeswrong finds nothing", async () => {
+  await shell(`attw ${TARBALL} --profile esm-only --entrypoints . engine`, await install("lint"));
+});
+
+test("Node.js imports it, and each call says that there is no browser", async () => {
+  const outcomes = (await shell("node node.mjs", await install("plain"))).trim().split("\n").map((line) => JSON.parse(line));
+  assert.ok(outcomes.length >= 5);
+  for (const { name, value, llava, code, message } of outcomes) {
+    if (name === "availability") assert.equal(value.available, false);
+    else assert.deepEqual({ name, llava, code: typeof code, message: typeof message }, { name, llava: true, code: "string", message: "string" });
+  }
+  const codes = Object.fromEntries(outcomes.map(({ name, code }) => [name, code]));
+  assert.deepEqual([codes.caption, codes.load], ["webgpu_unavailable", "webgpu_unavailable"]);
+});
+
+const COMPILERS = ["5.0", "5.4", "5.7", "5.9", "6.0", "7.0"];
+const QUICK = ["5.0", "7.0"];
+for (const version of EVERYTHING ? COMPILERS : QUICK) {
+  for (const [module, resolution] of [["esnext", "bundler"], ["nodenext", "nodenext"]]) {
+    test(`TypeScript ${version} takes the types with --moduleResolution ${resolution}`, async () => {
+      const folder = await install("typescript");
+      const options = "--noEmit --strict --exactOptionalPropertyTypes --skipLibCheck false --target es2022 --lib es2022,dom,dom.iterable";
+      await shell(`node node_modules/typescript-${version}/bin/tsc ${options} --module ${module} --moduleResolution ${resolution} use.ts`, folder);
+    });
+  }
+}
