@@ -1,16 +1,16 @@
 // The demo page: wires the page's parts to the package.
 import { availability, DEFAULT_MODEL, load, models } from "../dist/index.js";
-import { drawingBoard } from "./draw.js";
+import { element, part } from "./page.js";
+import { picturePanel } from "./picture.js";
+import { dropProblem, showProblems } from "./problems.js";
 
-/** @template {HTMLElement} [T=HTMLElement] @param {string} id @returns {T} */
-const part = (id) => /** @type {T} */ (document.getElementById(id));
+/** @typedef {import("../dist/index.js").Model} Model */
+/** @typedef {import("./problems.js").Problem} Problem */
+
+part("asleep").remove();
 
 /** @type {HTMLInputElement} */
 const prompt = part("prompt");
-/** @type {HTMLInputElement} */
-const file = part("file");
-/** @type {HTMLImageElement} */
-const preview = part("preview");
 /** @type {HTMLProgressElement} */
 const bar = part("bar");
 /** @type {HTMLInputElement} */
@@ -20,86 +20,19 @@ const status = part("status");
 
 const QUESTIONS = ["What is in this picture?", "How many things are there?", "What kind of thing is this?", "Is there a star?"];
 
-/** What is asked about: a picture, or the drawing board. @type {import("../dist/index.js").ImageInput | "board" | undefined} */
-let picture;
-/** @type {{ url: string, model: import("../dist/index.js").Model } | undefined} */
-let loaded;
-/** Stops what is under way. @type {AbortController | undefined} */
+/** The model that is loaded or being loaded. @type {{ url: string, model: Promise<Model>, loaded?: Model, stop: AbortController } | undefined} */
+let current;
+/** Stops the question that is under way, or was last. @type {AbortController | undefined} */
 let work;
 
 // ---- picture ----
 
-const board = drawingBoard({
-  canvas: part("canvas"),
-  colours: part("colours"),
-  tools: part("tools"),
-  onChange: () => {
-    if (part("draw").getAttribute("aria-pressed") === "true") picture = board.empty ? undefined : "board";
-  },
-});
-
-/** @param {Blob | string} source a file, or a sample's address */
-function show(source) {
-  setDrawing(false);
-  if (preview.src.startsWith("blob:")) URL.revokeObjectURL(preview.src);
-  preview.src = typeof source === "string" ? source : URL.createObjectURL(source);
-  preview.hidden = false;
-  part("drop-hint").hidden = true;
-  picture = typeof source === "string" ? new URL(source, document.baseURI) : source;
-  void ask();
-}
-
-/** @param {boolean} on */
-function setDrawing(on) {
-  part("draw").setAttribute("aria-pressed", String(on));
-  for (const id of ["board", "undo", "wipe"]) part(id).hidden = !on;
-  part("drop").hidden = on;
-  if (on) picture = board.empty ? undefined : "board";
-  else if (picture === "board") picture = undefined;
-}
-
-file.addEventListener("change", () => {
-  const [chosen] = file.files ?? [];
-  if (chosen) show(chosen);
-  file.value = ""; // so that choosing the same file again counts
-});
-part("draw").addEventListener("click", () => setDrawing(part("board").hidden === true));
-part("undo").addEventListener("click", () => board.undo());
-part("wipe").addEventListener("click", () => board.clear());
-
-document.addEventListener("paste", ({ clipboardData }) => {
-  const pasted = [...(clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-  if (pasted) show(pasted);
-});
-document.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  document.body.classList.add("dragging");
-});
-document.addEventListener("dragleave", ({ relatedTarget }) => {
-  if (!relatedTarget) document.body.classList.remove("dragging");
-});
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  document.body.classList.remove("dragging");
-  const [dropped] = event.dataTransfer?.files ?? [];
-  if (dropped) show(dropped);
-});
-
-async function showSamples() {
-  const response = await fetch("samples/index.json");
-  if (!response.ok) return;
-  for (const { file, title } of await response.json()) {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "sample", title });
-    button.append(Object.assign(new Image(), { src: `samples/${file}`, alt: title, loading: "lazy" }));
-    button.addEventListener("click", () => show(`samples/${file}`));
-    part("samples").append(button);
-  }
-}
+const picture = picturePanel({ onChoose: () => void ask(), onChange: () => part("stop").hidden && say(""), onRefuse: fail });
 
 // ---- question and answer ----
 
 for (const question of QUESTIONS) {
-  const button = Object.assign(document.createElement("button"), { type: "button", textContent: question });
+  const button = element("button", { type: "button", textContent: question });
   button.addEventListener("click", () => {
     prompt.value = question;
     void ask();
@@ -108,25 +41,37 @@ for (const question of QUESTIONS) {
 }
 part("ask").addEventListener("submit", (event) => {
   event.preventDefault();
+  if (matchMedia("(pointer: coarse)").matches) prompt.blur(); // the keyboard on the screen would hide the answer
   void ask();
 });
-part("stop").addEventListener("click", () => work?.abort());
+prompt.addEventListener("input", () => dropProblem(part("failure"), "invalid_input"));
+part("stop").addEventListener("click", () => {
+  work?.abort();
+  if (!current?.loaded) current?.stop.abort();
+});
 
-/** Asks about the picture; what was under way is stopped. */
+part("try-sample").addEventListener("click", () => {
+  /** @type {HTMLElement | null} */
+  const sample = document.querySelector("#samples button:not([aria-current=true])");
+  sample?.click();
+});
+part("try-drawing").addEventListener("click", () => picture.startDrawing());
+part("try-model").addEventListener("click", () => {
+  part("another").toggleAttribute("open", true);
+  modelUrl.focus();
+});
+
+/** Asks about the picture; what was asked before is stopped, but not the loading of the model. */
 async function ask() {
-  if (picture === undefined) {
-    say("Choose or draw a picture first, or take a sample.", true);
-    return;
-  }
   work?.abort();
   const mine = (work = new AbortController());
   const { signal } = mine;
-  setBusy(true);
   say("");
-  status.scrollIntoView({ block: "nearest" }); // on a phone the answer may be below the screen
+  if (picture.empty) return fail({ code: "missing_input" });
+  setBusy(true);
   try {
-    const image = picture === "board" ? await board.picture() : picture;
-    const model = await currentModel(signal);
+    const image = await picture.read();
+    const model = await currentModel();
     signal.throwIfAborted();
     answer.classList.add("writing");
     status.textContent = "Looking at the picture…";
@@ -147,63 +92,99 @@ async function ask() {
       firstAt ? `first word after ${seconds(firstAt - asked)}` : "",
       finish_reason === "length" ? "cut off at the longest answer" : "",
     ].filter(Boolean).join(" · ");
+    part("unknown-knows").hidden = isOwnModel();
+    part("unknown").hidden = !/\bI (don['’]t|do not) know\b/i.test(answer.textContent ?? "");
   } catch (error) {
-    if (mine === work) tell(error);
+    if (mine === work) tell(/** @type {Error} */ (error));
   } finally {
     if (mine === work) setBusy(false);
   }
 }
 
-/** @param {string} text @param {boolean} [failed] */
-function say(text, failed = false) {
+/** Shows `text` in place of the last answer, and of what went wrong with it. @param {string} text */
+function say(text) {
   answer.textContent = text;
-  answer.classList.toggle("failed", failed);
-  answer.classList.remove("writing");
   status.textContent = "";
+  part("unknown").hidden = true;
+  showProblems(part("failure"), []);
 }
 
-/** @param {unknown} error */
-function tell(error) {
-  const { code, name, message } = /** @type {import("../dist/index.js").LlavaError} */ (error);
+/** @param {Error & { code?: string }} error */
+function tell({ name, code, message }) {
   if (name === "AbortError") status.textContent = "Stopped.";
-  else say(code ? `${message} (${code})` : message, true);
+  else fail({ code, message, file: picture.name });
 }
 
-/** Something that stands in the way, or will: it stays on the page. @param {Error} problem */
-function showProblem({ message }) {
-  part("problems").append(Object.assign(document.createElement("p"), { textContent: message }));
-  part("problems").hidden = false;
+/** Shows what stands in the way of an answer where the answer would be. @param {Problem} problem */
+function fail(problem) {
+  status.textContent = "";
+  dropProblem(part("problems"), problem.code); // it may have been foretold there
+  showProblems(part("failure"), [problem], { ownModel: isOwnModel() });
+  reveal();
 }
 
 /** @param {boolean} busy */
 function setBusy(busy) {
-  part("stop").hidden = !busy;
-  part("go").hidden = busy;
-  if (busy) return;
-  answer.classList.remove("writing");
-  part("loading").hidden = true;
+  const stop = part("stop");
+  if (!busy && document.activeElement === stop) part("go").focus(); // what is hidden loses the focus
+  stop.hidden = !busy;
+  answer.ariaBusy = String(busy); // so that it is read out once it is whole
+  if (!busy) answer.classList.remove("writing");
+  const { top, bottom } = part("reply").getBoundingClientRect();
+  const left = top > innerHeight || bottom < 0; // whoever has gone elsewhere meanwhile is not called back
+  if (busy || !left) reveal();
+}
+
+/** On a phone the answer may be below the screen. */
+function reveal() {
+  part("reply").scrollIntoView({ block: "nearest" });
 }
 
 // ---- model ----
 
-/** The model of the address field, loaded if it is not yet. @param {AbortSignal} signal */
-async function currentModel(signal) {
-  const url = modelUrl.value.trim() || DEFAULT_MODEL;
-  if (loaded?.url === url && !loaded.model.ended) return loaded.model;
-  loaded?.model.dispose();
-  loaded = undefined;
-  part("loading").hidden = false;
+const isOwnModel = () => modelUrl.value.trim() !== "";
+const chosenModel = () => modelUrl.value.trim() || DEFAULT_MODEL;
+
+/** The model of the address field: loaded, being loaded, or loaded from now on. */
+function currentModel() {
+  const url = chosenModel();
+  if (current?.url === url && !current.loaded?.ended) return current.model;
+  current?.stop.abort();
+  current?.loaded?.dispose();
+  const stop = new AbortController();
+  const mine = (current = { url, stop, model: loadModel(url, stop.signal) });
+  const end = (/** @type {Model | undefined} */ model) => {
+    if (current !== mine) return model?.dispose(); // another one was chosen meanwhile
+    current = model && { ...mine, loaded: model };
+    part("loading").hidden = true;
+  };
+  mine.model.then(end, () => end(undefined));
+  return mine.model;
+}
+
+/** @param {string} url @param {AbortSignal} signal */
+async function loadModel(url, signal) {
   bar.removeAttribute("value");
   part("bytes").textContent = "Starting…";
+  part("loading").hidden = false;
+  reveal();
+  /** @type {Problem[]} */
+  const warnings = [];
+  /** @param {Problem} warning */
+  const onWarning = (warning) => {
+    // Ten damaged files are one message.
+    if (!warnings.some(({ code }) => code === warning.code)) warnings.push(warning);
+    showProblems(part("warnings"), warnings, { ownModel: isOwnModel(), goesOn: true });
+  };
+  showProblems(part("warnings"), warnings);
   try {
     // What is served beside this page may have changed with it; of a new version only the changed chunks are fetched.
-    const model = await load(url, { signal, update: true, onProgress: showProgress, onWarning: showProblem });
-    loaded = { url, model };
+    const model = await load(url, { signal, update: true, onProgress: showProgress, onWarning });
+    showProblems(part("problems"), []);
     const { info } = model;
     part("model-about").textContent = `${info.model} (${info.quantization}), context of ${info.context_length} tokens, loaded in ${seconds(info.load_ms)} on ${info.adapter}`;
     return model;
   } finally {
-    part("loading").hidden = true;
     void showStored();
   }
 }
@@ -213,7 +194,7 @@ function showProgress({ phase, loaded, total, from_cache }) {
   if (phase === "start") return;
   if (phase === "compile") {
     bar.removeAttribute("value"); // nobody knows how long it takes
-    part("bytes").textContent = "Compiling shaders…";
+    part("bytes").textContent = "Getting the graphics chip ready…";
     return;
   }
   bar.value = loaded / total;
@@ -222,10 +203,46 @@ function showProgress({ phase, loaded, total, from_cache }) {
   part("bytes").textContent = `${doing}: ${megabytes(loaded)} of ${megabytes(total)}${kept}`;
 }
 
+/** Says in `place` what stands in the way of the model of the address field, or what it would take. @param {HTMLElement} place */
+async function look(place) {
+  const url = chosenModel();
+  showKnows();
+  for (const problems of ["problems", "model-problems"]) showProblems(part(problems), []);
+  /** @type {Partial<import("../dist/index.js").Availability>} */
+  const plan = await availability(url).catch((error) => ({ problems: [error] }));
+  if (url !== chosenModel() || current?.url === url) return;
+  showProblems(place, plan.problems ?? [], { ownModel: isOwnModel() });
+  place.scrollIntoView({ block: "nearest" });
+  part("model-about").textContent = "";
+  const { name, bytes_to_download: missing, stored_bytes = 0, gpu_memory, context_length } = plan;
+  if (missing === undefined) return;
+  const size = `${megabytes(missing)} to fetch, ${megabytes(stored_bytes)} stored`;
+  const memory = gpu_memory ? `, ${megabytes(gpu_memory.total)} of GPU memory with a context of ${context_length} tokens` : "";
+  part("model-about").textContent = `${name}: ${size}${memory}. It is loaded with the next question.`;
+  if (plan.available && missing > 0 && !work) status.textContent = `The first question fetches the model once: ${megabytes(missing)}.`;
+}
+
+/** What the built-in model knows says nothing of another one. */
+function showKnows() {
+  part("knows").hidden = isOwnModel();
+  part("knows-not").hidden = !isOwnModel();
+}
+
+modelUrl.addEventListener("input", () => {
+  showKnows();
+  for (const place of ["failure", "model-problems"]) showProblems(part(place), []);
+});
 part("model-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (picture !== undefined) void ask();
-  else part("model-about").textContent = "It is loaded with the next question.";
+  void look(part("model-problems"));
+});
+part("built-in").addEventListener("click", () => {
+  modelUrl.value = "";
+  void look(part("problems"));
+});
+addEventListener("online", () => {
+  dropProblem(part("failure"), "network");
+  void look(part("problems"));
 });
 
 // ---- storage ----
@@ -238,13 +255,17 @@ async function showStored() {
   part("stored").replaceChildren(
     ...stored.map(({ name, quantization, bytes, total_bytes, url }) => {
       const size = bytes < total_bytes ? `${megabytes(bytes)} of ${megabytes(total_bytes)}` : megabytes(bytes);
-      return Object.assign(document.createElement("li"), { textContent: `${name} (${quantization}), ${size}: ${url}` });
+      return element("li", { textContent: `${name} (${quantization}), ${size}: ${url}` });
     }),
   );
 }
 
 part("clear").addEventListener("click", async () => {
-  for (const { url } of await models.list()) await models.delete(url);
+  try {
+    for (const { url } of await models.list()) await models.delete(url);
+  } catch (error) {
+    tell(/** @type {Error} */ (error));
+  }
   await showStored();
 });
 
@@ -260,13 +281,7 @@ function seconds(ms) {
 
 // ---- start ----
 
+part("unknown-knows").textContent = part("knows").textContent;
 modelUrl.value = new URLSearchParams(location.search).get("model") ?? "";
-void showSamples();
 void showStored();
-const plan = await availability(modelUrl.value.trim() || DEFAULT_MODEL);
-plan.problems.forEach(showProblem);
-if (!loaded && plan.bytes_to_download !== undefined && plan.gpu_memory) {
-  const { name, bytes_to_download, stored_bytes, gpu_memory, context_length } = plan;
-  const size = `${megabytes(bytes_to_download)} to fetch, ${megabytes(stored_bytes)} stored`;
-  part("model-about").textContent = `${name}: ${size}, ${megabytes(gpu_memory.total)} of GPU memory with a context of ${context_length} tokens`;
-}
+void look(part("problems"));

@@ -6,6 +6,7 @@ import { cp, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { copyDefaultModel } from "./default-files.mjs";
+import { copyTypes } from "./types.mjs";
 
 const WWW = dirname(dirname(fileURLToPath(import.meta.url)));
 const WASM = join(WWW, "pkg/llava_web_bg.wasm");
@@ -27,33 +28,22 @@ export function bundle(name, define, { glue, ...options } = {}) {
     define,
     plugins: glue ? [{ name: "glue", setup: (setup) => setup.onResolve({ filter: /\/pkg\/llava_web\.js$/ }, () => ({ path: glue })) }] : [],
     logLevel: "warning",
+    logOverride: { "duplicate-object-key": "silent" }, // the glue names its snippet once for each function
     ...options,
   });
-}
-
-/** Copies the declarations that users of index and engine see: these two and what they import. */
-async function copyTypes(dist) {
-  const names = new Set(["index", "engine"]);
-  for (const name of names) {
-    const from = join(WWW, `build/types/${name}.d.ts`);
-    await cp(from, join(dist, `${name}.d.ts`));
-    for (const [, imported] of (await readFile(from, "utf8")).matchAll(/["']\.\/([^"']+)\.js["']/g)) names.add(imported);
-  }
 }
 
 async function main() {
   const dist = join(WWW, "dist");
   await rm(dist, { recursive: true, force: true });
   const define = await definitions(await readFile(WASM));
-  // The glue would look for the wasm beside itself, under a name that the package does not have; bundlers would, too.
-  const engine = { ...define, "import.meta.url": '""' };
   const sources = { sourcemap: true, sourcesContent: true };
   await Promise.all([
     bundle("index", define, { outfile: join(dist, "index.js"), ...sources }),
-    bundle("worker", engine, { outfile: join(dist, "llava-web/worker.js"), ...sources }),
-    bundle("engine", engine, { outfile: join(dist, "llava-web/engine.js"), ...sources }),
+    bundle("worker", define, { outfile: join(dist, "llava-web/worker.js"), ...sources }),
+    bundle("engine", define, { outfile: join(dist, "llava-web/engine.js"), ...sources }),
   ]);
-  await copyTypes(dist);
+  await copyTypes();
   await cp(WASM, join(dist, "llava-web/engine.wasm"));
   await copyDefaultModel(join(dist, "llava-web/model"));
 }

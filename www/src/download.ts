@@ -1,6 +1,6 @@
 import { aborted, LlavaError, type ErrorCode } from "./errors.js";
 import type { BundleFile } from "./manifest.js";
-import { blockedBy, policyCure } from "./policy.js";
+import { blockedCure } from "./policy.js";
 
 /** Tries of one file before the download gives up. */
 const TRIES = 5;
@@ -104,8 +104,8 @@ async function request(url: URL, { signal, patience, missing = "network" }: Fetc
   } catch (error) {
     silence.abort();
     if (error instanceof Passing) throw error;
-    const directive = await blockedBy(url.href);
-    if (directive) throw new LlavaError("network", `${url.href} was not fetched. ${policyCure(directive, url.href)}`, { cause: error });
+    const cure = await blockedCure(url.href);
+    if (cure) throw new LlavaError("network", `${url.href} was not fetched. ${cure}`, { cause: error });
     if (url.protocol === "file:") throw new LlavaError("network", `${url.href} cannot be fetched: serve the page and its files over http.`, { cause: error });
     const hint = "Check the connection and the address; another host must send CORS headers.";
     throw new Passing(new LlavaError("network", `${url.href} cannot be reached. ${hint}`, { cause: error }));

@@ -3,6 +3,7 @@ import { aborted, LlavaError } from "./errors.js";
 import { formatOf } from "./formats.js";
 import { classOf, nameOf, shorten } from "./naming.js";
 import { badImage, checkBytes, checkSize, type EngineImage } from "./pixels.js";
+import { blockedCure, watchPolicy } from "./policy.js";
 import { isArithmetic, sizeOf } from "./sizes.js";
 import { fileInText } from "./strings.js";
 
@@ -148,8 +149,11 @@ async function fromBlob(blob: Blob): Promise<EngineImage> {
 async function fetchFile(url: string, signal?: AbortSignal): Promise<Uint8Array> {
   const failed = (problem: string, cause: unknown) => new LlavaError("network", `\`image\`: ${shorten(url)} ${problem}`, { cause });
   const end = new AbortController();
+  watchPolicy();
   try {
-    const response = await fetch(url, { signal: signal ? AbortSignal.any([signal, end.signal]) : end.signal }).catch((error: unknown) => {
+    const response = await fetch(url, { signal: signal ? AbortSignal.any([signal, end.signal]) : end.signal }).catch(async (error: unknown) => {
+      const cure = URL.canParse(url, globalThis.location?.href) ? await blockedCure(url) : undefined;
+      if (cure) throw failed(`was not fetched. ${cure}`, error);
       throw failed("cannot be fetched. Check the address; a picture on another host must be served with CORS headers.", error);
     });
     if (!response.ok) throw badImage(`${shorten(url)} answered ${response.status} ${shorten(response.statusText)}`.trimEnd());

@@ -9,19 +9,21 @@ export function watchPolicy(): void {
 
 function note(event: Event): void {
   const { blockedURI, effectiveDirective } = event as SecurityPolicyViolationEvent;
-  blocked.set(blockedURI, effectiveDirective);
+  if (blockedURI !== "") blocked.set(blockedURI, effectiveDirective);
 }
 
-/** The directive that blocked `address`; undefined where none did. Needs a moment, as the event follows the failure. */
-export async function blockedBy(address: string): Promise<string | undefined> {
+/**
+ * What to do about the policy that blocked `address` (which may be relative to the page); undefined where none did. Needs a
+ * moment, as the event follows the failure.
+ */
+export async function blockedCure(address: string): Promise<string | undefined> {
   await new Promise((resolve) => setTimeout(resolve, 0));
-  for (const [uri, directive] of blocked) if (uri !== "" && address.startsWith(uri)) return directive;
+  const { href, protocol, origin } = new URL(address, globalThis.location?.href);
+  for (const [uri, directive] of blocked) {
+    if (!href.startsWith(uri)) continue;
+    const source = origin === globalThis.location?.origin ? "'self'" : origin;
+    const allow = protocol === "blob:" || protocol === "data:" ? protocol : source;
+    return `The Content-Security-Policy forbids it: add ${allow} to its ${directive}.`;
+  }
   return undefined;
-}
-
-/** What to do about it, for messages. */
-export function policyCure(directive: string, address: string): string {
-  const origin = address.startsWith("blob:") ? "blob:" : address.startsWith("data:") ? "data:" : new URL(address).origin;
-  const allow = origin === globalThis.location?.origin ? "'self'" : origin;
-  return `The Content-Security-Policy forbids it: add ${allow} to its ${directive}.`;
 }

@@ -4,7 +4,7 @@ import { cachedCopy, keepCopy } from "./cached.js";
 import type { RunningEngine } from "./engine.js";
 import { LlavaError } from "./errors.js";
 import { noBrowser } from "./gpu.js";
-import { blockedBy, policyCure, watchPolicy } from "./policy.js";
+import { blockedCure, watchPolicy } from "./policy.js";
 import type { Reply, Request } from "./protocol.js";
 
 /** Where an engine runs, as the page sees it: a worker, or this very thread. */
@@ -166,10 +166,17 @@ async function greet(worker: Worker, address: string, { onReply, onFailure }: Th
 }
 
 async function doesNotRun(address: string, cause: unknown): Promise<LlavaError> {
-  const foreign = /^https?:/.test(address) && new URL(address).origin !== globalThis.location?.origin;
-  const directive = (await blockedBy(address)) ?? (foreign ? await blockedBy("blob:") : undefined);
-  const blocked = foreign && directive === "worker-src" ? "blob:" : address;
-  const cure = directive ? policyCure(directive, blocked) : address.includes("/.vite/deps/") ? VITE : COPY;
   const { message } = cause as { message?: string };
-  return new LlavaError("engine_failed", `The engine's worker does not run (${address}${message ? `: ${message}` : ""}). ${cure}`, { cause });
+  const what = `The engine's worker does not run (${address}${message ? `: ${message}` : ""})`;
+  return new LlavaError("engine_failed", `${what}. ${await cureFor(address)}`, { cause });
+}
+
+async function cureFor(address: string): Promise<string> {
+  const { origin, protocol } = new URL(address, globalThis.location?.href);
+  const foreign = protocol.startsWith("http") && origin !== globalThis.location?.origin;
+  const cure = await blockedCure(foreign ? `blob:${globalThis.location?.origin}` : address);
+  if (cure) return cure;
+  if (address.includes("/.vite/deps/")) return VITE;
+  // What is blocked within the page's own worker no event tells the page.
+  return foreign ? `${COPY} A Content-Security-Policy must have blob: and ${origin} in its worker-src.` : COPY;
 }

@@ -2,7 +2,7 @@ import { BUILD, WASM_SHA256 } from "./build.js";
 import { cachedCopy, keepCopy } from "./cached.js";
 import { sha256 } from "./download.js";
 import { LlavaError } from "./errors.js";
-import { blockedBy, policyCure } from "./policy.js";
+import { blockedCure } from "./policy.js";
 
 /**
  * Fetches the engine and hands it to `start`, which compiles it while it comes; from the kept copy where the network fails.
@@ -29,8 +29,8 @@ async function fetchWasm(address: string): Promise<Response> {
     if (response.ok && !page) return typed(response);
     problem = page ? "the server sent a web page in its place" : `the server answered ${response.status} ${response.statusText}`.trimEnd();
   } catch (error) {
-    const directive = await blockedBy(address);
-    if (directive) throw failed(`${address} was not fetched. ${policyCure(directive, address)}`, error);
+    const cure = await blockedCure(address);
+    if (cure) throw failed(`${address} was not fetched. ${cure}`, error);
     problem = "it cannot be fetched; another host must send Access-Control-Allow-Origin";
   }
   const copy = await cachedCopy(address, BUILD);

@@ -4,6 +4,7 @@ mod bench;
 mod evaluate;
 mod files;
 mod fuzz;
+mod order;
 mod package;
 mod paths;
 mod real;

@@ -1,8 +1,8 @@
 //! The engine and the JS package: cargo and wasm-bindgen make www/pkg, tsc and esbuild make www/dist.
 
 use crate::paths::Paths;
-use crate::setup;
 use crate::shell::{self, say};
+use crate::{order, setup};
 use anyhow::Result;
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,9 @@ pub fn build(paths: &Paths) -> Result<()> {
 
 /// The page tells the glue where the wasm is: an address in the glue itself would have bundlers ship the file twice.
 fn engine(paths: &Paths) -> Result<()> {
-    bindgen(paths, "llava-web", &paths.www.join("pkg"), &["--omit-default-module-path"])
+    let out = paths.www.join("pkg");
+    bindgen(paths, "llava-web", &out, &["--omit-default-module-path"])?;
+    order::functions(&out.join("llava_web_bg.wasm"))
 }
 
 /// Compiles the library of `package` for wasm32 and puts it with its JS glue into `out`; `options` are wasm-bindgen's.
