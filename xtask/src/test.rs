@@ -1,5 +1,5 @@
-//! `cargo xtask test`: four suites, and one more on demand, their output passed on as it comes; at the end what failed,
-//! once more, and the counts, added up in the last line.
+//! `cargo xtask test`: suites of tests, their output passed on as it comes; at the end what failed, once more, and the counts,
+//! added up in the last line.
 
 use crate::paths::Paths;
 use crate::shell::{self, say};
@@ -24,27 +24,21 @@ struct Report {
 }
 
 type Suite = fn(&Paths) -> Result<Report>;
-const SUITES: [(&str, Suite); 4] = [("native", native), ("web", web), ("e2e", e2e), ("fuzz", fuzz)];
+/// What runs where no suite is named.
+const SUITES: [(&str, Suite); 5] =
+    [("native", native), ("web", web), ("e2e", e2e), ("package", package_quickly), ("fuzz", fuzz)];
+/// What runs only where it is named, or in full only then: it takes long, or downloads a model.
+const NAMED: [(&str, Suite); 2] = [("package", package), ("--real", real)];
 /// Seconds for each fuzz target.
 const FUZZ_SECONDS: u32 = 10;
 /// Lines about a suite's failed tests that are printed again at the end.
 const MOST_LINES: usize = 80;
-/// Runs only where it is asked for: it downloads a model.
-const REAL: (&str, Suite) = ("--real", real);
 
-/// Runs the named suites (all but the one on demand when none is named). The last line printed is `N passed, N failed`.
+/// Runs the named suites, or those that always run when none is named. The last line printed is `N passed, N failed`.
 pub fn run(paths: &Paths, names: &[OsString]) -> Result<ExitCode> {
-    let known = || SUITES.iter().chain([&REAL]);
-    if let Some(unknown) = names.iter().find(|name| !known().any(|(suite, _)| *name == suite)) {
-        bail!("no test suite `{}`: there are native, web, e2e, fuzz and --real", unknown.to_string_lossy());
-    }
     let (mut passed, mut failed) = (0, 0);
     let (mut counts, mut failures) = (String::new(), String::new());
-    let asked = |suite: &&(&str, Suite)| match names.is_empty() {
-        true => suite.0 != REAL.0,
-        false => names.iter().any(|name| name == suite.0),
-    };
-    for (name, suite) in known().filter(asked) {
+    for (name, suite) in suites(names)? {
         say(format!("suite: {name}"));
         let mut report = suite(paths).unwrap_or_else(|error| Report::failure(format!("error: {error:#}")));
         if report.passed + report.failed == 0 {
@@ -63,6 +57,21 @@ pub fn run(paths: &Paths, names: &[OsString]) -> Result<ExitCode> {
     print!("\n{counts}");
     println!("{passed} passed, {failed} failed");
     Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// The suites of these names in the order of the tables.
+fn suites(names: &[OsString]) -> Result<Vec<(&'static str, Suite)>> {
+    if names.is_empty() {
+        return Ok(SUITES.to_vec());
+    }
+    let in_full = |name: &str| NAMED.iter().any(|(named, _)| *named == name);
+    let mut known: Vec<_> = SUITES.into_iter().filter(|(name, _)| !in_full(name)).chain(NAMED).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.iter().any(|(suite, _)| *name == suite)) {
+        let there: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        bail!("no test suite `{}`: there are {}", unknown.to_string_lossy(), there.join(", "));
+    }
+    known.retain(|(suite, _)| names.iter().any(|name| name == suite));
+    Ok(known)
 }
 
 /// Unit, kernel, golden and documentation tests on this machine's GPU, or on the software driver where it has none.
@@ -103,19 +112,37 @@ fn web(paths: &Paths) -> Result<Report> {
     count(&mut cargo)
 }
 
-/// The built package in headless Chromium.
+/// The package's code in headless Chromium.
 fn e2e(paths: &Paths) -> Result<Report> {
     package::build(paths)?;
-    let entries = fs::read_dir(paths.root.join("tests/e2e")).context("tests/e2e")?;
+    count(&mut node_tests(paths, "tests/e2e")?)
+}
+
+/// The tarball, installed in apps: those that belong to every run.
+fn package_quickly(paths: &Paths) -> Result<Report> {
+    let tarball = package::build(paths)?;
+    count(node_tests(paths, "tests/package")?.env("LLAVA_TARBALL", tarball))
+}
+
+/// The tarball, installed in apps of every kind.
+fn package(paths: &Paths) -> Result<Report> {
+    let tarball = package::build(paths)?;
+    count(node_tests(paths, "tests/package")?.env("LLAVA_TARBALL", tarball).env("LLAVA_PACKAGE_TESTS", "everything"))
+}
+
+/// Node's test runner on the tests of a folder.
+fn node_tests(paths: &Paths, folder: &str) -> Result<Command> {
+    let entries = fs::read_dir(paths.root.join(folder)).context(folder.to_owned())?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));
     files.sort();
     if files.is_empty() {
-        bail!("no tests/e2e/*.test.mjs");
+        bail!("no {folder}/*.test.mjs");
     }
     let mut node = Command::new("node");
     node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]).args(files);
-    count(node.current_dir(&paths.root).env("LLAVA_CHROMIUM", setup::browser()?))
+    node.current_dir(&paths.root).env("LLAVA_CHROMIUM", setup::browser()?);
+    Ok(node)
 }
 
 /// The fuzz targets, briefly: one test each.
@@ -184,12 +211,32 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::Report;
+    use super::{Report, package, package_quickly, suites};
 
     fn report(output: &str) -> Report {
         let mut report = Report::default();
         output.lines().for_each(|line| report.add_line(line));
         report
+    }
+
+    #[test]
+    fn a_suite_that_is_named_runs_in_full() {
+        let chosen = |names: &[&str]| suites(&names.iter().map(Into::into).collect::<Vec<_>>());
+        let quick = chosen(&[]).unwrap();
+        assert!(quick.iter().any(|(_, suite)| std::ptr::fn_addr_eq(*suite, package_quickly as super::Suite)));
+        assert!(!quick.iter().any(|(name, _)| *name == "--real"));
+        let [(name, suite)] = chosen(&["package"]).unwrap()[..] else { panic!("one suite") };
+        assert!(name == "package" && std::ptr::fn_addr_eq(suite, package as super::Suite));
+        assert_eq!(
+            chosen(&["--real", "web"]).unwrap().iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            ["web", "--real"]
+        );
+        assert!(
+            chosen(&["wep"])
+                .unwrap_err()
+                .to_string()
+                .ends_with("`wep`: there are native, web, e2e, fuzz, package, --real")
+        );
     }
 
     #[test]
