@@ -14,7 +14,7 @@ export const APPS = [
   { name: "Vite 8, base ./", folder: "vite", build: "vite build --base ./", out: "dist" },
   { name: "Vite 8, development", folder: "vite", serve: "vite --base $BASE --port $PORT --strictPort" },
   { name: "Vite 7, development", folder: "vite", serve: "node node_modules/vite-7/bin/vite.js -c vite-7.config.js --base $BASE --port $PORT --strictPort" },
-  { name: "webpack 5.113", folder: "webpack", build: `webpack && ${PAGE}`, out: "dist" },
+  { name: "webpack 5.113", folder: "webpack", build: `webpack && ${PAGE}`, out: "dist", quick: true },
   { name: "webpack 5.98", folder: "webpack", build: `WEBPACK_PACKAGE=webpack-5.98 webpack && ${PAGE}`, out: "dist" },
   ...["turbopack", "webpack"].flatMap((builder) => [
     { name: `Next.js 16, ${builder}`, folder: "next", build: `next build --${builder}`, serve: "next start --port $PORT", server: true },

@@ -103,10 +103,9 @@ function hashes() {
 
 const gzips = new Map();
 
-/** Bytes after gzip. */
-export function gzipped(bytes) {
+function gzipped(bytes) {
   const hash = sha256(bytes);
-  if (!gzips.has(hash)) gzips.set(hash, gzipSync(bytes).length);
+  if (!gzips.has(hash)) gzips.set(hash, gzipSync(bytes, { level: 9 }).length);
   return gzips.get(hash);
 }
 
