@@ -1,5 +1,6 @@
 import { checkDecodable } from "./decode.js";
 import { aborted, LlavaError } from "./errors.js";
+import { noBrowser } from "./gpu.js";
 import { readImage } from "./image.js";
 import type { LoadProgress } from "./info.js";
 import { checkInput, type Input } from "./input.js";
@@ -124,6 +125,7 @@ export async function runShared(models: SharedModels, url: string | URL, input: 
   const { onProgress, signal, onToken } = options;
   modelUrl(url);
   const { image, fields } = checkInput(input);
+  noBrowser(); // before the picture is looked for: a server that renders a page has no use for it
   const picture = image === undefined ? undefined : await readImage(image, signal);
   if (picture && !models.has(url)) await checkDecodable(picture);
   return models.use(url, { onProgress, signal }, (model) => model.answer(picture, fields, { signal, onToken }));
