@@ -1,6 +1,6 @@
 // Apps as users build them, with the tarball installed: each must describe a picture, at the root of a host and below a path.
 import assert from "node:assert/strict";
-import { cp } from "node:fs/promises";
+import { cp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -8,7 +8,7 @@ import { launch } from "../../www/scripts/browser.mjs";
 import { serveFiles, start } from "../../www/scripts/serve.mjs";
 import { APPS } from "./apps.mjs";
 import { background, EVERYTHING, install, shell } from "./setup.mjs";
-import { checkVisit, describeOutput, visit } from "./visit.mjs";
+import { checkOutput, checkVisit, visit } from "./visit.mjs";
 
 /** How long a server may take to start, in ms. */
 const PATIENCE = 120_000;
@@ -41,10 +41,12 @@ async function renderedOutput(url) {
 }
 
 async function build({ name, build, out }, folder, base) {
+  // What an earlier build has left could hide what this one lacks.
+  if (out) await rm(join(folder, out), { recursive: true, force: true });
   const began = performance.now();
   await shell(build, folder, { BASE: base });
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
-  console.log(`${name}: built in ${seconds} s${out ? `, ${await describeOutput(join(folder, out))}` : ""}`);
+  console.log(`${name}: built in ${seconds} s${out ? `, ${await checkOutput(join(folder, out))}` : ""}`);
 }
 
 /** Lets `work` use the app on a static host, or on its framework's own server. */
@@ -58,7 +60,7 @@ async function serving({ out, serve }, folder, base, work) {
   const server = background(serve, folder, { BASE: base, PORT: String(port) });
   const url = `http://localhost:${port}${base}`;
   try {
-    await reachable(url);
+    await reachable(url, server);
     await work(url);
   } catch (error) {
     throw new Error(`${error.message}\n${serve}\n${server.log}`);
@@ -67,8 +69,8 @@ async function serving({ out, serve }, folder, base, work) {
   }
 }
 
-async function reachable(url) {
-  for (const began = Date.now(); Date.now() - began < PATIENCE; ) {
+async function reachable(url, server) {
+  for (const began = Date.now(); Date.now() - began < PATIENCE && !server.ended; ) {
     if (await fetch(url).then(({ ok }) => ok, () => false)) return;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }

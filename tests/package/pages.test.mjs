@@ -79,12 +79,13 @@ function directives(page, elsewhere) {
 const policy = (directives) => ({ "content-security-policy": Object.entries(directives).map((directive) => directive.join(" ")).join("; ") });
 
 test("a strict policy that allows what is needed", () =>
-  hosted({ headers: policy(directives(html)) }, async (origin) => void (await checkVisit(await visit(browser, `${origin}/`)))));
+  hosted({ headers: policy(directives(html)) }, async (origin) => checkVisit(await visit(browser, `${origin}/`))));
 
 test("a strict policy, with the package on another origin", () =>
   hosted({}, (elsewhere) => {
     const page = pageOf(elsewhere);
-    return hosted({ page, headers: policy(directives(page, elsewhere)) }, async (origin) => void (await checkVisit(await visit(browser, `${origin}/`))));
+    const headers = policy(directives(page, elsewhere));
+    return hosted({ page, headers }, async (origin) => checkVisit(await visit(browser, `${origin}/`)));
   }));
 
 for (const name of ["worker-src", "connect-src", "'wasm-unsafe-eval'"]) {
@@ -121,8 +122,9 @@ async function inPage(work, argument) {
   const context = await browser.newContext();
   try {
     const page = await context.newPage();
-    await page.route(`${site.origin}/threads/`, (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html><title>threads</title>" }));
-    await page.goto(`${site.origin}/threads/`);
+    const empty = `${site.origin}/threads/`;
+    await page.route(empty, (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html><title>threads</title>" }));
+    await page.goto(empty);
     return await page.evaluate(work, argument);
   } finally {
     await context.close();

@@ -30,12 +30,18 @@ export async function shell(command, folder, env = {}) {
   }
 }
 
-/** Starts `command` as `shell` does; `end` ends it with all that it has started. */
+/** Starts `command` as `shell` does. `log` is what it has printed, `ended` whether it has ended; `end` ends it with all that it has started. */
 export function background(command, folder, env = {}) {
   const child = spawn(command, { cwd: folder, env: environment(folder, env), shell: true, detached: true, stdio: ["ignore", "pipe", "pipe"] });
-  const process_ = { log: "", end: () => process.kill(-child.pid) };
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (process_.log += text));
-  return process_;
+  const running = {
+    log: "",
+    get ended() {
+      return child.exitCode !== null || child.signalCode !== null;
+    },
+    end: () => running.ended || process.kill(-child.pid),
+  };
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (running.log += text));
+  return running;
 }
 
 function environment(folder, env) {
@@ -59,7 +65,8 @@ async function installFresh(name) {
   await mkdir(folder, { recursive: true });
   await cp(join(HERE, name), folder, { recursive: true });
   await cp(join(HERE, "page"), folder, { recursive: true, force: false });
-  await shell(`npm ci --ignore-scripts --no-audit --no-fund && npm install --no-save --ignore-scripts --no-audit --no-fund ${JSON.stringify(TARBALL)}`, folder);
+  const quietly = "--ignore-scripts --no-audit --no-fund";
+  await shell(`npm ci ${quietly} && npm install --no-save ${quietly} ${JSON.stringify(TARBALL)}`, folder);
   return folder;
 }
 

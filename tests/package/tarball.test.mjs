@@ -1,5 +1,7 @@
 // The tarball itself: whole, clean for package managers and type checkers, and importable where there is no browser.
 import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Script } from "node:vm";
 import { EVERYTHING, install, packageFiles, shell, TARBALL } from "./setup.mjs";
@@ -56,3 +58,11 @@ for (const version of EVERYTHING ? COMPILERS : QUICK) {
     });
   }
 }
+
+// Which registry wrote a lock is nobody's business, and another one has the same packages.
+test("the apps' locks name no registry", async () => {
+  const paths = await readdir(import.meta.dirname, { recursive: true });
+  const locks = paths.filter((path) => path.endsWith("package-lock.json") && !path.includes("node_modules"));
+  assert.ok(locks.length > 0);
+  for (const path of locks) assert.doesNotMatch(await readFile(join(import.meta.dirname, path), "utf8"), /"resolved"/, path);
+});

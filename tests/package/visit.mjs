@@ -10,7 +10,7 @@ const PATIENCE = 180_000;
 /** After that many ms a page has fetched what it fetches unasked. */
 const IDLE = 500;
 
-/** Presses the button of the page at `url` in a fresh profile. Resolves to the answer, the console's errors, and the URLs fetched before and after. */
+/** Presses the button of the page at `url` in a fresh profile. Resolves to what `press` does. */
 export async function visit(browser, url) {
   const context = await browser.newContext();
   try {
@@ -21,6 +21,10 @@ export async function visit(browser, url) {
   }
 }
 
+/**
+ * Opens `url` in `page` and presses the button. Resolves to the answer, what the console complained of, the URLs fetched before and
+ * after, the workers that ran before, and the seconds until the answer.
+ */
 export async function press(page, url) {
   const errors = [];
   page.on("pageerror", (error) => errors.push(error.message));
@@ -40,15 +44,19 @@ export async function press(page, url) {
   return { answer, errors, before, after: fetched, workers, seconds: (performance.now() - pressed) / 1000 };
 }
 
-/** Fails unless the picture was described truly, without complaints, and nothing of engine and model was fetched before the button was pressed. Returns what to print. */
+/**
+ * Fails unless the picture was described truly, without complaints, and nothing of engine and model was fetched before the button was
+ * pressed, and then each file once. Returns what to print.
+ */
 export async function checkVisit({ answer, errors, before, after, workers, seconds }) {
   assert.deepEqual(errors, []);
   checkAnswer(answer);
   assert.equal(workers, 0, "a page that describes nothing starts no worker");
   const [early, late] = await Promise.all([before, after].map(measure));
   assert.deepEqual([...early.parts.keys()], [], "a page that describes nothing fetches neither engine nor model");
-  assert.deepEqual([...late.parts], (await parts()).map(({ path }) => [path, 1]), "each file of engine and model is fetched once");
-  return `answer after ${seconds.toFixed(1)} s; page ${kilobytes(early.code)}, then code and engine ${kilobytes(late.code)}, model ${kilobytes(late.model)} (gzip)`;
+  assert.deepEqual([...late.parts], (await parts()).map((path) => [path, 1]), "each file of engine and model is fetched once");
+  const [page, engine, model] = [early.code, late.code, late.model].map(kilobytes);
+  return `answer after ${seconds.toFixed(1)} s; page ${page}, then code and engine ${engine}, model ${model} (gzip)`;
 }
 
 /** The picture that all of them describe: samples/scenes-2.jpg. */
@@ -57,12 +65,15 @@ export function checkAnswer(answer) {
   assert.match(answer, /brown circle/);
 }
 
-/** What the apps put out. */
-export async function describeOutput(folder) {
+/** Fails unless each file of engine and model is once, and unchanged, in what an app's build has put out. Returns what to print. */
+export async function checkOutput(folder) {
   const shipped = await hashes();
   const files = [...(await readFiles(folder))].filter(([path]) => !path.endsWith(".map"));
+  const found = files.map(([, bytes]) => shipped.get(sha256(bytes))).filter((path) => path !== undefined);
+  assert.deepEqual(found.sort(), await parts());
   const [model, code] = [true, false].map((wanted) => files.filter(([, bytes]) => isModel(shipped.get(sha256(bytes))) === wanted));
-  const sum = (some) => `${kilobytes(total(some.map(([, bytes]) => bytes.length)))}, ${kilobytes(total(some.map(([, bytes]) => gzipped(bytes))))} gzip`;
+  const size = (some, of) => kilobytes(some.reduce((sum, [, bytes]) => sum + of(bytes), 0));
+  const sum = (some) => `${size(some, ({ length }) => length)}, ${size(some, gzipped)} gzip`;
   return `${files.length} files: code and engine ${sum(code)}; model ${sum(model)}`;
 }
 
@@ -86,8 +97,8 @@ const isPicture = (url) => new URL(url).pathname.includes("/samples/");
 
 /** Engine and model: what a page is not to fetch before it needs it. */
 async function parts() {
-  const paths = [...(await packageFiles()).keys()].filter((path) => path.endsWith(".wasm") || (isModel(path) && !path.endsWith(".md")));
-  return paths.sort().map((path) => ({ path }));
+  const paths = [...(await packageFiles()).keys()];
+  return paths.filter((path) => path.endsWith(".wasm") || (isModel(path) && !path.endsWith(".md"))).sort();
 }
 
 let hashesOnce;
@@ -96,7 +107,7 @@ let hashesOnce;
 function hashes() {
   hashesOnce ??= (async () => {
     const files = await packageFiles();
-    return new Map((await parts()).map(({ path }) => [sha256(files.get(path)), path]));
+    return new Map((await parts()).map((path) => [sha256(files.get(path)), path]));
   })();
   return hashesOnce;
 }
@@ -113,5 +124,4 @@ function sha256(bytes) {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-const total = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
 const kilobytes = (bytes) => `${Math.round(bytes / 1000)} kB`;
