@@ -29,8 +29,8 @@ export interface FetchOptions {
   missing?: ErrorCode;
   /** Longest silence of the server, in ms. */
   patience?: number;
-  /** Told the bytes received so far; starts again from 0 when a try fails. */
-  onBytes?: (received: number) => void;
+  /** Told the bytes received so far, and how many of them are new; starts again from 0 when a try fails. No more is read before it resolves. */
+  onBytes?: (received: number, more: number) => Promise<void> | void;
 }
 
 /**
@@ -40,7 +40,7 @@ export interface FetchOptions {
  */
 export async function fetchFile(url: URL, { bytes, sha256: wanted }: BundleFile, options: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
   return retrying(options, async () => {
-    options.onBytes?.(0);
+    await options.onBytes?.(0, 0);
     const response = await request(url, options);
     const contents = new Uint8Array(bytes);
     let received = 0;
@@ -48,7 +48,7 @@ export async function fetchFile(url: URL, { bytes, sha256: wanted }: BundleFile,
       if (received + piece.length > bytes) throw wrongFile(url, `is larger than the ${bytes} bytes the manifest says`, response);
       contents.set(piece, received);
       received += piece.length;
-      options.onBytes?.(received);
+      return options.onBytes?.(received, piece.length);
     });
     if (received < bytes) throw wrongFile(url, `broke off after ${received} of ${bytes} bytes`, response);
     if ((await sha256(contents)) !== wanted) throw wrongFile(url, "does not have the hash the manifest says", response);
@@ -124,13 +124,13 @@ async function request(url: URL, { signal, patience, missing = "network" }: Fetc
 }
 
 /** Reads the body to its end; a connection that breaks or stalls is worth another try. */
-async function readBody(response: Response, { patience }: FetchOptions, onPiece: (piece: Uint8Array) => void): Promise<void> {
+async function readBody(response: Response, { patience }: FetchOptions, onPiece: (piece: Uint8Array) => Promise<void> | void): Promise<void> {
   const reader = response.body!.getReader();
   try {
     for (;;) {
       const { done, value } = await beforeStall(reader.read(), response.url, patience);
       if (done) return;
-      onPiece(value);
+      await onPiece(value);
     }
   } catch (error) {
     void reader.cancel().catch(() => undefined);

@@ -1,6 +1,6 @@
+import { Budget } from "./budget.js";
 import { fetchFile, fetchText, sha256 } from "./download.js";
 import { LlavaError, toLlavaError } from "./errors.js";
-import { Gate } from "./gate.js";
 import type { LoadProgress } from "./info.js";
 import { evictModel, holdModel, withFile } from "./locks.js";
 import { filesOf, parseManifest, type BundleFile, type Manifest } from "./manifest.js";
@@ -10,13 +10,12 @@ import { absenceCure, fileUrl, type Source } from "./source.js";
 import { openStore, type ModelRecord, type Store } from "./store.js";
 
 /** Chunks that are asked for ahead of the engine; also the most that are in memory. */
-const WINDOW = 4;
+const WINDOW = 5;
 /**
- * Bytes that may be on their way or not yet stored, which is what a crash costs: ten of them in a download of 4 GB cost
- * 3% at most. Chunks of up to 6 MB come two at once, so that one comes while another is hashed and stored; larger ones
- * come one by one.
+ * Bytes that may have come and not yet be stored, which is what a crash costs. So all of the window come at once, and where chunks are
+ * large the later ones wait in mid-way for the earlier ones to be stored.
  */
-const AT_RISK = 12e6;
+const AT_RISK = 64 * 1024 * 1024;
 /** How long the browser may take to free the room of a deleted model, in ms. */
 const FREEING = 10_000;
 
@@ -47,7 +46,7 @@ export class Loader {
   #coming = new Map<number, Promise<Uint8Array<ArrayBuffer>>>();
   /** First chunk that was never asked for. */
   #next = 0;
-  #unsaved: Gate;
+  #unsaved: Budget;
   #evicting: Promise<boolean> | undefined;
   #release: (() => void) | undefined;
 
@@ -57,7 +56,7 @@ export class Loader {
     this.manifest = manifest;
     this.#files = filesOf(manifest);
     const largest = Math.max(...manifest.chunks.map(({ bytes }) => bytes));
-    this.#unsaved = new Gate(Math.min(Math.max(1, Math.floor(AT_RISK / largest)), WINDOW));
+    this.#unsaved = new Budget(AT_RISK - largest); // the first goes on above that
     this.#store = store;
     this.#stored = stored;
     this.#progress = progress;
@@ -158,11 +157,15 @@ export class Loader {
   }
 
   async #fetch(index: number, file: BundleFile): Promise<Uint8Array<ArrayBuffer>> {
-    const saved = await this.#unsaved.enter();
+    const holder = {};
     try {
       const bytes = await fetchFile(fileUrl(this.#source, file.file), file, {
         signal: this.#options.signal,
-        onBytes: (received) => this.#progress.received(index, received),
+        onBytes: async (received, more) => {
+          this.#progress.received(index, received);
+          if (received === 0) this.#unsaved.giveBack(holder); // a try begins
+          else await this.#unsaved.take(holder, more);
+        },
       });
       await this.#keep(async (store) => {
         await store.put(file.sha256, bytes);
@@ -170,7 +173,7 @@ export class Loader {
       });
       return bytes;
     } finally {
-      saved();
+      this.#unsaved.giveBack(holder);
     }
   }
 
