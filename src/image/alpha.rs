@@ -2,7 +2,11 @@
 
 /// `[pixels, 4]` bytes, alpha last and not premultiplied, to `[pixels, 3]`.
 pub(super) fn rgba_on_white(rgba: &[u8]) -> Vec<u8> {
-    rgba.as_chunks::<4>().0.iter().flat_map(|[red, green, blue, alpha]| on_white([*red, *green, *blue], *alpha)).collect()
+    rgba.as_chunks::<4>()
+        .0
+        .iter()
+        .flat_map(|[red, green, blue, alpha]| on_white([*red, *green, *blue], *alpha))
+        .collect()
 }
 
 /// `[pixels, 2]` bytes of grey and alpha to `[pixels, 3]`.

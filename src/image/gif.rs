@@ -36,7 +36,12 @@ pub(super) fn decode(bytes: &[u8], check_size: impl Fn(usize, usize) -> Result<(
     let mut rgb = colours[transparent.unwrap_or(0)].repeat(width * height);
     for (y, row) in indices.chunks_exact(frame_width.max(1)).enumerate() {
         let target = &mut rgb[3 * ((top + y) * width + left)..];
-        target.as_chunks_mut::<3>().0.iter_mut().zip(row).for_each(|(pixel, index)| *pixel = colours[usize::from(*index)]);
+        target
+            .as_chunks_mut::<3>()
+            .0
+            .iter_mut()
+            .zip(row)
+            .for_each(|(pixel, index)| *pixel = colours[usize::from(*index)]);
     }
     Ok(Picture { width, height, rgb })
 }

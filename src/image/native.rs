@@ -22,11 +22,7 @@ pub(super) fn decode(bytes: &[u8], check_size: impl Fn(usize, usize) -> Result<(
         .then(|| decode_as(format, bytes, check_size))
 }
 
-fn decode_as(
-    format: ImageFormat,
-    bytes: &[u8],
-    check_size: impl Fn(usize, usize) -> Result<()>,
-) -> Result<Stored> {
+fn decode_as(format: ImageFormat, bytes: &[u8], check_size: impl Fn(usize, usize) -> Result<()>) -> Result<Stored> {
     let damaged = |error: ImageError| bad(&error);
     let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
@@ -47,7 +43,8 @@ fn png_in_icon(bytes: &[u8]) -> Option<&[u8]> {
     let entries = rest.as_chunks::<16>().0.iter().take(usize::from(u16::from_le_bytes(*header)));
     // A side of 256 is stored as 0. Of equal sizes the one with more bits a pixel is the better.
     let side = |side: u8| u16::from(side.wrapping_sub(1));
-    let best = entries.max_by_key(|entry| (side(entry[0]), side(entry[1]), u16::from_le_bytes([entry[6], entry[7]])))?;
+    let best =
+        entries.max_by_key(|entry| (side(entry[0]), side(entry[1]), u16::from_le_bytes([entry[6], entry[7]])))?;
     let number = |at: usize| best[at..].first_chunk().map(|bytes| u32::from_le_bytes(*bytes) as usize);
     let (size, offset) = (number(8)?, number(12)?);
     bytes.get(offset..)?.get(..size).filter(|data| data.starts_with(b"\x89PNG"))

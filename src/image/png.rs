@@ -33,7 +33,9 @@ pub(super) fn decode(bytes: &[u8], check_size: impl Fn(usize, usize) -> Result<(
     let pixels = read_pixels(&mut reader).map_err(damaged)?;
     let rgb = match (reader.output_color_type().0, deep_grey) {
         (ColorType::Grayscale, true) => pixels.as_chunks().0.iter().flat_map(|grey| [clipped(*grey); 3]).collect(),
-        (_, true) => pixels.as_chunks().0.iter().flat_map(|[a, b, alpha, _]| on_white([clipped([*a, *b]); 3], *alpha)).collect(),
+        (_, true) => {
+            pixels.as_chunks().0.iter().flat_map(|[a, b, alpha, _]| on_white([clipped([*a, *b]); 3], *alpha)).collect()
+        }
         (ColorType::Grayscale, _) => pixels.iter().flat_map(|grey| [*grey; 3]).collect(),
         (ColorType::GrayscaleAlpha, _) => grey_on_white(&pixels),
         (ColorType::Rgba, _) => rgba_on_white(&pixels),

@@ -27,5 +27,8 @@ pub(super) fn decode(bytes: &[u8], check_size: impl Fn(usize, usize) -> Result<(
     decoder.read_image(&mut pixels).map_err(damaged)?;
     let rgb = if decoder.has_alpha() { rgba_on_white(&pixels) } else { pixels };
     let (exif, xmp) = (decoder.exif_metadata().ok().flatten(), decoder.xmp_metadata().ok().flatten());
-    Ok(Stored { picture: Picture { width, height, rgb }, orientation: Orientation::of(exif.as_deref(), xmp.as_deref()) })
+    Ok(Stored {
+        picture: Picture { width, height, rgb },
+        orientation: Orientation::of(exif.as_deref(), xmp.as_deref()),
+    })
 }

@@ -54,11 +54,8 @@ fn pass(x: [i16; 8], shift: u32) -> [i16; 8] {
     ];
     let half = 1 << (shift - 1);
     std::array::from_fn(|index| {
-        let sum = if index < 4 {
-            even[index].wrapping_add(odd[index])
-        } else {
-            even[7 - index].wrapping_sub(odd[7 - index])
-        };
+        let sum =
+            if index < 4 { even[index].wrapping_add(odd[index]) } else { even[7 - index].wrapping_sub(odd[7 - index]) };
         (sum.wrapping_add(half) >> shift).clamp(i16::MIN.into(), i16::MAX.into()) as i16
     })
 }

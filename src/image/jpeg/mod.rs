@@ -13,12 +13,7 @@ mod output;
 mod scan;
 mod smooth;
 
-use super::{
-    Picture,
-    decode::Stored,
-    limits::MAX_PIXELS,
-    orientation::Orientation,
-};
+use super::{Picture, decode::Stored, limits::MAX_PIXELS, orientation::Orientation};
 use crate::error::{Error, Result};
 use entropy::ZIGZAG;
 use frame::{Component, Frame};
@@ -212,7 +207,8 @@ impl Decoder {
     }
 
     fn finish(mut self) -> Result<Stored> {
-        let mut frame = self.frame.take().filter(|_| self.scans > 0).ok_or_else(|| damaged("no picture in the file"))?;
+        let mut frame =
+            self.frame.take().filter(|_| self.scans > 0).ok_or_else(|| damaged("no picture in the file"))?;
         if frame.buffered {
             let smoothing = Smoothing::of(&frame, self.scans, self.last_good_row);
             frame.reconstruct(smoothing.as_ref());

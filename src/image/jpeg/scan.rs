@@ -1,13 +1,6 @@
 //! One scan: which blocks its data fills, and with which codes.
 
-use super::{
-    Decoder,
-    bits::BitReader,
-    damaged,
-    entropy::Scan,
-    frame::Frame,
-    huffman::Huffman,
-};
+use super::{Decoder, bits::BitReader, damaged, entropy::Scan, frame::Frame, huffman::Huffman};
 use crate::error::Result;
 
 /// A channel in a scan, with the numbers of its codes.
@@ -87,7 +80,9 @@ impl Decoder {
             }
             component.quantization.ok_or_else(|| damaged("no quantization table"))?;
         }
-        header.note_progress(frame, self.scans);
+        if frame.progressive {
+            header.note_progress(frame, self.scans);
+        }
         self.scans += 1;
 
         let (units_x, units_y) = header.units(frame);

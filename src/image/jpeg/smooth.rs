@@ -61,8 +61,7 @@ impl Smoothing {
             component.progress.now[0] >= 0 && component.quantization.as_ref().is_some_and(divides)
         };
         let useful = |component: &Component| component.progress.now[1..ESTIMATED].iter().any(|bits| *bits != 0);
-        let smooth =
-            frame.progressive && frame.components.iter().all(possible) && frame.components.iter().any(useful);
+        let smooth = frame.progressive && frame.components.iter().all(possible) && frame.components.iter().any(useful);
         smooth.then_some(Self { rows: frame.mcus.1, last_good_row, several_scans: scans > 1 })
     }
 
@@ -82,7 +81,8 @@ impl Smoothing {
             let position = ZIGZAG[at];
             let unknown = if at == 0 { means_only } else { bits[at] != 0 && block[position] == 0 };
             if unknown {
-                let weighted = kernel.as_flattened().iter().zip(means.as_flattened()).map(|(weight, mean)| weight * mean);
+                let weighted =
+                    kernel.as_flattened().iter().zip(means.as_flattened()).map(|(weight, mean)| weight * mean);
                 let sum = i64::from(steps[0]) * weighted.sum::<i64>();
                 let step = i64::from(steps[position]);
                 let mut size = (((step << 7) + sum.abs()) / (step << 8)) as i32;
@@ -90,7 +90,7 @@ impl Smoothing {
                     // More would have shown in the bits that are known.
                     size = size.min((1 << bits[at]) - 1);
                 }
-                block[position] = if sum < 0 { -size } else { size } as i16;
+                block[position] = if sum < 0 { size.wrapping_neg() } else { size } as i16;
             }
         }
         block
