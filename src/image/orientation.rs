@@ -70,7 +70,8 @@ fn exif_value(exif: &[u8]) -> Option<u32> {
                 4 | 9 => 4,
                 _ => return None,
             };
-            let inside = (number(entry + 4, 4)? as usize).checked_mul(size)? <= 4;
+            let count = Some(number(entry + 4, 4)? as usize).filter(|count| *count > 0)?;
+            let inside = count.checked_mul(size)? <= 4;
             return number(if inside { entry + 8 } else { number(entry + 8, 4)? as usize }, size);
         }
     }
@@ -119,6 +120,7 @@ mod tests {
             assert_eq!(of(damaged), 1, "{damaged:?}");
         }
         assert_eq!(of(&exif(true, 2, 1, b"6\0\0\0")), 1, "text");
+        assert_eq!(of(&exif(true, 3, 0, &[6, 0, 0, 0])), 1, "no value");
         assert_eq!(of(&exif(true, 3, u32::MAX, &[0xff; 4])), 1, "values beyond the end");
     }
 

@@ -92,6 +92,9 @@ def turned(picture):
     yield "xmp.webp", saved(picture, "WEBP", lossless=True, xmp=XMP)
     # Pillow takes one such beginning away, and used to leave it.
     yield "exif_prefixed.webp", saved(picture, "WEBP", lossless=True, exif=2 * b"Exif\0\0" + exif())
+    announced = saved(picture, "WEBP", lossless=True, exif=exif())
+    taken_out = announced[: announced.index(b"EXIF")]
+    yield "exif_taken_out.webp", b"RIFF" + struct.pack("<I", len(taken_out) - 8) + taken_out[8:]
     yield "exif.webp", saved(picture, "WEBP", lossless=True, exif=exif())
 
 
@@ -116,7 +119,22 @@ def without(data, start, end):
     return data[:start] + data[end:]
 
 
+def channel_by_channel(picture):
+    """A sequential file in which each channel has a scan of its own: three grey files put together."""
+    planes = [saved(plane, "JPEG", quality=85) for plane in picture.convert("YCbCr").split()]
+    frame, tables, scan = (markers(planes[0], [code])[0] for code in [0xC0, 0xC4, 0xDA])
+    components = b"".join(bytes([number, 0x11, 0]) for number in [1, 2, 3])
+    size = planes[0][frame + 5 : frame + 9]
+    start = planes[0][:frame] + b"\xff\xc0\0\x11\x08" + size + b"\3" + components + planes[0][tables:scan]
+    headers = [b"\xff\xda\0\x08\1" + bytes([number, 0, 0, 63, 0]) for number in [1, 2, 3]]
+    return start, [header + plane[scan + 10 : -2] for header, plane in zip(headers, planes)]
+
+
 def jpegs(picture):
+    start, channels = channel_by_channel(picture)
+    yield "three_scans.jpg", start + b"".join(channels) + b"\xff\xd9"
+    yield "two_scans_of_three.jpg", start + channels[0] + channels[2] + b"\xff\xd9"
+    yield "one_scan_twice.jpg", start + channels[1] + b"".join(channels) + b"\xff\xd9"
     restarts = saved(picture, "JPEG", quality=85, restart_marker_blocks=2)
     rst = markers(restarts, range(0xD0, 0xD8))
     yield "restart_missing.jpg", without(restarts, rst[2], rst[2] + 2)

@@ -44,8 +44,8 @@ pub(super) struct Component {
 /// How well the coefficients of a component are known, in coded order: bits still missing, -1 for all.
 pub(super) struct Progress {
     pub now: [i8; 64],
-    /// The first ten before the last scan.
-    pub before: [i8; 10],
+    /// Before the last scan.
+    pub before: [i8; 64],
 }
 
 impl Frame {
@@ -82,7 +82,7 @@ impl Frame {
                 quantization: None,
                 samples: Vec::new(),
                 coefficients: Vec::new(),
-                progress: Progress { now: [-1; 64], before: [-1; 10] },
+                progress: Progress { now: [-1; 64], before: [-1; 64] },
             });
         }
         Ok(Self { width, height, progressive, components, mcus, buffered: false })

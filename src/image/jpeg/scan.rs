@@ -62,8 +62,7 @@ impl Header {
     fn note_progress(&self, frame: &mut Frame, index: usize) {
         for member in &self.members {
             let progress = &mut frame.components[member.component].progress;
-            let known = progress.now[..10].try_into().unwrap_or([0; 10]);
-            progress.before = if index == 0 { [0; 10] } else { known };
+            progress.before = if index == 0 { [0; 64] } else { progress.now };
             progress.now[self.scan.first..=self.scan.last].fill(self.scan.shift as i8);
         }
     }

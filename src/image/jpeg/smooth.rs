@@ -70,11 +70,11 @@ impl Smoothing {
         let mut block = blocks[y * component.blocks_x + x];
         let Some(steps) = &component.quantization else { return block };
         let bits = match y / component.v > self.last_good_row {
-            false => component.progress.now[..ESTIMATED].try_into().unwrap_or([-1; ESTIMATED]),
-            true if self.several_scans => component.progress.before,
-            true => [-1; ESTIMATED],
+            false => &component.progress.now,
+            true if self.several_scans => &component.progress.before,
+            true => &[-1; 64],
         };
-        let means_only = bits[1..].iter().all(|bits| *bits == -1);
+        let means_only = bits[1..ESTIMATED].iter().all(|bits| *bits == -1);
         let kernels = if means_only { &MEANS_ONLY[..] } else { &MORE_KNOWN[..] };
         let means = self.means(component, blocks, (x, y));
         for (at, kernel) in kernels.iter().enumerate() {
