@@ -222,6 +222,6 @@ if __name__ == "__main__":
     ggufs()
     (HERE / "corpus/tokenizer").mkdir(parents=True, exist_ok=True)
     tokenizers()
-    for picture in (GOLDEN / "pictures").iterdir():
-        if picture.stat().st_size < 2000:
+    for picture in [*(GOLDEN / "pictures").iterdir(), *(GOLDEN / "odd").iterdir()]:
+        if picture.stat().st_size < 3000:
             write("image", picture.name, picture.read_bytes())

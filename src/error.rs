@@ -6,9 +6,12 @@ pub enum Error {
     /// A field of the caller's input is missing or out of range.
     #[error("`{field}`: {problem}")]
     Input { field: &'static str, problem: String },
-    /// The picture cannot be decoded, or is larger than the limit.
+    /// The picture cannot be decoded.
     #[error("image: {0}")]
     Image(String),
+    /// The picture has more bytes or pixels than the limit.
+    #[error("`image` is too large: {size}, and the limit is {limit}. Scale it down first.")]
+    TooLarge { size: String, limit: String },
     /// The bundle's manifest, a chunk or a tensor is damaged or inconsistent.
     #[error("bundle: {what}: {problem}")]
     Bundle { what: String, problem: String },
@@ -32,6 +35,7 @@ impl Error {
         match self {
             Error::Input { .. } => "invalid_input",
             Error::Image(_) => "bad_image",
+            Error::TooLarge { .. } => "too_large",
             Error::Bundle { .. } => "bad_bundle",
             Error::Unsupported { .. } => "unsupported_model",
             Error::Tokenizer(_) => "bad_tokenizer",

@@ -1,4 +1,4 @@
-//! PNG, JPEG, WebP and GIF files, decoded and fitted to a tower's square.
+//! Pictures of every format that is decoded natively, those of the browser among them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,114 +1,64 @@
-//! PNG, JPEG, WebP and GIF files (first frame) to upright RGB, as transformers loads them through Pillow.
-
-use std::io::Cursor;
-
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage, metadata::Orientation};
+//! Encoded pictures to upright RGB on white, as transformers loads them through Pillow.
 
 use super::{
-    Picture,
-    jpeg::{self, Jpeg},
+    Picture, gif, jpeg,
+    limits::{check_bytes, check_size},
+    orientation::Orientation,
+    png, webp,
 };
 use crate::error::{Error, Result};
 
-/// The largest picture decoded unless the caller says otherwise: 64 megapixels, 192 MB as RGB.
-pub const MAX_PIXELS: u64 = 64_000_000;
+/// What is decoded here.
+#[cfg(not(target_family = "wasm"))]
+const FORMATS: &str = "PNG, JPEG, WebP, GIF, BMP, TIFF or ICO";
+#[cfg(target_family = "wasm")]
+const FORMATS: &str = "PNG, JPEG, WebP or GIF";
 
-/// The longest side: what JPEG can hold. It bounds the work of squaring a very long picture.
-const MAX_SIDE: usize = 65_535;
+/// How files begin that people take for pictures, after so many bytes, and what they are.
+const OTHERS: [(usize, &[u8], &str); 11] = [
+    (4, b"ftypavi", "an AVIF file"),
+    (4, b"ftyphei", "a HEIC file"),
+    (4, b"ftypmif1", "a HEIF file"),
+    (4, b"JXL ", "a JPEG XL file"),
+    (0, b"\xff\x0a", "a JPEG XL file"),
+    (0, b"BM", "a BMP file"),
+    (0, b"II*\0", "a TIFF file"),
+    (0, b"MM\0*", "a TIFF file"),
+    (0, b"\0\0\x01\0", "an ICO file"),
+    (0, b"<svg", "an SVG file"),
+    (0, b"%PDF", "a PDF file"),
+];
+
+/// A picture as it is stored, and how it lies.
+pub(super) struct Stored {
+    pub picture: Picture,
+    pub orientation: Orientation,
+}
 
 /// See [`Picture::decode`].
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
-    let check_size = |width: usize, height: usize| match (width as u64 * height as u64, width.max(height)) {
-        (0, _) => Err(Error::Image("the picture has no pixels".to_owned())),
-        (pixels, side) if pixels > max_pixels || side > MAX_SIDE => Err(Error::Image(format!(
-            "{width}x{height} is too large: the limit is {max_pixels} pixels and {MAX_SIDE} a side; scale the picture down"
-        ))),
-        _ => Ok(()),
+    check_bytes(bytes.len())?;
+    let check_size = |width, height| check_size(width, height, max_pixels);
+    let stored = match bytes {
+        [0xFF, 0xD8, 0xFF, ..] => jpeg::decode(bytes, check_size)?,
+        [0x89, b'P', b'N', b'G', ..] => png::decode(bytes, check_size)?,
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => webp::decode(bytes, check_size)?,
+        [b'G', b'I', b'F', b'8', ..] => return gif::decode(bytes, check_size),
+        #[cfg(not(target_family = "wasm"))]
+        _ => super::native::decode(bytes, check_size).unwrap_or_else(|| Err(unknown(bytes)))?,
+        #[cfg(target_family = "wasm")]
+        _ => return Err(unknown(bytes)),
     };
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| bad(&error))?;
-    let format = reader.format();
-    let (mut image, orientation) = match format {
-        Some(ImageFormat::Jpeg) => {
-            let Jpeg { picture, orientation } = jpeg::decode(bytes, check_size)?;
-            let rgb = RgbImage::from_raw(picture.width as u32, picture.height as u32, picture.rgb);
-            (DynamicImage::from(rgb.unwrap_or_default()), orientation)
-        }
-        Some(ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif) => {
-            let mut decoder = reader.into_decoder().map_err(|error| bad(&error))?;
-            let (width, height) = decoder.dimensions();
-            check_size(width as usize, height as usize)?;
-            let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-            (DynamicImage::from_decoder(decoder).map_err(|error| bad(&error))?, orientation)
-        }
-        _ => return Err(Error::Image("not a PNG, JPEG, WebP or GIF file".to_owned())),
-    };
-    image.apply_orientation(orientation);
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let key = if has_colour_key(bytes, format) { transparent_colour(&image) } else { None };
-    let mut rgb = into_rgb(image);
-    if let Some(key) = key {
-        rgb.chunks_exact_mut(3).filter(|pixel| **pixel == key).for_each(|pixel| pixel.fill(u8::MAX));
-    }
-    Ok(Picture { width, height, rgb })
+    Ok(stored.orientation.upright(stored.picture))
 }
 
-/// Whether one colour stands for "transparent": in a GIF, or in a PNG without an alpha channel. transformers paints that
-/// colour white, while it drops graded alpha.
-fn has_colour_key(bytes: &[u8], format: Option<ImageFormat>) -> bool {
-    match format {
-        Some(ImageFormat::Gif) => true,
-        Some(ImageFormat::Png) => match (bytes.get(25), png_transparency(bytes)) {
-            (Some(0 | 2), Some(_)) => true,
-            // A palette has one such colour if one entry is clear and all others are opaque.
-            (Some(3), Some(alpha)) => {
-                alpha.iter().filter(|alpha| **alpha == 0).count() == 1
-                    && alpha.iter().all(|alpha| matches!(*alpha, 0 | u8::MAX))
-            }
-            _ => false,
-        },
-        _ => false,
-    }
+fn unknown(bytes: &[u8]) -> Error {
+    let other = OTHERS.iter().find(|(at, start, _)| bytes.get(*at..).is_some_and(|rest| rest.starts_with(start)));
+    let is = other.map(|(_, _, name)| format!("{name}, ")).unwrap_or_default();
+    Error::Image(format!("{is}not a {FORMATS} file: convert it to PNG or JPEG first"))
 }
 
-/// The content of a PNG's tRNS chunk, which comes before the pixels.
-fn png_transparency(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.get(8..)?;
-    loop {
-        let (head, tail) = rest.split_at_checked(8)?;
-        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        match &head[4..] {
-            b"tRNS" => return tail.get(..length),
-            b"IDAT" => return None,
-            _ => rest = tail.get(length.checked_add(4)?..)?,
-        }
-    }
-}
-
-fn transparent_colour(image: &DynamicImage) -> Option<[u8; 3]> {
-    match image {
-        DynamicImage::ImageLumaA8(grey) => grey.pixels().find(|pixel| pixel[1] == 0).map(|pixel| [pixel[0]; 3]),
-        DynamicImage::ImageRgba8(rgba) => {
-            rgba.pixels().find(|pixel| pixel[3] == 0).map(|pixel| [pixel[0], pixel[1], pixel[2]])
-        }
-        _ => None,
-    }
-}
-
-fn bad(error: &dyn std::fmt::Display) -> Error {
+/// A decoder's complaint about a file.
+pub(super) fn bad(error: &dyn std::fmt::Display) -> Error {
     Error::Image(format!("cannot be decoded: {error}"))
-}
-
-/// Pillow keeps the high byte of 16-bit channels, where the `image` crate would round. (16-bit grey it clips to white
-/// instead; that is not followed.)
-fn into_rgb(image: DynamicImage) -> Vec<u8> {
-    let high = |value: u16| (value >> 8) as u8;
-    match image {
-        DynamicImage::ImageLuma16(grey) => grey.pixels().flat_map(|pixel| [high(pixel[0]); 3]).collect(),
-        DynamicImage::ImageLumaA16(grey) => grey.pixels().flat_map(|pixel| [high(pixel[0]); 3]).collect(),
-        DynamicImage::ImageRgb16(rgb) => rgb.into_raw().into_iter().map(high).collect(),
-        DynamicImage::ImageRgba16(rgba) => {
-            rgba.pixels().flat_map(|pixel| [high(pixel[0]), high(pixel[1]), high(pixel[2])]).collect()
-        }
-        other => other.into_rgb8().into_raw(),
-    }
 }

@@ -1,11 +1,19 @@
 //! A picture's way to pixel values: decode, resize as Pillow does, preprocess as CLIPImageProcessor does.
 
+mod alpha;
 mod decode;
+mod gif;
 mod jpeg;
+mod limits;
+#[cfg(not(target_family = "wasm"))]
+mod native;
+mod orientation;
+mod png;
 mod preprocess;
 mod resize;
+mod webp;
 
-pub use decode::MAX_PIXELS;
+pub use limits::{MAX_BYTES, MAX_PIXELS};
 pub use preprocess::{AspectRatio, Patches, PixelValues, PreprocessorConfig, patches};
 pub use resize::Filter;
 
@@ -25,7 +33,8 @@ pub struct Picture {
 /// A picture as the caller has it.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// A PNG, JPEG, WebP or GIF file of at most [`MAX_PIXELS`]; decoded only when it must be.
+    /// An encoded file of at most [`MAX_BYTES`] and [`MAX_PIXELS`], as [`Picture::decode`] takes it; decoded only when it
+    /// must be.
     Encoded(Vec<u8>),
     Decoded(Picture),
 }
@@ -50,27 +59,29 @@ impl Source {
 }
 
 impl Picture {
-    /// Decodes an encoded picture. EXIF orientation is applied; alpha is dropped, not blended; a single transparent
-    /// colour (GIF, PNG without an alpha channel) becomes white; 16-bit channels keep their high byte.
+    /// Decodes a PNG, JPEG, WebP or GIF file (of an animation the first frame) and, natively, a BMP, TIFF or ICO file.
+    /// The picture is turned upright as EXIF or XMP says, and what is transparent lies on white.
     ///
     /// # Errors
-    /// [`Error::Image`] if the format is unknown, the data damaged, or the size in the header above `max_pixels` (found out
-    /// before any pixel is decoded).
+    /// [`Error::Image`] if the format is unknown or the data damaged; [`Error::TooLarge`] above [`MAX_BYTES`] or
+    /// `max_pixels`, found out before any pixel is decoded.
     pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Self> {
         decode::decode(bytes, max_pixels)
     }
 
-    /// Takes the pixels of a canvas or `ImageData`: `[height, width, 4]` bytes, alpha last. Alpha is dropped, as for files.
+    /// Takes the pixels of a canvas or `ImageData`: `[height, width, 4]` bytes, alpha last and not premultiplied. What is
+    /// transparent lies on white, as for files.
     ///
     /// # Errors
-    /// [`Error::Image`] if a side is zero or the byte count does not match the size.
+    /// [`Error::Image`] if a side is zero or the byte count does not match the size; [`Error::TooLarge`] above
+    /// [`MAX_PIXELS`].
     pub fn from_rgba(width: usize, height: usize, rgba: &[u8]) -> Result<Self> {
         let expected = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(4));
         if width == 0 || height == 0 || expected != Some(rgba.len()) {
             let problem = format!("{} bytes are not {width}x{height} RGBA pixels (4 bytes each)", rgba.len());
             return Err(Error::Image(problem));
         }
-        let rgb = rgba.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
-        Ok(Self { width, height, rgb })
+        limits::check_size(width, height, MAX_PIXELS)?;
+        Ok(Self { width, height, rgb: alpha::rgba_on_white(rgba) })
     }
 }

@@ -11,7 +11,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--convert", type=Path, help="the llava-convert binary; without it quantized outputs are left out")
 parser.add_argument("--fresh", nargs=2, metavar=("SEED", "FOLDER"), help="a new random checkpoint instead of the goldens")
 parser.add_argument("--compare", nargs=3, metavar=("EXPECTED", "RESULTS", "QUANT"), help="captions of a fresh checkpoint")
-parser.add_argument("--only", choices=["pictures", "text", "checkpoints", "gguf"], help="make one part")
+parser.add_argument("--only", choices=["pictures", "odd", "text", "checkpoints", "gguf"], help="make one part")
 arguments = parser.parse_args()
 
 if arguments.fresh:
@@ -28,6 +28,10 @@ if arguments.only in (None, "pictures"):
     import pictures
 
     pictures.make(ROOT)
+if arguments.only in (None, "odd"):
+    import odd
+
+    odd.make(ROOT)
 if arguments.only in (None, "text"):
     import text
 

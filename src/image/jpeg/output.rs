@@ -1,6 +1,6 @@
 //! Channels at their own resolution to RGB rows, as libjpeg-turbo upsamples and converts them.
 
-use super::Component;
+use super::frame::Component;
 
 /// What the channels mean.
 #[derive(Clone, Copy)]
