@@ -15,6 +15,8 @@ const REPLACEMENT: char = '\u{FFFD}';
 /// A tokenizer.json in use.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// Whether tokens like `<0x0A>` stand for bytes.
+    byte_tokens: bool,
 }
 
 /// A tokenized prompt: `ids`, and the positions the picture's features take.
@@ -35,10 +37,11 @@ impl Tokenizer {
         // By way of a value, as parts of the library take for granted that they are given one.
         let json: Value = serde_json::from_slice(json).map_err(bad)?;
         check(&json)?;
+        let byte_tokens = has_byte_fallback(&json["decoder"]);
         let mut inner: tokenizers::Tokenizer = serde_json::from_value(json).map_err(bad)?;
         // Settings of the training run that some files still carry; a prompt is never cut nor filled up.
         inner.with_truncation(None).map_err(Error::tokenizer)?.with_padding(None);
-        Ok(Self { inner })
+        Ok(Self { inner, byte_tokens })
     }
 
     /// The ids of `text`, with the special tokens the post-processor adds (LLaMA: `<s>` in front).
@@ -83,15 +86,27 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// Whether the text of a sequence ending in `id` may still change with the next token: `id` stands for a byte
-    /// (`<0x0A>`), and only a whole run of bytes can be decoded. `None` for tokens that leave no text.
-    fn leaves_run_open(&self, id: u32) -> Option<bool> {
-        let token = self.inner.id_to_token(id)?;
-        if self.inner.get_added_vocabulary().is_special_token(&token) {
-            return None;
+    /// Whether `id` is left out of the text: a special token, or none at all.
+    fn is_silent(&self, id: u32) -> bool {
+        self.inner.id_to_token(id).is_none_or(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+    }
+
+    /// The byte that `id` stands for (`<0x0A>`), if it is such a token.
+    fn byte(&self, id: u32) -> Option<u8> {
+        let token = self.inner.id_to_token(id).filter(|_| self.byte_tokens)?;
+        let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
+        u8::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 2)
+    }
+}
+
+/// Whether `decoder` or a part of it makes bytes of byte tokens.
+fn has_byte_fallback(decoder: &Value) -> bool {
+    match decoder {
+        Value::Object(fields) => {
+            fields.get("type").is_some_and(|kind| kind == "ByteFallback") || fields.values().any(has_byte_fallback)
         }
-        let digits = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
-        Some(digits.is_some_and(|digits| digits.len() == 2 && u8::from_str_radix(digits, 16).is_ok()))
+        Value::Array(list) => list.iter().any(has_byte_fallback),
+        _ => false,
     }
 }
 
@@ -131,7 +146,8 @@ fn each_object(part: &Value, visit: &impl Fn(&Map<String, Value>) -> Result<()>)
 }
 
 /// Text appearing token by token. The pieces, put together, are the decoded whole up to the first stop string; no piece
-/// ends inside a UTF-8 character or inside what may become a stop string.
+/// ends inside a UTF-8 character or inside what may become a stop string. Bytes that are no UTF-8 become one U+FFFD each,
+/// where the library would give up the whole run of byte tokens around them: it cannot be known before the run ends.
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
     stop: Vec<String>,
@@ -140,6 +156,8 @@ pub struct TextStream<'a> {
     context: Vec<u32>,
     /// Ids whose text is not settled yet.
     fresh: Vec<u32>,
+    /// The bytes that `fresh` stands for, where it is byte tokens: the beginning of a character.
+    bytes: Vec<u8>,
     /// Settled text that may be the beginning of a stop string.
     held: String,
     /// All text returned so far.
@@ -155,6 +173,7 @@ impl<'a> TextStream<'a> {
             stop: stop.iter().filter(|stop| !stop.is_empty()).cloned().collect(),
             context: Vec::new(),
             fresh: Vec::new(),
+            bytes: Vec::new(),
             held: String::new(),
             shown: String::new(),
             stopped: false,
@@ -166,16 +185,20 @@ impl<'a> TextStream<'a> {
         if self.stopped {
             return Ok(String::new());
         }
-        let Some(open) = self.tokenizer.leaves_run_open(id) else { return Ok(String::new()) };
-        self.fresh.push(id);
-        if open {
+        if self.tokenizer.is_silent(id) {
             return Ok(String::new());
         }
-        let text = self.fresh_text()?;
-        if text.ends_with(REPLACEMENT) {
-            return Ok(String::new());
+        match self.tokenizer.byte(id) {
+            Some(byte) => self.push_byte(id, byte)?,
+            None => {
+                self.settle_broken();
+                self.fresh.push(id);
+                let text = self.fresh_text()?;
+                if !text.ends_with(REPLACEMENT) {
+                    self.settle(&text);
+                }
+            }
         }
-        self.settle(&text);
         Ok(self.release(false))
     }
 
@@ -184,6 +207,7 @@ impl<'a> TextStream<'a> {
         if self.stopped {
             return Ok(String::new());
         }
+        self.settle_broken();
         let text = self.fresh_text()?;
         self.settle(&text);
         Ok(self.release(true))
@@ -199,6 +223,41 @@ impl<'a> TextStream<'a> {
         self.shown
     }
 
+    /// Takes a byte token: settled with those before it as soon as they are a character, or cannot become one.
+    fn push_byte(&mut self, id: u32, byte: u8) -> Result<()> {
+        // Tokens that are no bytes and still lack something will not get it from a byte.
+        if self.bytes.is_empty() && !self.fresh.is_empty() {
+            let text = self.fresh_text()?;
+            self.settle(&text);
+        }
+        self.fresh.push(id);
+        self.bytes.push(byte);
+        match std::str::from_utf8(&self.bytes).map(str::to_owned) {
+            // The first text of all is the decoder's affair.
+            Ok(text) if !self.context.is_empty() => self.settle(&text),
+            Ok(_) => {
+                let text = self.fresh_text()?;
+                self.settle(&text);
+            }
+            Err(error) if error.error_len().is_none() => {}
+            // What came before this byte is broken; the byte itself may begin a character.
+            Err(_) if self.bytes.len() > 1 => {
+                (self.fresh.pop(), self.bytes.pop());
+                self.settle_broken();
+                return self.push_byte(id, byte);
+            }
+            Err(_) => self.settle_broken(),
+        }
+        Ok(())
+    }
+
+    /// Settles bytes that will not become a character.
+    fn settle_broken(&mut self) {
+        if !self.bytes.is_empty() {
+            self.settle(&String::from(REPLACEMENT).repeat(self.bytes.len()));
+        }
+    }
+
     fn fresh_text(&self) -> Result<String> {
         let before = self.tokenizer.decode(&self.context)?;
         let both = self.tokenizer.decode(&[self.context.as_slice(), &self.fresh].concat())?;
@@ -209,6 +268,7 @@ impl<'a> TextStream<'a> {
 
     fn settle(&mut self, text: &str) {
         self.held.push_str(text);
+        self.bytes.clear();
         if !self.fresh.is_empty() {
             self.context = std::mem::take(&mut self.fresh);
         }
