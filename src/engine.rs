@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use web_time::Instant;
 
 use crate::bundle::Manifest;
-use crate::config::LlavaConfig;
+use crate::config::{LlavaConfig, VisionConfig};
 use crate::error::{Error, Result};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
 use crate::kernels::{self, KvFormat, Precision, TuneShapes, Variants, launch};
@@ -217,9 +217,13 @@ impl DecodeBuffers {
 /// has the same rule, because a page asks before it downloads anything.
 ///
 /// # Errors
-/// [`Error::Input`] with the largest that fits.
+/// [`Error::Input`] with the largest that fits, or if the heads' size does not fit the cache's format.
 fn context_length_of(config: &LlavaConfig, options: &LoadOptions, max_binding: u64) -> Result<usize> {
     let text = &config.text;
+    if !options.kv_cache.fits(text.head_dim) {
+        let problem = format!("f16 needs heads whose size is a multiple of 8; this model's are {}", text.head_dim);
+        return Err(Error::input("kv_cache", problem));
+    }
     let trained = text.max_position_embeddings;
     // The table of rotations has a row for each position too.
     let row = 4 * options.kv_cache.width(text.key_value_size()).max(text.head_dim);
@@ -237,6 +241,29 @@ fn context_length_of(config: &LlavaConfig, options: &LoadOptions, max_binding: u
         return Err(Error::input("context_length", problem));
     }
     Ok(asked)
+}
+
+/// Refuses a model whose widest intermediate result is more than a buffer of the GPU may have.
+///
+/// # Errors
+/// [`Error::Gpu`] naming the fields that decide.
+fn check_activations(config: &LlavaConfig, context_length: usize, max_binding: u64) -> Result<()> {
+    let refuse = |what: &str, rows: usize, cols: usize| match 4 * rows as u64 * cols as u64 {
+        bytes if bytes <= max_binding => Ok(()),
+        bytes => Err(Error::Gpu(format!(
+            "{what} takes {bytes} bytes, and a buffer of this GPU may have {max_binding}: use another GPU or a smaller model"
+        ))),
+    };
+    if let Some(VisionConfig { tower, .. }) = &config.vision {
+        let of = "`vision_config.image_size` and `patch_size`";
+        refuse(&format!("a picture of {of}"), tower.patches(), tower.patch_values())?;
+        let widest = (3 * tower.hidden_size).max(tower.intermediate_size);
+        refuse(&format!("a layer of the vision tower on all patches of {of}"), tower.positions(), widest)?;
+    }
+    let text = &config.text;
+    let widest = text.query_size().max(text.intermediate_size).max(text.hidden_size);
+    let what = "a layer's `text_config.intermediate_size` or heads, over a part of a prompt,";
+    refuse(what, context_length.min(MAX_PREFILL), widest)
 }
 
 impl Engine {
@@ -257,6 +284,7 @@ impl Engine {
         };
         let tokenizer = Tokenizer::from_bytes(tokenizer_json)?;
         let context_length = context_length_of(&config, &options, gpu.adapter.max_binding)?;
+        check_activations(&config, context_length, gpu.adapter.max_binding)?;
         let device = &gpu.device;
         let model = Llava::load(source, &config, context_length, options.kv_cache, device).await?;
         source.all_read();
@@ -628,6 +656,25 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_model_too_wide_for_the_buffers_of_the_gpu_is_refused() {
+        let fits = |section: &str, fields: Value| {
+            let config = json!({"model_type": "llava", section: fields});
+            check_activations(&LlavaConfig::from_json(&config, &Value::Null).unwrap(), 2048, 128 << 20)
+        };
+        fits("text_config", Value::Null).unwrap();
+        fits("vision_config", json!({"image_size": 1024, "patch_size": 16})).unwrap();
+        for (section, fields, named) in [
+            ("vision_config", json!({"image_size": 8192, "patch_size": 14}), "image_size"),
+            ("vision_config", json!({"image_size": 2048, "patch_size": 16, "intermediate_size": 4096}), "vision tower"),
+            ("text_config", json!({"intermediate_size": 40000}), "intermediate_size"),
+        ] {
+            let error = fits(section, fields).unwrap_err();
+            assert_eq!(error.code(), "gpu");
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
 
     #[test]
     fn a_context_beyond_the_model_or_the_gpu_is_refused_with_the_largest_that_fits() {

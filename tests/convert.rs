@@ -306,6 +306,11 @@ fn what_is_wrong_with_a_checkpoint_is_named() {
     let case = Case::new(tiny_config());
     write_folder(&case.folder(), &case.config, &case.tensors, Layout::Old, Dtype::I32, 1);
     assert!(message(case.convert(Format::Q4)).contains("I32"));
+    // What no kernel can run is refused here already.
+    let mut case = Case::new(tiny_config());
+    case.config["text_config"]["head_dim"] = json!(6);
+    let found = message(case.write().convert(Format::Q4));
+    assert!(found.contains("`text_config.head_dim`") && found.contains("up to 128"), "{found}");
     // One tensor under two of its names.
     let mut twice = Case::new(tiny_config());
     let head = twice.tensors[HEAD].clone();

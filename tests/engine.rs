@@ -8,12 +8,13 @@ use std::{
 use futures_lite::future::block_on;
 use llava_web::{
     Result,
-    bundle::FolderSource,
+    bundle::{FolderSource, Manifest},
     convert::{Options, hf},
     engine::{Engine, FinishReason, Input, LoadOptions, Output},
     image::{MAX_PIXELS, Picture, Source},
     kernels::{KvFormat, launch},
     quant::Format,
+    weights::WeightSource,
 };
 
 /// Tiny random checkpoints: grouped-query attention; one with two feature layers, biases and the class token.
@@ -135,6 +136,54 @@ fn a_used_engine_answers_as_a_fresh_one() {
             serde_json::json!({ "messages": turns, "temperature": 1.0, "seed": 5, "repetition_penalty": 1.2 });
         assert_eq!(ask("sampled", Some(&red), sampled).cached_tokens, second.prompt_tokens - 1);
     }
+}
+
+/// A manifest of which no chunk may be read.
+struct Unread(Manifest);
+
+impl WeightSource for Unread {
+    fn manifest(&self) -> &Manifest {
+        &self.0
+    }
+
+    async fn read_chunk(&self, index: usize) -> Result<Vec<u8>> {
+        panic!("chunk {index} is read")
+    }
+}
+
+#[test]
+fn what_cannot_run_is_refused_before_a_chunk_is_read() {
+    let bundle = Bundle::new("gqa");
+    let refused = |edit: &dyn Fn(&mut Manifest), options: LoadOptions| {
+        let mut manifest = bundle.source.manifest().clone();
+        edit(&mut manifest);
+        let load = async {
+            let gpu = launch::init_device().await?;
+            Engine::load(gpu, &Unread(manifest), &bundle.tokenizer, options).await
+        };
+        block_on(load).err().expect("a refusal").to_string()
+    };
+    let config = |pointer: &'static str, value: serde_json::Value| {
+        let edit = move |manifest: &mut Manifest| {
+            let (section, field) = pointer.split_once('.').unwrap();
+            manifest.config[section][field] = value.clone();
+        };
+        refused(&edit, LoadOptions::default())
+    };
+    for (field, value) in [
+        ("text_config.head_dim", 6.into()),
+        ("text_config.head_dim", 256.into()),
+        ("vision_config.num_attention_heads", 16.into()),
+        ("text_config.hidden_act", "mish".into()),
+    ] {
+        let error = config(field, value);
+        assert!(error.contains(&format!("`{field}`")), "{error}");
+    }
+    let error = config("text_config.intermediate_size", 192.into());
+    assert!(error.contains("gate_proj") && error.contains("[192, "), "{error}");
+    let last = "language_model.lm_head.weight";
+    let error = refused(&|manifest| manifest.tensors.retain(|tensor| tensor.name != last), LoadOptions::default());
+    assert!(error.contains(last) && error.contains("is missing"), "{error}");
 }
 
 #[test]

@@ -182,6 +182,7 @@ fn layout(
 ) -> Result<Vec<Stored>> {
     let stored = |needed: Needed| {
         let mut format = checkpoint.format(&needed, asked);
+        let stored_shape = needed.stored_shape();
         let Needed { name, shape, role } = needed;
         let found = checkpoint.shape(&name);
         let found = found.ok_or_else(|| Error::bundle(tensor(&name), "is missing from the checkpoint"))?;
@@ -197,8 +198,7 @@ fn layout(
         }
         let too_large = || Error::bundle(tensor(&name), format!("shape {shape:?} is too large"));
         let bytes = format.byte_len(elements / cols, cols).ok_or_else(too_large)?;
-        let shape = if shape.len() > 2 { vec![shape[0], cols] } else { shape };
-        Ok(Stored { name, role, format, shape, elements, bytes })
+        Ok(Stored { name, role, format, shape: stored_shape, elements, bytes })
     };
     plan(config).into_iter().map(stored).collect()
 }

@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 use super::linear::Linear;
 use super::loader::Loader;
 use crate::config::{LlamaConfig, LlavaConfig};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
 use crate::weights::WeightSource;
 
@@ -21,10 +21,7 @@ pub struct Llama {
 }
 
 impl Llama {
-    /// Loads `language_model.*` with key-value caches for `capacity` positions.
-    ///
-    /// # Errors
-    /// Beside those of the weights, [`Error::Input`] if the heads' size does not fit `format`.
+    /// Loads `language_model.*` with key-value caches for `capacity` positions, whose `format` must fit the heads.
     pub async fn load<S: WeightSource>(
         loader: &mut Loader<'_, S>,
         config: &LlavaConfig,
@@ -32,10 +29,6 @@ impl Llama {
         format: KvFormat,
     ) -> Result<Self> {
         let text = &config.text;
-        if !format.fits(text.head_dim) {
-            let problem = format!("f16 needs heads whose size is a multiple of 8; this model's are {}", text.head_dim);
-            return Err(Error::input("kv_cache", problem));
-        }
         let prefix = "language_model.model";
         let table = |name: String| [(name, text.vocab_size)];
         let embed_tokens = loader.weight(&table(format!("{prefix}.embed_tokens.weight")), text.hidden_size, 1).await?;
