@@ -187,6 +187,19 @@ fn what_cannot_run_is_refused_before_a_chunk_is_read() {
 }
 
 #[test]
+fn the_decoder_applies_the_activation_of_its_config() {
+    let tokens = |hidden_act: &str| {
+        let bundle = Bundle::edited("gqa", |config| config["text_config"]["hidden_act"] = hidden_act.into());
+        let input = input(serde_json::json!({ "prompt": "a red circle" }));
+        ask(&mut bundle.engine(None), Some(&picture(250)), &input).token_ids
+    };
+    let silu = tokens("silu");
+    assert_eq!(tokens("swish"), silu);
+    assert_ne!(tokens("relu"), silu);
+    assert_ne!(tokens("gelu"), tokens("relu"));
+}
+
+#[test]
 fn a_file_is_known_by_its_bytes_and_the_way_it_is_made_square() {
     let bundle = Bundle::new("gqa");
     let mut engine = bundle.engine(None);

@@ -127,7 +127,7 @@ fn shared(name: &str) -> &'static str {
         "attention_words" => include_str!("../../shaders/shared/attention_words.wgsl"),
         "epilogue" => include_str!("../../shaders/shared/epilogue.wgsl"),
         "epilogue_rope_cache" => include_str!("../../shaders/shared/epilogue_rope_cache.wgsl"),
-        "epilogue_silu_mul" => include_str!("../../shaders/shared/epilogue_silu_mul.wgsl"),
+        "epilogue_gated" => include_str!("../../shaders/shared/epilogue_gated.wgsl"),
         "epilogue_sum" => include_str!("../../shaders/shared/epilogue_sum.wgsl"),
         "flat_index" => include_str!("../../shaders/shared/flat_index.wgsl"),
         "rows" => include_str!("../../shaders/shared/rows.wgsl"),

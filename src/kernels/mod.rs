@@ -38,7 +38,7 @@ pub use attention::{
 pub use embedding::{embed_drawn, embedding};
 pub use layer_norm::layer_norm;
 pub use linear::{
-    LinearUse, LinearVariant, linear, linear_rope_cache, linear_silu_mul, linear_variant, set_linear_variant,
+    LinearUse, LinearVariant, linear, linear_gated, linear_rope_cache, linear_variant, set_linear_variant,
 };
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
@@ -53,7 +53,7 @@ pub mod naive {
     pub use super::embedding::naive as embedding;
     pub use super::layer_norm::naive as layer_norm;
     pub use super::linear::{
-        naive as linear, naive_activation as activation, naive_bytes as bytes, naive_silu_mul as silu_mul,
+        naive as linear, naive_activation as activation, naive_bytes as bytes, naive_gated as gated,
     };
     pub use super::rms_norm::naive as rms_norm;
     pub use super::rope::{naive as rope_cache, naive_table as rope_table};
@@ -256,11 +256,12 @@ pub trait LlavaOps: Backend {
         bias: FloatTensor<Self>,
         eps: f32,
     ) -> FloatTensor<Self>;
-    fn linear_silu_mul(
+    fn linear_gated(
         x: FloatTensor<Self>,
         weight: IntTensor<Self>,
         #[extension_type] bias: Operand<Self>,
         layout: WeightLayout,
+        act: Activation,
     ) -> FloatTensor<Self>;
     #[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
     fn linear_rope_cache(
@@ -332,13 +333,14 @@ impl LlavaOps for Cube {
         layer_norm::launch(x, weight, bias, eps)
     }
 
-    fn linear_silu_mul(
+    fn linear_gated(
         x: FloatTensor<Self>,
         weight: IntTensor<Self>,
         bias: Operand<Self>,
         layout: WeightLayout,
+        act: Activation,
     ) -> FloatTensor<Self> {
-        linear::launch_silu_mul(x, weight, bias.into_option(), layout)
+        linear::launch_gated(x, weight, bias.into_option(), layout, act)
     }
 
     fn linear_rope_cache(

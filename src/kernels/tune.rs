@@ -221,8 +221,8 @@ async fn linear_is_correct(n: usize, shapes: TuneShapes, device: &Device) -> Res
     }
 
     let (w, bytes) = weight(2 * out)?;
-    let actual = launch::read_floats(linear_silu_mul(x(), &w, None)).await?;
-    if !close(&actual, &naive::silu_mul(&sums(&bytes, 2 * out), out), tolerance) {
+    let actual = launch::read_floats(linear_gated(x(), &w, None, Activation::Silu)).await?;
+    if !close(&actual, &naive::gated(&sums(&bytes, 2 * out), out, Activation::Silu), tolerance) {
         return Ok(false);
     }
 

@@ -49,9 +49,9 @@ impl Linear {
         kernels::linear(x, &self.weight, self.bias.as_ref(), residual, activation)
     }
 
-    /// `x` `[n, cols]` -> `silu(gate) * up` `[n, rows / 2]`, where this layer is gate and up, stacked.
-    pub fn forward_silu_mul(&self, x: Tensor<2>) -> Tensor<2> {
-        kernels::linear_silu_mul(x, &self.weight, self.bias.as_ref())
+    /// `x` `[n, cols]` -> `activation(gate) * up` `[n, rows / 2]`, where this layer is gate and up, stacked.
+    pub fn forward_gated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
+        kernels::linear_gated(x, &self.weight, self.bias.as_ref(), activation)
     }
 
     /// `x` `[n, cols]` -> rotated queries `[n, heads * head_dim]`, where this layer is q, k and v, stacked; keys and

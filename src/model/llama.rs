@@ -91,6 +91,7 @@ struct Layer {
     down_proj: Linear,
     kv_cache: KvCache,
     heads: Heads,
+    activation: Activation,
 }
 
 impl Layer {
@@ -128,6 +129,7 @@ impl Layer {
             down_proj,
             kv_cache: KvCache::new(capacity, heads, format, loader.device()),
             heads,
+            activation: config.hidden_act,
         })
     }
 
@@ -136,7 +138,7 @@ impl Layer {
         let q = self.qkv_proj.forward_rope_cache(normed, rope, &self.kv_cache, state, self.heads);
         let attended = kernels::attention(q, &self.kv_cache, state, self.heads);
         let x = self.o_proj.forward(attended, Activation::None, Some(x));
-        let mlp = self.gate_up_proj.forward_silu_mul(self.post_attention_layernorm.forward(x.clone()));
+        let mlp = self.gate_up_proj.forward_gated(self.post_attention_layernorm.forward(x.clone()), self.activation);
         self.down_proj.forward(mlp, Activation::None, Some(x))
     }
 }

@@ -18,7 +18,7 @@ macro_rules! for_each_case {
             split_weights,
             linear,
             linear_rope_cache,
-            linear_silu_mul,
+            linear_gated,
             norms,
             recorded,
             sample,
@@ -158,11 +158,12 @@ pub async fn linear(device: &Device) {
 }
 
 /// `[n, ffn, cols]`.
-const SILU_MUL: &[[usize; 3]] = &[[1, 35, 64], [5, 33, 32], [3, 1, 32], [70, 66, 96], [1, 700, 160], [2, 129, 64]];
+const GATED: &[[usize; 3]] = &[[1, 35, 64], [5, 33, 32], [3, 1, 32], [70, 66, 96], [1, 700, 160], [2, 129, 64]];
 
-pub async fn linear_silu_mul(device: &Device) {
+pub async fn linear_gated(device: &Device) {
     let mut numbers = Numbers::new(5);
-    for (i, [n, ffn, cols]) in SILU_MUL.iter().enumerate() {
+    let mut count = 0;
+    for (i, [n, ffn, cols]) in GATED.iter().enumerate() {
         let format = Format::Q4;
         let bytes = format.encode("weight", 2 * ffn, *cols, &numbers.floats(2 * ffn * cols)).unwrap();
         let weight = Weight::from_bytes(bytes.clone(), format, 2 * ffn, *cols, device);
@@ -170,11 +171,13 @@ pub async fn linear_silu_mul(device: &Device) {
             let x = numbers.floats(n * cols);
             let bias = (i % 2 == 0).then(|| numbers.floats(2 * ffn));
             let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
-            let actual = kernels::linear_silu_mul(rows(&x, *cols, device), &weight, bias_vector.as_ref());
+            let act = Activation::ALL[count % 6];
+            count += 1;
+            let actual = kernels::linear_gated(rows(&x, *cols, device), &weight, bias_vector.as_ref(), act);
             let sums =
                 naive::linear(&inputs(&x), &bytes, format, (2 * ffn, *cols), bias.as_deref(), None, Activation::None);
-            let what = format!("linear_silu_mul {} {n}x{ffn}x{cols} {format:?}", variant.name());
-            assert_close(&what, &read_floats(actual).await.unwrap(), &naive::silu_mul(&sums, *ffn), tolerance);
+            let what = format!("linear_gated {} {n}x{ffn}x{cols} {format:?} {act:?}", variant.name());
+            assert_close(&what, &read_floats(actual).await.unwrap(), &naive::gated(&sums, *ffn, act), tolerance);
         })
         .await;
     }
@@ -324,10 +327,10 @@ pub async fn split_weights(device: &Device) {
         let expected = naive::linear(&x, &bytes, format, shape, Some(&bias), Some(&residual), Activation::Gelu);
         assert_close(&format!("split linear {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
 
-        let actual = kernels::linear_silu_mul(x_rows, &stacked, Some(&bias_vector));
+        let actual = kernels::linear_gated(x_rows, &stacked, Some(&bias_vector), Activation::Silu);
         let sums = naive::linear(&x, &bytes, format, shape, Some(&bias), None, Activation::None);
-        let expected = naive::silu_mul(&sums, out / 2);
-        assert_close(&format!("split silu_mul {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
+        let expected = naive::gated(&sums, out / 2, Activation::Silu);
+        assert_close(&format!("split gated {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
 
         let ids = [0, 73, 24, 25, 99, 49, 50];
         let actual = read_floats(kernels::embedding(words(&ids, device), &weight)).await.unwrap();
