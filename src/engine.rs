@@ -324,6 +324,10 @@ impl Engine {
     /// Answers `input` about `picture`. After every read-back `on_piece(text, tokens so far)` is called with the new
     /// text, which may be empty, and before the first token every few layers with no text; when it returns `false`
     /// generation stops.
+    ///
+    /// # Errors
+    /// [`Error::Input`] and [`Error::Image`] for what was given; [`Error::Gpu`] if the device was lost, or if the model
+    /// computes something that is no number.
     pub async fn generate(
         &mut self,
         picture: Option<&Source>,
@@ -442,6 +446,9 @@ impl Engine {
             let mut piece = String::new();
             let mut reason = None;
             for &token in &words[tokens.len()..drawn] {
+                if token == kernels::BROKEN_LOGITS {
+                    return Err(self.broken_logits(tokens.len()));
+                }
                 tokens.push(token);
                 if self.config.eos_token_ids.contains(&token) {
                     piece.push_str(&text.finish()?);
@@ -477,6 +484,26 @@ impl Engine {
         output.completion_tokens = tokens.len();
         output.description = text.into_text().trim().to_string();
         Ok(queued)
+    }
+
+    /// The error for logits that are no numbers, after `drawn` tokens that were: with what rounds most of what is in use.
+    fn broken_logits(&self, drawn: usize) -> Error {
+        let mut cures = Vec::new();
+        if self.kv_cache == KvFormat::F16 {
+            cures.push("load the model with `kv_cache: \"f32\"`");
+        }
+        if self.precision == Precision::Fast {
+            cures.push("load the model with `precision: \"exact\"`");
+        }
+        cures.extend([
+            "update the browser or the graphics driver",
+            "convert the model again, from f32 or bf16 if there is one",
+        ]);
+        Error::Gpu(format!(
+            "the model computed something that is no number after {drawn} token(s) of the answer: numbers became too large, or \
+             a weight or a kernel variant (model.info.variants) is wrong here. In this order: {}",
+            cures.join("; ")
+        ))
     }
 
     /// What runs where: adapter, context length and cache format, model and quantization, as a JSON object.

@@ -12,7 +12,7 @@ use llava_web::{
     convert::{Options, hf},
     engine::{Engine, FinishReason, Input, LoadOptions, Output},
     image::{MAX_PIXELS, Picture, Source},
-    kernels::{KvFormat, launch},
+    kernels::{KvFormat, Precision, launch},
     quant::Format,
     weights::WeightSource,
 };
@@ -184,6 +184,51 @@ fn what_cannot_run_is_refused_before_a_chunk_is_read() {
     let last = "language_model.lm_head.weight";
     let error = refused(&|manifest| manifest.tensors.retain(|tensor| tensor.name != last), LoadOptions::default());
     assert!(error.contains(last) && error.contains("is missing"), "{error}");
+}
+
+/// A bundle with one tensor's bytes, all f32, replaced by `value`.
+struct Damaged<'a> {
+    source: &'a FolderSource,
+    tensor: &'a str,
+    value: f32,
+}
+
+impl WeightSource for Damaged<'_> {
+    fn manifest(&self) -> &Manifest {
+        self.source.manifest()
+    }
+
+    async fn read_chunk(&self, index: usize) -> Result<Vec<u8>> {
+        let mut bytes = self.source.read_chunk(index).await?;
+        let tensor = self.manifest().tensors.iter().find(|tensor| tensor.name == self.tensor).unwrap();
+        for span in tensor.spans.iter().filter(|span| span.chunk == index) {
+            let words = bytes[span.offset..span.offset + span.bytes].as_chunks_mut().0;
+            words.iter_mut().for_each(|word| *word = self.value.to_le_bytes());
+        }
+        Ok(bytes)
+    }
+}
+
+#[test]
+fn an_answer_of_no_numbers_is_an_error_that_says_what_to_try() {
+    let bundle = Bundle::new("gqa");
+    for (value, options) in [
+        (f32::NAN, LoadOptions::default()),
+        (f32::MAX, LoadOptions { kv_cache: KvFormat::F16, precision: Precision::Fast, ..LoadOptions::default() }),
+    ] {
+        let (f16, fast) = (options.kv_cache == KvFormat::F16, options.precision == Precision::Fast);
+        let source = Damaged { source: &bundle.source, tensor: "language_model.model.norm.weight", value };
+        let load = async { Engine::load(launch::init_device().await?, &source, &bundle.tokenizer, options).await };
+        let mut engine = block_on(load).unwrap();
+        for fields in [serde_json::json!({}), serde_json::json!({ "temperature": 0.7, "top_p": 0.9, "top_k": 5 })] {
+            let answer = block_on(engine.generate(Some(&picture(250)), &input(fields), &mut |_, _| true));
+            let error = answer.expect_err("nothing to draw from");
+            assert_eq!(error.code(), "gpu");
+            let text = error.to_string();
+            assert!(text.contains("after 0 token(s)") && text.contains("convert the model again"), "{text}");
+            assert_eq!((text.contains("kv_cache"), text.contains("precision")), (f16, fast), "{text}");
+        }
+    }
 }
 
 #[test]

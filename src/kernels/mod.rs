@@ -42,7 +42,7 @@ pub use linear::{
 };
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
-pub use sample::sample;
+pub use sample::{BROKEN_LOGITS, sample};
 pub use tune::{Chosen, Precision, TuneShapes, Variants, tune};
 pub use weight::{Weight, WeightLayout};
 

@@ -509,10 +509,17 @@ pub async fn sample(device: &Device) {
                 // Of a large vocabulary few tokens are likely: else rounding decides between neighbours of the draw's
                 // order.
                 let range = if *vocab > 1000 { 60.0 } else { 4.0 };
-                let logits: Vec<f32> = (0..*vocab).map(|_| (numbers.float() * range * grid).round() / grid).collect();
+                let mut logits: Vec<f32> =
+                    (0..*vocab).map(|_| (numbers.float() * range * grid).round() / grid).collect();
+                if step == 3 {
+                    // One that is no number, wherever it stands, leaves nothing to draw from.
+                    let broken = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN];
+                    logits[numbers.word() as usize % vocab] = broken[numbers.word() as usize % 4];
+                }
                 kernels::sample(rows(&logits, *vocab, device), &gpu[0], &gpu[1], &gpu[2], &gpu[3]);
                 naive::sample(&logits, &params, &mut seen, &mut tokens, &mut state);
                 assert_eq!(read_words(&gpu[3]).await.unwrap(), state, "{what}: state after step {step}");
+                assert_eq!(state[2] == kernels::BROKEN_LOGITS, step == 3, "{what}: step {step}");
             }
             assert_eq!(read_words(&gpu[2]).await.unwrap(), tokens, "{what}: tokens");
             assert_eq!(read_words(&gpu[1]).await.unwrap(), seen, "{what}: seen");
