@@ -96,6 +96,12 @@ pub struct LlamaConfig {
 }
 
 impl LlamaConfig {
+    /// The heads, as kernels take them.
+    pub fn heads(&self) -> Heads {
+        let Self { num_attention_heads: heads, num_key_value_heads: kv_heads, head_dim, .. } = *self;
+        Heads { heads, kv_heads, head_dim }
+    }
+
     /// Width of all query heads together.
     pub fn query_size(&self) -> usize {
         self.num_attention_heads * self.head_dim

@@ -267,6 +267,17 @@ fn check_activations(config: &LlavaConfig, context_length: usize, max_binding: u
 }
 
 impl Engine {
+    /// Names what the choice of kernel variants depends on beside the adapter: choices ([`LoadOptions::variants`]) may be kept
+    /// for loads with the same key.
+    ///
+    /// # Errors
+    /// As [`Engine::load`] for the manifest's config.json.
+    pub fn variants_key(manifest: &Manifest, options: &LoadOptions) -> Result<String> {
+        let config = LlavaConfig::from_json(&manifest.config, &manifest.generation)?;
+        let shapes = tune_shapes(manifest, &config, options);
+        Ok(serde_json::to_string(&shapes).expect("plain numbers and names"))
+    }
+
     /// Loads the bundle behind `source` with its `tokenizer_json` onto `gpu`, tells `source` when it has read all of it,
     /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
     /// is compiled.
@@ -288,9 +299,8 @@ impl Engine {
         let device = &gpu.device;
         let model = Llava::load(source, &config, context_length, options.kv_cache, device).await?;
         source.all_read();
-        let (format, kv_cache) = (decoder_format(manifest), options.kv_cache);
-        let shapes = TuneShapes { format, hidden: config.text.hidden_size, kv_cache };
-        let variants = kernels::tune(&gpu, shapes, options.precision, &options.variants).await?;
+        let shapes = tune_shapes(manifest, &config, &options);
+        let variants = kernels::tune(&gpu, shapes, &model.language_model.tune_work(), &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         // Greedy while recording: which shaders run does not depend on the values in the buffers.
         launch::write_words(&buffers.params, &Sampling::default().to_words(0));
@@ -652,10 +662,20 @@ impl Engine {
     }
 }
 
-/// The format of the decoder's weights, by one of them.
-fn decoder_format(manifest: &Manifest) -> Format {
+/// The decoder's shapes; its format is taken from one of its weights.
+fn tune_shapes(manifest: &Manifest, config: &LlavaConfig, options: &LoadOptions) -> TuneShapes {
     let weight = "language_model.model.layers.0.mlp.down_proj.weight";
-    manifest.tensors.iter().find(|tensor| tensor.name == weight).map_or(Format::F32, |tensor| tensor.dtype)
+    let format =
+        manifest.tensors.iter().find(|tensor| tensor.name == weight).map_or(Format::F32, |tensor| tensor.dtype);
+    TuneShapes {
+        format,
+        hidden: config.text.hidden_size,
+        intermediate: config.text.intermediate_size,
+        layers: config.text.num_hidden_layers,
+        heads: config.text.heads(),
+        kv_cache: options.kv_cache,
+        precision: options.precision,
+    }
 }
 
 fn sees_nothing() -> Error {
@@ -701,6 +721,36 @@ mod tests {
             assert_eq!(error.code(), "gpu");
             assert!(error.to_string().contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn a_choice_of_variants_is_kept_for_what_it_was_made_on() {
+        let manifest = |edit: &dyn Fn(&mut Value)| {
+            let mut json = json!({
+                "format": crate::bundle::FORMAT_NAME, "version": crate::bundle::FORMAT_VERSION,
+                "model": {"name": "m", "license": "", "source": ""},
+                "config": {"model_type": "llama", "hidden_size": 256, "num_attention_heads": 8, "head_dim": 32},
+                "generation": {}, "preprocessor": null, "quantization": "q4", "tensors": [], "chunks": [], "total_bytes": 1,
+                "tokenizer": {"file": "tokenizer.json", "bytes": 1, "sha256": "0".repeat(64)}
+            });
+            edit(&mut json["config"]);
+            serde_json::from_value::<Manifest>(json).unwrap()
+        };
+        let key = |edit: &dyn Fn(&mut Value), options| Engine::variants_key(&manifest(edit), &options).unwrap();
+        let small = key(&|_| (), LoadOptions::default());
+        // What the answer needs otherwise does not matter.
+        let same = LoadOptions { context_length: Some(99), ..LoadOptions::default() };
+        assert_eq!(key(&|config| config["eos_token_id"] = 1.into(), same), small);
+        let f16 = LoadOptions { kv_cache: KvFormat::F16, ..LoadOptions::default() };
+        let fast = LoadOptions { precision: Precision::Fast, ..LoadOptions::default() };
+        let mut keys = vec![small, key(&|_| (), f16), key(&|_| (), fast)];
+        for field in ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "head_dim"] {
+            keys.push(key(&|config| config[field] = 64.into(), LoadOptions::default()));
+        }
+        let count = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), count, "{keys:?}");
     }
 
     #[test]

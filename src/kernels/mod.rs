@@ -43,7 +43,7 @@ pub use linear::{
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
 pub use sample::{BROKEN_LOGITS, sample};
-pub use tune::{Chosen, Precision, TuneShapes, Variants, tune};
+pub use tune::{Chosen, Precision, TuneShapes, TuneWork, Variants, tune};
 pub use weight::{Weight, WeightLayout};
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.
@@ -139,7 +139,7 @@ impl KvCache {
 }
 
 /// How query heads, key/value heads and their size divide a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Heads {
     pub heads: usize,
     pub kv_heads: usize,

@@ -1,7 +1,8 @@
 //! Which variant of each hot operation runs on this adapter. Every candidate is first compared with the naive version
 //! on odd shapes: drivers exist that compile a shader without a word and compute something else. The correct ones made
-//! for this kind of adapter are then timed on the model's own shapes.
+//! for this kind of adapter are then timed on the model's own weights and caches.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use burn::tensor::TensorData;
@@ -22,15 +23,27 @@ pub enum Precision {
     Fast,
 }
 
-/// The model's shapes, on which the variants are timed.
-#[derive(Clone, Copy, Debug)]
+/// The decoder's shapes, on which a choice of variants depends beside the adapter.
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct TuneShapes {
     /// Format of the decoder's weights.
     pub format: Format,
-    /// Columns of the decoder's rows.
     pub hidden: usize,
+    pub intermediate: usize,
+    pub layers: usize,
+    pub heads: Heads,
     /// Format of keys and values.
     pub kv_cache: KvFormat,
+    pub precision: Precision,
+}
+
+/// The decoder's own weights and caches, over which launches are timed in turn: no cache of the GPU holds what the next
+/// one reads, unless it does so in an answer too.
+pub struct TuneWork<'a> {
+    /// A matrix of each layer.
+    pub weights: Vec<&'a Weight>,
+    /// Of each layer.
+    pub caches: Vec<&'a KvCache>,
 }
 
 /// What was found about one operation.
@@ -55,14 +68,14 @@ struct Candidate {
 }
 
 /// Chooses a variant for each hot operation and sets it for this process. `stored` are choices made on the same adapter
-/// before, by operation: they are compared, but nothing is timed.
+/// and for the same `shapes` before, by operation: they are compared, but nothing is timed.
 ///
 /// # Errors
 /// [`Error::Gpu`] if the device is lost, or if no variant of an operation computes correctly on it.
 pub async fn tune(
     gpu: &launch::Gpu,
     shapes: TuneShapes,
-    precision: Precision,
+    work: &TuneWork<'_>,
     stored: &BTreeMap<String, String>,
 ) -> Result<Variants> {
     let adapter = &gpu.adapter;
@@ -74,7 +87,7 @@ pub async fn tune(
             variant.available(&adapter.features)
                 && variant.takes(use_)
                 && variant.fits(shapes.format)
-                && (variant.exact() || precision == Precision::Fast)
+                && (variant.exact() || shapes.precision == Precision::Fast)
         };
         let candidate = |variant: LinearVariant| Candidate {
             name: variant.name(),
@@ -82,9 +95,13 @@ pub async fn tune(
             select: Box::new(move || set_linear_variant(use_, Some(variant))),
         };
         let candidates: Vec<Candidate> = LinearVariant::ALL.into_iter().filter(fits).map(candidate).collect();
-        let work = LinearWork::new(n, shapes, device);
         let check = async || linear_is_correct(n, shapes, device).await;
-        chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);
+        let x = Tensor::zeros([n, shapes.intermediate], device);
+        let launch = |turn: usize| {
+            let weight = work.weights[turn % work.weights.len()];
+            drop(linear(x.clone(), weight, None, None, Activation::None));
+        };
+        chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
     }
     let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
     for (operation, use_, n) in
@@ -97,9 +114,15 @@ pub async fn tune(
         };
         let available = |variant: &AttentionVariant| variant.available(use_, &adapter.features);
         let candidates = AttentionVariant::ALL.into_iter().filter(available).map(candidate).collect();
-        let work = AttentionWork::new(n, 256, heads, shapes.kv_cache, device);
         let check = async || attention_is_correct(n, heads, shapes.kv_cache, device).await;
-        chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);
+        let q = Tensor::zeros([n, shapes.heads.heads * shapes.heads.head_dim], device);
+        let state = launch::persistent_words(4, device);
+        launch::write_words(&state, &[TIMED_CONTEXT - n as u32, 0, 0, 0]);
+        let launch = |turn: usize| {
+            let cache = work.caches[turn % work.caches.len()];
+            drop(attention(q.clone(), cache, &state, shapes.heads));
+        };
+        chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
     }
     Ok(chosen)
 }
@@ -110,7 +133,7 @@ async fn choose(
     candidates: Vec<Candidate>,
     stored: Option<&str>,
     check: impl AsyncFn() -> Result<bool>,
-    launch: impl Fn(),
+    launch: impl Fn(usize),
     gpu: &launch::Gpu,
 ) -> Result<Chosen> {
     let mut wrong = Vec::new();
@@ -156,23 +179,49 @@ async fn choose(
     )))
 }
 
-/// Launches between two looks at the clock, and rounds of which the fastest counts.
-const LAUNCHES: usize = 4;
-const ROUNDS: usize = 3;
+/// Milliseconds that a run takes at least, so that the wait for its end and the clock's grain weigh little.
+const RUN_MS: f64 = 15.0;
+/// Of as many runs the fastest counts.
+const RUNS: usize = 3;
+/// Most launches of a recording, which is replayed, as in decoding: the host must not be what is measured.
+const RECORDED: usize = 64;
+/// Positions in the cache when attention is timed; a smaller cache is read to its end.
+const TIMED_CONTEXT: u32 = 256;
 
-/// Microseconds of one launch.
-async fn time(launch: &impl Fn(), gpu: &launch::Gpu) -> Result<f64> {
+/// Microseconds of one launch. `launch` is given a running number, to take turns by.
+async fn time(launch: &impl Fn(usize), gpu: &launch::Gpu) -> Result<f64> {
+    let turn = Cell::new(0);
+    let next = |count: usize| (0..count).for_each(|_| launch(turn.replace(turn.get() + 1)));
     // The pipeline for these shapes may not be there yet.
-    launch();
+    next(1);
     launch::sync(&gpu.device).await?;
+    let once = milliseconds(gpu, || Ok(next(1))).await?;
+    if once >= RUN_MS {
+        return fastest(gpu, 1, || Ok(next(1))).await;
+    }
+    // On a fast GPU `once` is the wait, and more of them fit.
+    let count = ((4.0 * RUN_MS / once) as usize).clamp(1, RECORDED);
+    let recorded = launch::record(&gpu.device, || next(count)).await?;
+    let replayed = milliseconds(gpu, || recorded.replay()).await?;
+    let replays = (RUN_MS / replayed).ceil() as usize;
+    fastest(gpu, replays * count, || (0..replays).try_for_each(|_| recorded.replay())).await
+}
+
+/// Microseconds of each of the `launches` that `run` enqueues.
+async fn fastest(gpu: &launch::Gpu, launches: usize, run: impl Fn() -> Result<()>) -> Result<f64> {
     let mut fastest = f64::INFINITY;
-    for _ in 0..ROUNDS {
-        let start = Instant::now();
-        (0..LAUNCHES).for_each(|_| launch());
-        launch::sync(&gpu.device).await?;
-        fastest = fastest.min(start.elapsed().as_secs_f64() * 1e6 / LAUNCHES as f64);
+    for _ in 0..RUNS {
+        fastest = fastest.min(milliseconds(gpu, &run).await? * 1e3 / launches as f64);
     }
     Ok(fastest)
+}
+
+/// How long the GPU takes for what `run` enqueues, the wait included.
+async fn milliseconds(gpu: &launch::Gpu, run: impl Fn() -> Result<()>) -> Result<f64> {
+    let start = Instant::now();
+    run()?;
+    launch::sync(&gpu.device).await?;
+    Ok((start.elapsed().as_secs_f64() * 1e3).max(1e-3))
 }
 
 /// Numbers from -1 to 1 without a pattern that a wrong index could meet by chance.
@@ -265,51 +314,6 @@ async fn attention_is_correct(n: usize, heads: Heads, format: KvFormat, device: 
     Ok(close(&launch::read_floats(actual).await?, &naive::attention(&q, &k, &v, position, heads), 1e-4))
 }
 
-/// A launch like the model's own.
-struct LinearWork {
-    x: Tensor<2>,
-    weight: Weight,
-}
-
-impl LinearWork {
-    /// The widest rows that are timed: enough to tell variants apart.
-    const MAX_HIDDEN: usize = 4096;
-
-    fn new(n: usize, shapes: TuneShapes, device: &Device) -> Self {
-        let hidden = shapes.hidden.clamp(32, Self::MAX_HIDDEN) / 32 * 32;
-        let bytes = vec![0; shapes.format.byte_len(hidden, hidden).expect("a square of whole blocks")];
-        let weight = Weight::from_bytes(bytes, shapes.format, hidden, hidden, device);
-        Self { x: Tensor::zeros([n, hidden], device), weight }
-    }
-
-    fn launch(&self) {
-        drop(linear(self.x.clone(), &self.weight, None, None, Activation::None));
-    }
-}
-
-/// Attention over a cache of zeros.
-struct AttentionWork {
-    q: Tensor<2>,
-    kv: KvCache,
-    state: Tensor<1, Int>,
-    heads: Heads,
-}
-
-impl AttentionWork {
-    fn new(n: usize, context: usize, heads: Heads, format: KvFormat, device: &Device) -> Self {
-        let zeros = |rows, width| Tensor::zeros([rows, width], device);
-        let width = format.width(heads.kv_heads * heads.head_dim);
-        let kv = KvCache { k: zeros(context, width), v: zeros(context, width), format };
-        let state = launch::persistent_words(4, device);
-        launch::write_words(&state, &[(context - n) as u32, 0, 0, 0]);
-        Self { q: zeros(n, heads.heads * heads.head_dim), kv, state, heads }
-    }
-
-    fn launch(&self) {
-        drop(attention(self.q.clone(), &self.kv, &self.state, self.heads));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -318,6 +322,12 @@ mod tests {
     use futures_lite::future::block_on;
 
     use super::*;
+
+    /// Launches of which those of the later candidates do more: by a few microseconds of a GPU, far less than a wait.
+    fn work(gpu: &launch::Gpu, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
+        let (state, selected) = (launch::persistent_words(4, &gpu.device), selected.clone());
+        move |_| (0..=selected.get()).for_each(|_| advance(&state, 1))
+    }
 
     /// What [`choose`] makes of candidates `(name, preferred, correct)`.
     fn chosen(candidates: &[(&'static str, bool, bool)], stored: Option<&str>) -> Result<Chosen> {
@@ -332,9 +342,7 @@ mod tests {
             ("does not compile", ..) => Err(Error::Gpu("a launch error".into())),
             (.., correct) => Ok(correct),
         };
-        // The later ones of the list are the slower ones.
-        let work = || std::thread::sleep(std::time::Duration::from_millis(selected.get() as u64 * 5));
-        let chosen = block_on(choose("operation", list, stored, check, work, &gpu))?;
+        let chosen = block_on(choose("operation", list, stored, check, work(&gpu, &selected), &gpu))?;
         assert_eq!(candidates[selected.get()].0, chosen.variant, "the one reported is the one selected");
         Ok(chosen)
     }
@@ -344,6 +352,22 @@ mod tests {
         let found = chosen(&[("other kind", false, true), ("fast", true, true), ("slow", true, true)], None).unwrap();
         assert_eq!(found.variant, "fast");
         assert_eq!(found.microseconds.keys().copied().collect::<Vec<_>>(), ["fast", "slow"]);
+    }
+
+    #[test]
+    fn a_timing_takes_turns_and_finds_the_time_of_one_launch() {
+        let gpu = block_on(launch::init_device()).unwrap();
+        let state = launch::persistent_words(4, &gpu.device);
+        let timed = |count: usize| {
+            let expected = Cell::new(0);
+            let launch = |turn: usize| {
+                assert_eq!(turn, expected.replace(turn + 1));
+                (0..count).for_each(|_| advance(&state, 1));
+            };
+            block_on(time(&launch, &gpu)).unwrap()
+        };
+        let (one, eight) = (timed(1), timed(8));
+        assert!(eight > 3.0 * one, "{one} us for one, {eight} us for eight");
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
+    /// The matrix.
+    pub fn weight(&self) -> &Weight {
+        &self.weight
+    }
+
     /// `x` `[n, cols]` -> `[n, rows]`; `residual` `[n, rows]` is added after the activation.
     pub fn forward(&self, x: Tensor<2>, activation: Activation, residual: Option<Tensor<2>>) -> Tensor<2> {
         kernels::linear(x, &self.weight, self.bias.as_ref(), residual, activation)

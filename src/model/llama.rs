@@ -6,7 +6,7 @@ use super::linear::Linear;
 use super::loader::Loader;
 use crate::config::{LlamaConfig, LlavaConfig};
 use crate::error::Result;
-use crate::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
+use crate::kernels::{self, Activation, Heads, KvCache, KvFormat, TuneWork, Weight};
 use crate::weights::WeightSource;
 
 /// Token embedding, decoder layers, final norm and language-model head.
@@ -44,6 +44,12 @@ impl Llama {
         };
         let rope = kernels::rope_table(&text.inv_freq(), capacity, loader.device());
         Ok(Self { embed_tokens, layers, norm, lm_head, rope })
+    }
+
+    /// What variants of kernels are timed on.
+    pub fn tune_work(&self) -> TuneWork<'_> {
+        let weights = self.layers.iter().map(|layer| layer.down_proj.weight()).collect();
+        TuneWork { weights, caches: self.layers.iter().map(|layer| &layer.kv_cache).collect() }
     }
 
     /// `ids` `[n]` -> embeddings `[n, hidden]`.
@@ -115,11 +121,7 @@ impl Layer {
         let gate_up = [(mlp("gate_proj"), ffn), (mlp("up_proj"), ffn)];
         let gate_up_proj = Linear::load_stacked(loader, &gate_up, hidden, config.mlp_bias, 2).await?;
         let down_proj = Linear::load(loader, &mlp("down_proj"), hidden, ffn, config.mlp_bias).await?;
-        let heads = Heads {
-            heads: config.num_attention_heads,
-            kv_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
-        };
+        let heads = config.heads();
         Ok(Self {
             input_layernorm,
             qkv_proj,

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::kernels::launch::{self, read_floats, read_words, write_words};
 use llava_web::kernels::{
-    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, Precision, TuneShapes,
+    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, Precision, TuneShapes, TuneWork,
 };
 use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
 use llava_web::quant::Format;
@@ -598,17 +598,28 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
 }
 
 /// The choice at load finds a correct variant of everything, and takes a choice made before.
-pub async fn tune(_: &Device) {
+pub async fn tune(device: &Device) {
     let gpu = launch::init_device().await.unwrap();
-    let shapes = TuneShapes { format: Format::Q4, hidden: 256, kv_cache: KvFormat::F16 };
-    let chosen = kernels::tune(&gpu, shapes, Precision::Fast, &Default::default()).await.unwrap();
+    let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
+    let (format, kv_cache, precision) = (Format::Q4, KvFormat::F16, Precision::Fast);
+    let shapes = TuneShapes { format, hidden: 256, intermediate: 512, layers: 3, heads, kv_cache, precision };
+    let bytes = format.encode("weight", 256, 512, &Numbers::new(10).floats(256 * 512)).unwrap();
+    let layers: Vec<(Weight, KvCache)> = (0..3)
+        .map(|_| {
+            let weight = Weight::from_bytes(bytes.clone(), format, 256, 512, device);
+            (weight, KvCache::new(300, heads, kv_cache, device))
+        })
+        .collect();
+    let (weights, caches) = layers.iter().map(|(weight, cache)| (weight, cache)).unzip();
+    let work = TuneWork { weights, caches };
+    let chosen = kernels::tune(&gpu, shapes, &work, &Default::default()).await.unwrap();
     let operations: Vec<&str> = chosen.keys().copied().collect();
     assert_eq!(operations, ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);
     for (operation, chosen) in &chosen {
         assert!(chosen.wrong.is_empty(), "{operation} is wrong here: {:?}", chosen.wrong);
     }
     let stored = chosen.iter().map(|(operation, chosen)| (operation.to_string(), chosen.variant.to_string())).collect();
-    let again = kernels::tune(&gpu, shapes, Precision::Fast, &stored).await.unwrap();
+    let again = kernels::tune(&gpu, shapes, &work, &stored).await.unwrap();
     for (operation, again) in again {
         assert_eq!(again.variant, chosen[operation].variant);
         assert!(again.microseconds.is_empty(), "{operation} was timed again");
