@@ -308,8 +308,8 @@ impl Engine {
             let llama = &model.language_model;
             let hidden = llama.forward(llama.embed_drawn(&buffers.state), &buffers.state);
             buffers.sample(llama.logits(hidden));
-        })
-        .await?;
+        });
+        let decode_step = launch::validated(&gpu, decode_step).await?;
         let engine = Self {
             name: manifest.model.name.clone(),
             quantization: manifest.quantization.clone(),
@@ -327,7 +327,7 @@ impl Engine {
             last_image: None,
             cached: Prefix::default(),
         };
-        engine.warm_up().await?;
+        launch::validated(&engine.gpu, engine.warm_up()).await?;
         Ok(engine)
     }
 

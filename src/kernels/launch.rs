@@ -255,6 +255,9 @@ pub struct Adapter {
 pub struct Gpu {
     pub device: Device,
     pub adapter: Adapter,
+    /// The device below Burn's, asked for what it refuses.
+    #[cfg(target_family = "wasm")]
+    raw: wgpu::Device,
 }
 
 static GPU: OnceLock<Gpu> = OnceLock::new();
@@ -287,7 +290,13 @@ pub async fn init_device() -> Result<Gpu> {
     let limits = setup.device.limits();
     let max_binding = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
     let adapter = Adapter { name: info.name, backend: info.backend.to_string(), software, max_binding, features };
-    Ok(GPU.get_or_init(|| Gpu { device, adapter }).clone())
+    let gpu = Gpu {
+        device,
+        adapter,
+        #[cfg(target_family = "wasm")]
+        raw: setup.device,
+    };
+    Ok(GPU.get_or_init(|| gpu).clone())
 }
 
 #[cfg(not(target_family = "wasm"))]
@@ -469,6 +478,43 @@ fn gpu_error(error: impl std::fmt::Display) -> Error {
 /// [`Error::Gpu`] if the device was lost.
 pub async fn sync(device: &Device) -> Result<()> {
     cube_device(device).client().sync().await.map_err(gpu_error)
+}
+
+/// Does `work`, which launches and waits, so that what the device refuses of it (a shader, a pipeline, a launch) is its error.
+/// Nothing else may use the device meanwhile.
+///
+/// Natively CubeCL asks the device after each pipeline, and the read-back of what a refused launch was to write fails. A
+/// browser answers later, when CubeCL has gone on; what nobody asks about ends the program there.
+///
+/// # Errors
+/// [`Error::Gpu`] with what the device says, or the error of `work`.
+#[cfg(target_family = "wasm")]
+pub async fn validated<T>(gpu: &Gpu, work: impl Future<Output = Result<T>>) -> Result<T> {
+    // What was launched before must not be in one command buffer with a launch that is refused.
+    sync(&gpu.device).await?;
+    let scopes =
+        [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal].map(|kind| gpu.raw.push_error_scope(kind));
+    let done = work.await;
+    let synced = sync(&gpu.device).await;
+    let [validation, internal] = scopes;
+    // In the reverse order, at once: only the answers take time.
+    let answers = [internal.pop(), validation.pop()];
+    for answer in answers {
+        if let Some(error) = answer.await {
+            return Err(gpu_error(error));
+        }
+    }
+    synced?;
+    done
+}
+
+/// As in a browser.
+///
+/// # Errors
+/// That of `work`.
+#[cfg(not(target_family = "wasm"))]
+pub async fn validated<T>(_: &Gpu, work: impl Future<Output = Result<T>>) -> Result<T> {
+    work.await
 }
 
 /// A chain of launches recorded once, with its bind groups and pipelines, to be enqueued again at a fraction of the

@@ -141,7 +141,7 @@ async fn choose(
     // A variant that does not even compile fails the comparison; a lost device fails that of all of them.
     let mut correct = async |candidate: &Candidate| {
         (candidate.select)();
-        let correct = check().await.unwrap_or(false);
+        let correct = launch::validated(gpu, check()).await.unwrap_or(false);
         if !correct {
             wrong.push(candidate.name);
         }

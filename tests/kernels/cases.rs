@@ -1,9 +1,12 @@
 //! Every operation on the GPU against its naive version, at odd shapes: one table for native tests and for the browser.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::kernels::launch::{self, read_floats, read_words, write_words};
 use llava_web::kernels::{
-    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, Precision, TuneShapes, TuneWork,
+    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, Precision, Shader, TuneShapes,
+    TuneWork, Variants,
 };
 use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
 use llava_web::quant::Format;
@@ -21,6 +24,7 @@ macro_rules! for_each_case {
             linear_gated,
             norms,
             recorded,
+            refused,
             sample,
             tiny_scales,
             tune
@@ -597,35 +601,81 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
     fastest
 }
 
-/// The choice at load finds a correct variant of everything, and takes a choice made before.
-pub async fn tune(device: &Device) {
+/// What the device refuses is an error of who asked for it, also in a browser, and nothing else suffers from it.
+pub async fn refused(device: &Device) {
     let gpu = launch::init_device().await.unwrap();
+    let (state, out) = (words(&[1, 2, 3, 4], device), words(&[0; 4], device));
+    let binding = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;\n";
+    let main = "@compute @workgroup_size(1)\nfn main()";
+    // No WGSL; and WGSL of which no pipeline can be made.
+    for (name, text) in [
+        ("no_wgsl", format!("{binding}{main} {{ out[0] = nothing + dims.n; }}")),
+        (
+            "too_large",
+            format!(
+                "{binding}var<workgroup> all: array<u32, 9000000>;\n{main} {{ all[dims.n] = 1u; out[0] = all[1]; }}"
+            ),
+        ),
+    ] {
+        let shader = Shader { name, text: text.leak(), constants: vec![], dims: &["n"] };
+        kernels::advance(&state, 1);
+        let launch = async {
+            launch::launch_words(shader, &[&out], &[1], 1);
+            read_words(&out).await
+        };
+        let error = launch::validated(&gpu, launch).await.expect_err(name);
+        assert_eq!(error.code(), "gpu", "{error}");
+    }
+    assert_eq!(read_words(&state).await.unwrap(), [3, 2, 3, 4], "launches before and after one that was refused");
+
+    // Variants that this adapter may not have: they are found to be wrong, or they are right.
+    let mut able = gpu.clone();
+    able.adapter.features = launch::Features { subgroups: true, f16: true, packed_dot: true };
+    let chosen = choose_variants(&able, &Default::default()).await;
+    for (operation, chosen) in &chosen {
+        println!("{operation}: {} of {:?}, wrong {:?}", chosen.variant, chosen.microseconds, chosen.wrong);
+        assert!(!chosen.wrong.contains(&chosen.variant), "{operation}");
+    }
+    release_variants();
+}
+
+/// What [`kernels::tune`] chooses for small layers.
+async fn choose_variants(gpu: &launch::Gpu, stored: &BTreeMap<String, String>) -> Variants {
     let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
     let (format, kv_cache, precision) = (Format::Q4, KvFormat::F16, Precision::Fast);
     let shapes = TuneShapes { format, hidden: 256, intermediate: 512, layers: 3, heads, kv_cache, precision };
     let bytes = format.encode("weight", 256, 512, &Numbers::new(10).floats(256 * 512)).unwrap();
     let layers: Vec<(Weight, KvCache)> = (0..3)
         .map(|_| {
-            let weight = Weight::from_bytes(bytes.clone(), format, 256, 512, device);
-            (weight, KvCache::new(300, heads, kv_cache, device))
+            let weight = Weight::from_bytes(bytes.clone(), format, 256, 512, &gpu.device);
+            (weight, KvCache::new(300, heads, kv_cache, &gpu.device))
         })
         .collect();
     let (weights, caches) = layers.iter().map(|(weight, cache)| (weight, cache)).unzip();
-    let work = TuneWork { weights, caches };
-    let chosen = kernels::tune(&gpu, shapes, &work, &Default::default()).await.unwrap();
+    kernels::tune(gpu, shapes, &TuneWork { weights, caches }, stored).await.unwrap()
+}
+
+/// Leaves the choice to the kind of adapter again.
+fn release_variants() {
+    kernels::set_linear_variant(LinearUse::Vec, None);
+    kernels::set_linear_variant(LinearUse::Mat, None);
+    kernels::set_attention_variant(AttentionUse::Decode, None);
+    kernels::set_attention_variant(AttentionUse::Flash, None);
+}
+
+/// The choice at load finds a correct variant of everything, and takes a choice made before.
+pub async fn tune(_: &Device) {
+    let gpu = launch::init_device().await.unwrap();
+    let chosen = choose_variants(&gpu, &Default::default()).await;
     let operations: Vec<&str> = chosen.keys().copied().collect();
     assert_eq!(operations, ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);
     for (operation, chosen) in &chosen {
         assert!(chosen.wrong.is_empty(), "{operation} is wrong here: {:?}", chosen.wrong);
     }
     let stored = chosen.iter().map(|(operation, chosen)| (operation.to_string(), chosen.variant.to_string())).collect();
-    let again = kernels::tune(&gpu, shapes, &work, &stored).await.unwrap();
-    for (operation, again) in again {
+    for (operation, again) in choose_variants(&gpu, &stored).await {
         assert_eq!(again.variant, chosen[operation].variant);
         assert!(again.microseconds.is_empty(), "{operation} was timed again");
     }
-    kernels::set_linear_variant(LinearUse::Vec, None);
-    kernels::set_linear_variant(LinearUse::Mat, None);
-    kernels::set_attention_variant(AttentionUse::Decode, None);
-    kernels::set_attention_variant(AttentionUse::Flash, None);
+    release_variants();
 }
