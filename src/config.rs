@@ -47,6 +47,11 @@ impl ClipConfig {
         self.hidden_size / self.num_attention_heads
     }
 
+    /// The heads, as kernels take them.
+    pub fn heads(&self) -> Heads {
+        Heads { heads: self.num_attention_heads, kv_heads: self.num_attention_heads, head_dim: self.head_dim() }
+    }
+
     /// Number of patches; pixels beyond the last whole patch are not seen.
     pub fn patches(&self) -> usize {
         (self.image_size / self.patch_size).pow(2)

@@ -1,6 +1,6 @@
 //! A loaded model and one request at a time: picture and prompt in, text out, piece by piece.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -12,9 +12,10 @@ use crate::bundle::Manifest;
 use crate::config::{LlavaConfig, VisionConfig};
 use crate::error::{Error, Result};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
-use crate::kernels::{self, KvFormat, Precision, TuneShapes, Variants, launch};
+use crate::kernels::{self, KvFormat, ModelShapes, Precision, Variants, VisionShapes, launch};
 use crate::model::Llava;
 use crate::pace::Pace;
+use crate::plan::{Role, plan};
 use crate::prefix::{self, ImageHash, Prefix, Slot};
 use crate::prompt::{Message, Prompt};
 use crate::quant::Format;
@@ -274,7 +275,7 @@ impl Engine {
     /// As [`Engine::load`] for the manifest's config.json.
     pub fn variants_key(manifest: &Manifest, options: &LoadOptions) -> Result<String> {
         let config = LlavaConfig::from_json(&manifest.config, &manifest.generation)?;
-        let shapes = tune_shapes(manifest, &config, options);
+        let shapes = model_shapes(manifest, &config, options);
         Ok(serde_json::to_string(&shapes).expect("plain numbers and names"))
     }
 
@@ -299,8 +300,8 @@ impl Engine {
         let device = &gpu.device;
         let model = Llava::load(source, &config, context_length, options.kv_cache, device).await?;
         source.all_read();
-        let shapes = tune_shapes(manifest, &config, &options);
-        let variants = kernels::tune(&gpu, shapes, &model.language_model.tune_work(), &options.variants).await?;
+        let shapes = model_shapes(manifest, &config, &options);
+        let variants = kernels::tune(&gpu, &shapes, &model.language_model.tune_work(), &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         // Greedy while recording: which shaders run does not depend on the values in the buffers.
         launch::write_words(&buffers.params, &Sampling::default().to_words(0));
@@ -662,17 +663,33 @@ impl Engine {
     }
 }
 
-/// The decoder's shapes; its format is taken from one of its weights.
-fn tune_shapes(manifest: &Manifest, config: &LlavaConfig, options: &LoadOptions) -> TuneShapes {
-    let weight = "language_model.model.layers.0.mlp.down_proj.weight";
-    let format =
-        manifest.tensors.iter().find(|tensor| tensor.name == weight).map_or(Format::F32, |tensor| tensor.dtype);
-    TuneShapes {
-        format,
-        hidden: config.text.hidden_size,
-        intermediate: config.text.intermediate_size,
-        layers: config.text.num_hidden_layers,
-        heads: config.text.heads(),
+/// What the model's pipelines depend on, by the manifest.
+fn model_shapes(manifest: &Manifest, config: &LlavaConfig, options: &LoadOptions) -> ModelShapes {
+    let formats = |wanted: &dyn Fn(Role) -> bool| {
+        let needed: HashSet<String> =
+            plan(config).into_iter().filter(|needed| wanted(needed.role)).map(|needed| needed.name).collect();
+        let mut formats: Vec<Format> = Vec::new();
+        for tensor in manifest.tensors.iter().filter(|tensor| needed.contains(&tensor.name)) {
+            if !formats.contains(&tensor.dtype) {
+                formats.push(tensor.dtype);
+            }
+        }
+        formats
+    };
+    let text = &config.text;
+    let vision = config.vision.as_ref().map(|VisionConfig { tower, .. }| VisionShapes {
+        formats: formats(&|role| matches!(role, Role::PatchEmbedding | Role::Vision | Role::Projector)),
+        hidden: tower.hidden_size,
+        heads: tower.heads(),
+    });
+    ModelShapes {
+        decoder: formats(&|role| role == Role::Decoder),
+        head: formats(&|role| matches!(role, Role::Embedding | Role::Head)),
+        hidden: text.hidden_size,
+        intermediate: text.intermediate_size,
+        layers: text.num_hidden_layers,
+        heads: text.heads(),
+        vision,
         kv_cache: options.kv_cache,
         precision: options.precision,
     }

@@ -11,6 +11,7 @@ mod advance;
 mod attention;
 mod attention_decode;
 mod attention_flash;
+mod check;
 mod embedding;
 pub mod launch;
 mod layer_norm;
@@ -43,7 +44,7 @@ pub use linear::{
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
 pub use sample::{BROKEN_LOGITS, sample};
-pub use tune::{Chosen, Precision, TuneShapes, TuneWork, Variants, tune};
+pub use tune::{Chosen, ModelShapes, Precision, TuneWork, Variants, VisionShapes, tune};
 pub use weight::{Weight, WeightLayout};
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.
