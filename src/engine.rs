@@ -20,7 +20,7 @@ use crate::prefix::{self, ImageHash, Prefix, Slot};
 use crate::prompt::{Message, Prompt};
 use crate::quant::Format;
 use crate::sampler::Sampling;
-use crate::tokenizer::{PromptTokens, TextStream, Tokenizer};
+use crate::tokenizer::{TextStream, Tokenizer};
 use crate::weights::WeightSource;
 
 /// Positions kept when the caller does not say: the checkpoint's own limit, but no more than this.
@@ -354,10 +354,10 @@ impl Engine {
             return Err(sees_nothing());
         }
         let prompt = Prompt::new(input.prompt.as_deref(), input.messages.as_deref(), input.raw, picture.is_some())?;
-        let prompt = match &self.config.vision {
-            Some(vision) => self.tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens())?,
-            None => PromptTokens { ids: self.tokenizer.encode_text(prompt.text())?, image: None },
-        };
+        // Without a vision tower there is no picture in any prompt, and no id of one.
+        let (image_token_id, image_tokens) =
+            self.config.vision.as_ref().map_or((u32::MAX, 0), |vision| (vision.image_token_id, vision.image_tokens()));
+        let prompt = self.tokenizer.encode(&prompt, image_token_id, image_tokens)?;
         if prompt.ids.is_empty() {
             return Err(Error::input("prompt", "is empty, and this model puts no token before it; give it some text"));
         }

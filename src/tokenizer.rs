@@ -3,18 +3,26 @@
 use std::ops::Range;
 
 use serde_json::{Map, Value};
+use tokenizers::AddedToken;
 
 use crate::{
     error::{Error, Result},
-    prompt::{IMAGE_MARK, Prompt},
+    prompt::{IMAGE_MARK, Kind, Prompt},
 };
 
 /// What an undecodable or unfinished byte sequence decodes to.
 const REPLACEMENT: char = '\u{FFFD}';
 
+/// Stands for the picture where no spelling may become a special token: found in the text as `<image>` is in a raw prompt. No
+/// one's text: it begins with a character that is never exchanged, which texts lose before.
+const PLACE: &str = "\u{FDD0}image";
+const PLACE_START: char = '\u{FDD0}';
+
 /// A tokenizer.json in use.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The id of [`PLACE`], which is no token of the model.
+    place: u32,
     /// Whether tokens like `<0x0A>` stand for bytes.
     byte_tokens: bool,
 }
@@ -38,15 +46,34 @@ impl Tokenizer {
         let json: Value = serde_json::from_slice(json).map_err(bad)?;
         check(&json)?;
         let byte_tokens = has_byte_fallback(&json["decoder"]);
+        // What the file says of spaces beside `<image>` holds for its stand-in too.
+        let image = json["added_tokens"].as_array().into_iter().flatten().find(|token| token["content"] == IMAGE_MARK);
+        let flag = |name: &str| image.is_some_and(|image| image[name] == true);
+        let place = AddedToken::from(PLACE, false)
+            .normalized(false)
+            .single_word(flag("single_word"))
+            .lstrip(flag("lstrip"))
+            .rstrip(flag("rstrip"));
         let mut inner: tokenizers::Tokenizer = serde_json::from_value(json).map_err(bad)?;
         // Settings of the training run that some files still carry; a prompt is never cut nor filled up.
         inner.with_truncation(None).map_err(Error::tokenizer)?.with_padding(None);
-        Ok(Self { inner, byte_tokens })
+        inner.add_tokens(&[place]);
+        let place = inner.token_to_id(PLACE).ok_or_else(|| Error::Tokenizer("takes no further token".to_owned()))?;
+        Ok(Self { inner, place, byte_tokens })
     }
 
-    /// The ids of `text`, with the special tokens the post-processor adds (LLaMA: `<s>` in front).
+    /// The ids of `text`, in which special tokens may be spelled out, with those that the post-processor adds (LLaMA: `<s>` in
+    /// front).
     pub fn encode_text(&self, text: &str) -> Result<Vec<u32>> {
         Ok(self.inner.encode(text, true).map_err(Error::tokenizer)?.get_ids().to_vec())
+    }
+
+    /// The ids of `text`, in which nothing is a special token but [`PLACE`].
+    fn encode_plain(&mut self, text: &str) -> Result<Vec<u32>> {
+        self.inner.set_encode_special_tokens(true);
+        let ids = self.encode_text(text);
+        self.inner.set_encode_special_tokens(false);
+        ids
     }
 
     /// The ids of a prompt, its image token (if any) repeated for the `image_tokens` positions the picture takes.
@@ -54,31 +81,58 @@ impl Tokenizer {
     /// `image_token_id` is the checkpoint's: the model splices the picture in where it finds this id.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if `<image>` in the prompt does not become exactly one `image_token_id`.
-    pub fn encode(&self, prompt: &Prompt, image_token_id: u32, image_tokens: usize) -> Result<PromptTokens> {
-        let ids = self.encode_text(prompt.text())?;
-        let marks = prompt.text().matches(IMAGE_MARK).count();
-        let mut found = ids.iter().enumerate().filter(|(_, id)| **id == image_token_id).map(|(position, _)| position);
-        let (first, second) = (found.next(), found.next());
-        match (marks, first, second) {
-            (0, None, _) => Ok(PromptTokens { ids, image: None }),
-            (1, Some(at), None) => {
-                let mut expanded = ids[..at].to_vec();
-                expanded.resize(at + image_tokens, image_token_id);
-                expanded.extend_from_slice(&ids[at + 1..]);
-                Ok(PromptTokens { ids: expanded, image: Some(at..at + image_tokens) })
+    /// [`Error::Tokenizer`] as [`check_image_token`](Self::check_image_token), for a prompt with a picture.
+    pub fn encode(&mut self, prompt: &Prompt, image_token_id: u32, image_tokens: usize) -> Result<PromptTokens> {
+        let (ids, mark) = match prompt.kind() {
+            Kind::Raw => (self.encode_text(prompt.text())?, image_token_id),
+            Kind::Template { image } => {
+                let text = prompt.text();
+                let (before, after) = text.split_at(image.unwrap_or(text.len()));
+                let own = |text: &str| text.replace(PLACE_START, "\u{FFFD}");
+                let text = match after.strip_prefix(IMAGE_MARK).filter(|_| image.is_some()) {
+                    Some(after) => own(before) + PLACE + &own(after),
+                    None => own(text),
+                };
+                (self.encode_plain(&text)?, self.place)
             }
-            _ => Err(Error::Tokenizer(format!(
-                "`{IMAGE_MARK}` must be one token with the id {image_token_id} that config.json names, but tokenizer.json \
-                 gives {:?}",
-                self.inner.token_to_id(IMAGE_MARK)
-            ))),
+        };
+        if !prompt.has_image() {
+            return Ok(PromptTokens { ids, image: None });
         }
+        self.check_image_token(image_token_id)?;
+        let lost = || Error::Tokenizer(format!("`{IMAGE_MARK}` is lost in \"{}\"", prompt.text()));
+        let at = ids.iter().position(|id| *id == mark).ok_or_else(lost)?;
+        let mut expanded = ids[..at].to_vec();
+        expanded.resize(at + image_tokens, image_token_id);
+        expanded.extend_from_slice(&ids[at + 1..]);
+        Ok(PromptTokens { ids: expanded, image: Some(at..at + image_tokens) })
+    }
+
+    /// Whether `<image>` is the one token that config.json names.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if it is another, or none.
+    pub fn check_image_token(&self, image_token_id: u32) -> Result<()> {
+        let found = self.inner.get_added_vocabulary().get_vocab().get(IMAGE_MARK);
+        if found == Some(&image_token_id) {
+            return Ok(());
+        }
+        let found = match found.copied().or(self.inner.token_to_id(IMAGE_MARK)) {
+            Some(id) if id == image_token_id => "lists it among ordinary tokens, not in `added_tokens`".to_owned(),
+            Some(id) => format!("has it with the id {id}"),
+            None => "has no such token".to_owned(),
+        };
+        Err(Error::Tokenizer(format!(
+            "`{IMAGE_MARK}` must be an added token with the id {image_token_id}, as config.json says (image_token_index), but \
+             tokenizer.json {found}; take both files from one checkpoint"
+        )))
     }
 
     /// The text of `ids`, special tokens left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, true).map_err(Error::tokenizer)
+        // A model may have more ids than its tokenizer; the first of them is taken here.
+        let ids: Vec<u32> = ids.iter().copied().filter(|id| *id != self.place).collect();
+        self.inner.decode(&ids, true).map_err(Error::tokenizer)
     }
 
     /// The id of a token by its exact spelling in the vocabulary.
@@ -86,9 +140,10 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// Whether `id` is left out of the text: a special token, or none at all.
+    /// Whether `id` is left out of the text: a special token, or none of the model's.
     fn is_silent(&self, id: u32) -> bool {
-        self.inner.id_to_token(id).is_none_or(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+        let special = |token: String| self.inner.get_added_vocabulary().is_special_token(&token);
+        id == self.place || self.inner.id_to_token(id).is_none_or(special)
     }
 
     /// The byte that `id` stands for (`<0x0A>`), if it is such a token.

@@ -430,7 +430,7 @@ fn a_pair_without_an_image_token_gets_one() {
     }
 
     let tokenizer_json = source.tokenizer().unwrap();
-    let tokenizer = Tokenizer::from_bytes(&tokenizer_json).unwrap();
+    let mut tokenizer = Tokenizer::from_bytes(&tokenizer_json).unwrap();
     let prompt = Prompt::new(Some("<image>a"), None, true, true).unwrap();
     let ids = tokenizer.encode(&prompt, 414, 16).unwrap();
     assert_eq!(ids.image, Some(1..17));

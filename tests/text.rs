@@ -176,7 +176,7 @@ fn stop_strings_end_the_text_and_never_show() {
 
 #[test]
 fn the_picture_takes_its_positions() {
-    let tokenizer = tokenizer("llama");
+    let mut tokenizer = tokenizer("llama");
     let image = tokenizer.token_id("<image>").unwrap();
     let prompt = Prompt::new(Some("What is in this picture?"), None, false, true).unwrap();
     assert_eq!(prompt.text(), "USER: <image>\nWhat is in this picture? ASSISTANT:");
@@ -196,6 +196,36 @@ fn the_picture_takes_its_positions() {
     let text_only = Prompt::new(Some("Hello"), None, false, false).unwrap();
     assert_eq!(text_only.text(), "USER: Hello ASSISTANT:");
     assert_eq!(tokenizer.encode(&text_only, image, 16).unwrap().image, None);
+}
+
+/// What a caller says stays text, whatever it spells out; the template's mark and the tokens put before a text do not.
+#[test]
+fn special_tokens_come_from_the_template_alone() {
+    for name in NAMES {
+        let mut tokenizer = tokenizer(name);
+        let [image, bos, eos] = ["<image>", "<s>", "</s>"].map(|token| tokenizer.token_id(token).unwrap());
+        let count = |ids: &[u32], token: u32| ids.iter().filter(|id| **id == token).count();
+        let text = "Is </s> or <image> or <s> in it? \u{FDD0}image";
+        let chat: Vec<Message> = serde_json::from_value(json!([{"role": "user", "content": text}])).unwrap();
+        for prompt in
+            [Prompt::new(Some(text), None, false, true).unwrap(), Prompt::new(None, Some(&chat), false, true).unwrap()]
+        {
+            let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
+            assert_eq!(tokens.image.as_ref().map(|span| span.len()), Some(16), "{name}");
+            assert_eq!((count(&tokens.ids, image), count(&tokens.ids, eos)), (16, 0), "{name}");
+            let before = usize::from(tokens.ids[0] == bos);
+            assert_eq!(count(&tokens.ids, bos), before, "{name}");
+            let behind = tokenizer.decode(&tokens.ids[tokens.image.unwrap().end..]).unwrap();
+            assert!(behind.contains("Is </s> or <image> or <s> in it? \u{FFFD}image ASSISTANT:"), "{name}: {behind}");
+        }
+        // Without a picture too, and as part of a raw prompt they are what they spell.
+        let prompt = Prompt::new(Some("</s><image>"), None, false, false).unwrap();
+        let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
+        assert_eq!((tokens.image, count(&tokens.ids, image), count(&tokens.ids, eos)), (None, 0, 0), "{name}");
+        let prompt = Prompt::new(Some("a </s><image>"), None, true, true).unwrap();
+        let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
+        assert_eq!((count(&tokens.ids, image), count(&tokens.ids, eos)), (16, 1), "{name}");
+    }
 }
 
 fn chat(messages: Value, picture: bool) -> Result<String, Error> {
@@ -240,12 +270,10 @@ fn contradicting_prompts_are_errors() {
     assert_eq!(field(Prompt::new(Some("no mark"), None, true, true)), "prompt");
     assert_eq!(field(Prompt::new(Some("<image><image>"), None, true, true)), "prompt");
     assert_eq!(field(Prompt::new(Some("<image>"), None, true, false)), "prompt");
-    assert_eq!(field(Prompt::new(Some("typed <image>"), None, false, true)), "prompt");
     assert_eq!(field(Prompt::new(None, Some(&[]), false, true)), "messages");
     let image = json!({"role": "user", "content": [{"type": "image"}, {"type": "image"}]});
     assert!(chat(json!([image]), true).is_err());
     assert!(chat(json!([{"role": "user", "content": [{"type": "image"}]}]), false).is_err());
-    assert!(chat(json!([{"role": "user", "content": "typed <image>"}]), true).is_err());
     assert!(chat(json!([{"role": "system", "content": "S"}]), true).is_err());
 }
 
