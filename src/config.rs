@@ -213,6 +213,10 @@ impl LlavaConfig {
             .into_iter()
             .find_map(|(value, path)| token_ids(value.get("eos_token_id")?, path).transpose())
             .unwrap_or_else(|| Ok(vec![2]))?;
+        if let Some(id) = eos_token_ids.iter().find(|id| **id as usize >= text.vocab_size) {
+            let problem = format!("{id} is no token of {}, so no answer would ever end", text.vocab_size);
+            return Err(root.error("eos_token_id", problem));
+        }
         Ok(Self { vision, text, eos_token_ids })
     }
 
@@ -624,6 +628,7 @@ mod tests {
             (json!({"text_config": {"num_hidden_layers": 1e9}}), "text_config.num_hidden_layers"),
             (json!({"text_config": []}), "text_config"),
             (json!({"eos_token_id": "x"}), "eos_token_id"),
+            (json!({"eos_token_id": [2, 999999]}), "eos_token_id"),
         ];
         for (mut config, field) in cases {
             if let (Some(map), true) = (config.as_object_mut(), field != "model_type" && !field.starts_with("mm_")) {

@@ -11,10 +11,12 @@ use web_time::Instant;
 use crate::bundle::Manifest;
 use crate::config::{LlavaConfig, VisionConfig};
 use crate::error::{Error, Result};
+use crate::fields::{self, NoOther};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
 use crate::kernels::{self, KvFormat, ModelShapes, Precision, Variants, VisionShapes, launch};
 use crate::model::Llava;
 use crate::pace::Pace;
+use crate::parts::{self, Parts};
 use crate::plan::{Role, plan};
 use crate::prefix::{self, ImageHash, Prefix, Slot};
 use crate::prompt::{Message, Prompt};
@@ -54,6 +56,7 @@ pub struct Input {
     /// Take the prompt as it stands, `<image>` included.
     pub raw: bool,
     /// Most tokens to generate; 512 where absent.
+    #[serde(deserialize_with = "fields::count")]
     pub max_tokens: Option<usize>,
     /// Strings that end the answer; they are not part of it.
     pub stop: Vec<String>,
@@ -61,6 +64,8 @@ pub struct Input {
     pub image_aspect_ratio: Option<AspectRatio>,
     #[serde(flatten)]
     pub sampling: Sampling,
+    #[serde(flatten)]
+    pub no_other: NoOther,
 }
 
 /// Why generation ended.
@@ -289,12 +294,8 @@ impl Engine {
         options: LoadOptions,
     ) -> Result<Self> {
         let manifest = source.manifest();
-        let config = LlavaConfig::from_json(&manifest.config, &manifest.generation)?;
-        let preprocessor = match &config.vision {
-            Some(vision) => Some(PreprocessorConfig::from_json(&manifest.preprocessor, vision)?),
-            None => None,
-        };
-        let tokenizer = Tokenizer::from_bytes(tokenizer_json)?;
+        let Parts { config, preprocessor, tokenizer } =
+            Parts::read(&manifest.config, &manifest.generation, &manifest.preprocessor, tokenizer_json)?;
         let context_length = context_length_of(&config, &options, gpu.adapter.max_binding)?;
         check_activations(&config, context_length, gpu.adapter.max_binding)?;
         let device = &gpu.device;
@@ -358,6 +359,8 @@ impl Engine {
         let (image_token_id, image_tokens) =
             self.config.vision.as_ref().map_or((u32::MAX, 0), |vision| (vision.image_token_id, vision.image_tokens()));
         let prompt = self.tokenizer.encode(&prompt, image_token_id, image_tokens)?;
+        let text_ids = prompt.ids.iter().filter(|id| **id != image_token_id);
+        parts::check_ids(text_ids, self.config.text.vocab_size)?;
         if prompt.ids.is_empty() {
             return Err(Error::input("prompt", "is empty, and this model puts no token before it; give it some text"));
         }
@@ -737,6 +740,19 @@ mod tests {
             let error = fits(section, fields).unwrap_err();
             assert_eq!(error.code(), "gpu");
             assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn inputs_are_read_or_the_field_is_named() {
+        let read = |json: Value| serde_json::from_value::<Input>(json).map_err(|error| error.to_string());
+        let input =
+            read(json!({"prompt": "a", "max_tokens": 1u64 << 40, "top_k": 1u64 << 40, "seed": u64::MAX})).unwrap();
+        assert_eq!(input.max_tokens, Some((1u64 << 40).try_into().unwrap_or(usize::MAX)));
+        assert_eq!((input.sampling.top_k, input.sampling.seed), (Some(u32::MAX), Some(u64::MAX)));
+        assert_eq!(read(json!({"max_tokens": null})).unwrap().max_tokens, None);
+        for json in [json!({"max_token": 5}), json!({"prompt": "a", "top_p": 0.5, "max_token": 5})] {
+            assert_eq!(read(json).unwrap_err(), "`max_token` is no field of an input");
         }
     }
 
