@@ -492,17 +492,15 @@ pub async fn sync(device: &Device) -> Result<()> {
 pub async fn validated<T>(gpu: &Gpu, work: impl Future<Output = Result<T>>) -> Result<T> {
     // What was launched before must not be in one command buffer with a launch that is refused.
     sync(&gpu.device).await?;
-    let scopes =
-        [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal].map(|kind| gpu.raw.push_error_scope(kind));
+    // Should this be dropped half-way, they end in the reverse order too, as they must.
+    let validation = gpu.raw.push_error_scope(wgpu::ErrorFilter::Validation);
+    let internal = gpu.raw.push_error_scope(wgpu::ErrorFilter::Internal);
     let done = work.await;
     let synced = sync(&gpu.device).await;
-    let [validation, internal] = scopes;
-    // In the reverse order, at once: only the answers take time.
-    let answers = [internal.pop(), validation.pop()];
-    for answer in answers {
-        if let Some(error) = answer.await {
-            return Err(gpu_error(error));
-        }
+    // Both at once: only the answers take time.
+    let (internal, validation) = (internal.pop(), validation.pop());
+    if let Some(error) = internal.await.or(validation.await) {
+        return Err(gpu_error(error));
     }
     synced?;
     done
