@@ -306,10 +306,10 @@ mod tests {
 
     use super::*;
 
-    /// Launches of which those of the later candidates do more: by a few microseconds of a GPU, far less than a wait.
+    /// Launches of which those of the later candidates do more: by some microseconds of a GPU, less than a wait.
     fn work(gpu: &launch::Gpu, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
         let (state, selected) = (launch::persistent_words(4, &gpu.device), selected.clone());
-        move |_| (0..=selected.get()).for_each(|_| advance(&state, 1))
+        move |_| (0..8usize.pow(selected.get() as u32)).for_each(|_| advance(&state, 1))
     }
 
     /// What [`choose`] makes of candidates `(name, preferred, correct)`.

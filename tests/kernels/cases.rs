@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::kernels::launch::{self, read_floats, read_words, write_words};
 use llava_web::kernels::{
-    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, Precision, Shader, TuneShapes,
-    TuneWork, Variants,
+    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, ModelShapes, Precision, Shader,
+    TuneWork, Variants, VisionShapes,
 };
 use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
 use llava_web::quant::Format;
