@@ -297,7 +297,8 @@ impl<'a> TextStream<'a> {
             Err(error) if error.error_len().is_none() => {}
             // What came before this byte is broken; the byte itself may begin a character.
             Err(_) if self.bytes.len() > 1 => {
-                (self.fresh.pop(), self.bytes.pop());
+                self.fresh.pop();
+                self.bytes.pop();
                 self.settle_broken();
                 return self.push_byte(id, byte);
             }

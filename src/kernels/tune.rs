@@ -264,17 +264,20 @@ const TIMED_CONTEXT: u32 = 256;
 /// Microseconds of one launch. `launch` is given a running number, to take turns by.
 async fn time(launch: &impl Fn(usize), gpu: &launch::Gpu) -> Result<f64> {
     let turn = Cell::new(0);
-    let next = |count: usize| (0..count).for_each(|_| launch(turn.replace(turn.get() + 1)));
+    let next = || launch(turn.replace(turn.get() + 1));
+    let one = || {
+        next();
+        Ok(())
+    };
     // The pipeline for these shapes may not be there yet.
-    next(1);
-    launch::sync(&gpu.device).await?;
-    let once = milliseconds(gpu, || Ok(next(1))).await?;
+    milliseconds(gpu, one).await?;
+    let once = milliseconds(gpu, one).await?;
     if once >= RUN_MS {
-        return fastest(gpu, 1, || Ok(next(1))).await;
+        return fastest(gpu, 1, one).await;
     }
     // On a fast GPU `once` is the wait, and more of them fit.
     let count = ((4.0 * RUN_MS / once) as usize).clamp(1, RECORDED);
-    let recorded = launch::record(&gpu.device, || next(count)).await?;
+    let recorded = launch::record(&gpu.device, || (0..count).for_each(|_| next())).await?;
     let replayed = milliseconds(gpu, || recorded.replay()).await?;
     let replays = (RUN_MS / replayed).ceil() as usize;
     fastest(gpu, replays * count, || (0..replays).try_for_each(|_| recorded.replay())).await

@@ -650,14 +650,17 @@ pub async fn refused(device: &Device) {
     }
     assert_eq!(read_words(&state).await.unwrap(), [3, 2, 3, 4], "launches before and after one that was refused");
 
-    // Variants that this adapter may not have: they are found to be wrong, or they are right.
+    // A variant that this adapter may not have is found to be wrong, and another one is chosen.
     let mut able = gpu.clone();
+    able.adapter.software = false;
     able.adapter.features = launch::Features { subgroups: true, f16: true, packed_dot: true };
     let chosen = choose_variants(&able, &Default::default()).await;
     for (operation, chosen) in &chosen {
-        println!("{operation}: {} of {:?}, wrong {:?}", chosen.variant, chosen.microseconds, chosen.wrong);
-        assert!(!chosen.wrong.contains(&chosen.variant), "{operation}");
+        assert!(!chosen.wrong.contains(&chosen.variant), "{operation}: {chosen:?}");
     }
+    let mat = &chosen["linear_mat"];
+    assert_eq!(mat.wrong.contains(&"mat-f16"), !gpu.adapter.features.f16, "{mat:?}");
+    assert!(mat.microseconds.contains_key("mat"), "{mat:?}");
     release_variants();
 }
 
