@@ -271,23 +271,28 @@ async fn time(launch: &impl Fn(usize), gpu: &launch::Gpu) -> Result<f64> {
     };
     // The pipeline for these shapes may not be there yet.
     milliseconds(gpu, one).await?;
-    let once = milliseconds(gpu, one).await?;
+    let once = milliseconds(gpu, one).await?.min(milliseconds(gpu, one).await?);
     if once >= RUN_MS {
         return fastest(gpu, 1, one).await;
     }
     // On a fast GPU `once` is the wait, and more of them fit.
-    let count = ((4.0 * RUN_MS / once) as usize).clamp(1, RECORDED);
+    let count = ((4.0 * RUN_MS / once) as usize).min(RECORDED);
     let recorded = launch::record(&gpu.device, || (0..count).for_each(|_| next())).await?;
-    let replayed = milliseconds(gpu, || recorded.replay()).await?;
-    let replays = (RUN_MS / replayed).ceil() as usize;
-    fastest(gpu, replays * count, || (0..replays).try_for_each(|_| recorded.replay())).await
+    fastest(gpu, count, || recorded.replay()).await
 }
 
-/// Microseconds of each of the `launches` that `run` enqueues.
-async fn fastest(gpu: &launch::Gpu, launches: usize, run: impl Fn() -> Result<()>) -> Result<f64> {
-    let mut fastest = f64::INFINITY;
-    for _ in 0..RUNS {
-        fastest = fastest.min(milliseconds(gpu, &run).await? * 1e3 / launches as f64);
+/// Microseconds of each of the `launches` that `enqueue` enqueues.
+async fn fastest(gpu: &launch::Gpu, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
+    let (mut repeats, mut fastest) = (1, f64::INFINITY);
+    let mut runs = 0;
+    while runs < RUNS {
+        let ms = milliseconds(gpu, || (0..repeats).try_for_each(|_| enqueue())).await?;
+        if ms < RUN_MS {
+            repeats = (repeats as f64 * (1.2 * RUN_MS / ms).min(16.0)).ceil() as usize;
+            continue;
+        }
+        fastest = fastest.min(ms * 1e3 / (repeats * launches) as f64);
+        runs += 1;
     }
     Ok(fastest)
 }
@@ -304,6 +309,7 @@ async fn milliseconds(gpu: &launch::Gpu, run: impl Fn() -> Result<()>) -> Result
 mod tests {
     use std::cell::Cell;
     use std::rc::Rc;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     use futures_lite::future::block_on;
 
@@ -315,8 +321,15 @@ mod tests {
         move |_| (0..8usize.pow(selected.get() as u32)).for_each(|_| advance(&state, 1))
     }
 
+    /// Two tests at once would time each other.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What [`choose`] makes of candidates `(name, preferred, correct)`.
     fn chosen(candidates: &[(&'static str, bool, bool)], stored: Option<&str>) -> Result<Chosen> {
+        let _alone = alone();
         let gpu = block_on(launch::init_device()).unwrap();
         let selected = Rc::new(Cell::new(usize::MAX));
         let candidate = |(i, (name, preferred, _)): (usize, &(&'static str, bool, bool))| {
@@ -342,6 +355,7 @@ mod tests {
 
     #[test]
     fn a_timing_takes_turns_and_finds_the_time_of_one_launch() {
+        let _alone = alone();
         let gpu = block_on(launch::init_device()).unwrap();
         let state = launch::persistent_words(4, &gpu.device);
         let timed = |count: usize| {
