@@ -5,6 +5,8 @@
 // No sort: the k-th largest score is the largest t with at least k scores >= t, and the smallest set of mass p are the
 // scores >= the largest t whose mass(scores >= t) reaches p. Both are built two bits at a time on the scores' bits,
 // mapped so that integers order as the floats do. The draw walks the tokens in the order of (lane, token).
+//
+// If any logit is no finite number there is nothing to draw from: BROKEN is recorded as the token.
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>; // [vocab]
 @group(0) @binding(1) var<storage, read_write> params: array<u32>; // [9..], see kernels::sample
@@ -39,9 +41,18 @@ var<workgroup> draw: Draw;
 var<workgroup> drawn: u32;
 
 const NO_TOKEN: u32 = 0xffffffffu;
+const BROKEN: u32 = 0xfffffffeu;
 
-// The higher score, of equal ones the lower token.
+// By its bits: compilers may take for granted that floats are finite numbers.
+fn is_broken(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
+}
+
+// The higher score, of equal ones the lower token; a broken one above all.
 fn better(a: Best, b: Best) -> Best {
+    if (a.token == BROKEN || b.token == BROKEN) {
+        return Best(0.0, BROKEN);
+    }
     if (b.token != NO_TOKEN && (a.token == NO_TOKEN || b.score > a.score || (b.score == a.score && b.token < a.token))) {
         return b;
     }
@@ -85,9 +96,9 @@ fn mix_bits(word: u32) -> u32 {
 }
 
 // Repetition penalty as in transformers, then frequency and presence penalty as in OpenAI's API.
-fn penalized(token: u32) -> f32 {
+fn penalized(token: u32, logit: f32) -> f32 {
     let count = seen[token];
-    var score = logits[token];
+    var score = logit;
     if (count != 0u) {
         let penalty = bitcast<f32>(params[6]);
         score = select(score / penalty, score * penalty, score < 0.0);
@@ -112,8 +123,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 
     var own = Best(0.0, NO_TOKEN);
     for (var token = lane; token < dims.vocab; token += LANES) {
-        let score = penalized(token);
-        own = better(own, Best(score, token));
+        let logit = logits[token];
+        let score = penalized(token, logit);
+        own = better(own, Best(score, select(token, BROKEN, is_broken(logit))));
         if (setup.greedy == 0u) {
             scores[token] = score / bitcast<f32>(params[1]);
         }
@@ -215,10 +227,13 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 
     if (lane == 0u) {
         let step = state[1];
-        tokens[step] = drawn;
-        seen[drawn] += 2u;
+        let token = select(drawn, BROKEN, best.token == BROKEN);
+        tokens[step] = token;
+        if (token != BROKEN) {
+            seen[token] += 2u;
+        }
         state[0] += 1u;
         state[1] = step + 1u;
-        state[2] = drawn;
+        state[2] = token;
     }
 }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::kernels::Activation;
+use crate::kernels::{Activation, Heads};
 use crate::{Error, Result};
 
 /// Upper bound of any width, count or length: far above every published model, far below what could overflow.
@@ -45,6 +45,11 @@ impl ClipConfig {
     /// Width of one attention head.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads
+    }
+
+    /// The heads, as kernels take them.
+    pub fn heads(&self) -> Heads {
+        Heads { heads: self.num_attention_heads, kv_heads: self.num_attention_heads, head_dim: self.head_dim() }
     }
 
     /// Number of patches; pixels beyond the last whole patch are not seen.
@@ -96,6 +101,12 @@ pub struct LlamaConfig {
 }
 
 impl LlamaConfig {
+    /// The heads, as kernels take them.
+    pub fn heads(&self) -> Heads {
+        let Self { num_attention_heads: heads, num_key_value_heads: kv_heads, head_dim, .. } = *self;
+        Heads { heads, kv_heads, head_dim }
+    }
+
     /// Width of all query heads together.
     pub fn query_size(&self) -> usize {
         self.num_attention_heads * self.head_dim
@@ -202,6 +213,10 @@ impl LlavaConfig {
             .into_iter()
             .find_map(|(value, path)| token_ids(value.get("eos_token_id")?, path).transpose())
             .unwrap_or_else(|| Ok(vec![2]))?;
+        if let Some(id) = eos_token_ids.iter().find(|id| **id as usize >= text.vocab_size) {
+            let problem = format!("{id} is no token of {}, so no answer would ever end", text.vocab_size);
+            return Err(root.error("eos_token_id", problem));
+        }
         Ok(Self { vision, text, eos_token_ids })
     }
 
@@ -263,6 +278,7 @@ fn clip(fields: &Fields) -> Result<ClipConfig> {
     if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
         return Err(fields.error("num_attention_heads", format!("does not divide hidden_size {}", config.hidden_size)));
     }
+    fields.head_size("num_attention_heads", config.head_dim())?;
     if config.patch_size > config.image_size {
         return Err(fields.error("patch_size", format!("is larger than image_size {}", config.image_size)));
     }
@@ -279,10 +295,10 @@ fn llama(fields: &Fields) -> Result<LlamaConfig> {
         return Err(fields.error("num_key_value_heads", problem));
     }
     let head_dim = fields.size("head_dim", (hidden_size / num_attention_heads).max(1))?;
-    if !head_dim.is_multiple_of(2) || num_attention_heads as u64 * head_dim as u64 > LARGEST_SIZE as u64 {
-        let problem =
-            format!("{head_dim} with {num_attention_heads} heads (it must be even, and the product in reason)");
-        return Err(fields.error("head_dim", problem));
+    fields.head_size("head_dim", head_dim)?;
+    if num_attention_heads as u64 * head_dim as u64 > LARGEST_SIZE as u64 {
+        let problem = format!("{num_attention_heads} heads of {head_dim} are too wide");
+        return Err(fields.error("num_attention_heads", problem));
     }
     let max_position_embeddings = fields.size("max_position_embeddings", 2048)?;
     let (rope_theta, rope_scaling) = rope(fields, max_position_embeddings)?;
@@ -406,6 +422,15 @@ impl<'a> Fields<'a> {
     fn required_float(&self, name: &str) -> Result<f32> {
         self.get(name).ok_or_else(|| self.error(name, "is missing"))?;
         self.float(name, 1.0)
+    }
+
+    /// Refuses heads that the attention kernels cannot run; `name` is the field that decides their size.
+    fn head_size(&self, name: &str, head_dim: usize) -> Result<()> {
+        if Heads::fits(head_dim) {
+            return Ok(());
+        }
+        let largest = Heads::MAX_HEAD_DIM;
+        Err(self.error(name, format!("heads of {head_dim} cannot be run, only multiples of 4 up to {largest}")))
     }
 
     fn bool(&self, name: &str, default: bool) -> Result<bool> {
@@ -584,11 +609,26 @@ mod tests {
             (json!({"text_config": {"partial_rotary_factor": 0.5}}), "text_config.partial_rotary_factor"),
             (json!({"text_config": {"num_key_value_heads": 5}}), "text_config.num_key_value_heads"),
             (json!({"text_config": {"head_dim": 7}}), "text_config.head_dim"),
-            (json!({"text_config": {"head_dim": 4000000, "num_attention_heads": 4000000}}), "text_config.head_dim"),
+            (json!({"text_config": {"head_dim": 6}}), "text_config.head_dim"),
+            (json!({"text_config": {"head_dim": 132}}), "text_config.head_dim"),
+            (json!({"text_config": {"hidden_size": 4096, "num_attention_heads": 16}}), "text_config.head_dim"),
+            (
+                json!({"text_config": {"head_dim": 128, "num_attention_heads": 4000000}}),
+                "text_config.num_attention_heads",
+            ),
+            (
+                json!({"vision_config": {"hidden_size": 1024, "num_attention_heads": 4}}),
+                "vision_config.num_attention_heads",
+            ),
+            (
+                json!({"vision_config": {"hidden_size": 60, "num_attention_heads": 10}}),
+                "vision_config.num_attention_heads",
+            ),
             (json!({"text_config": {"hidden_size": -4}}), "text_config.hidden_size"),
             (json!({"text_config": {"num_hidden_layers": 1e9}}), "text_config.num_hidden_layers"),
             (json!({"text_config": []}), "text_config"),
             (json!({"eos_token_id": "x"}), "eos_token_id"),
+            (json!({"eos_token_id": [2, 999999]}), "eos_token_id"),
         ];
         for (mut config, field) in cases {
             if let (Some(map), true) = (config.as_object_mut(), field != "model_type" && !field.starts_with("mm_")) {

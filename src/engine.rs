@@ -1,6 +1,6 @@
 //! A loaded model and one request at a time: picture and prompt in, text out, piece by piece.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -9,17 +9,20 @@ use sha2::{Digest, Sha256};
 use web_time::Instant;
 
 use crate::bundle::Manifest;
-use crate::config::LlavaConfig;
+use crate::config::{LlavaConfig, VisionConfig};
 use crate::error::{Error, Result};
+use crate::fields::{self, NoOther};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
-use crate::kernels::{self, KvFormat, Precision, TuneShapes, Variants, launch};
+use crate::kernels::{self, KvFormat, ModelShapes, Precision, Variants, VisionShapes, launch};
 use crate::model::Llava;
 use crate::pace::Pace;
+use crate::parts::{self, Parts};
+use crate::plan::{Role, plan};
 use crate::prefix::{self, ImageHash, Prefix, Slot};
 use crate::prompt::{Message, Prompt};
 use crate::quant::Format;
 use crate::sampler::Sampling;
-use crate::tokenizer::{PromptTokens, TextStream, Tokenizer};
+use crate::tokenizer::{TextStream, Tokenizer};
 use crate::weights::WeightSource;
 
 /// Positions kept when the caller does not say: the checkpoint's own limit, but no more than this.
@@ -53,6 +56,7 @@ pub struct Input {
     /// Take the prompt as it stands, `<image>` included.
     pub raw: bool,
     /// Most tokens to generate; 512 where absent.
+    #[serde(deserialize_with = "fields::count")]
     pub max_tokens: Option<usize>,
     /// Strings that end the answer; they are not part of it.
     pub stop: Vec<String>,
@@ -60,6 +64,8 @@ pub struct Input {
     pub image_aspect_ratio: Option<AspectRatio>,
     #[serde(flatten)]
     pub sampling: Sampling,
+    #[serde(flatten)]
+    pub no_other: NoOther,
 }
 
 /// Why generation ended.
@@ -217,9 +223,13 @@ impl DecodeBuffers {
 /// has the same rule, because a page asks before it downloads anything.
 ///
 /// # Errors
-/// [`Error::Input`] with the largest that fits.
+/// [`Error::Input`] with the largest that fits, or if the heads' size does not fit the cache's format.
 fn context_length_of(config: &LlavaConfig, options: &LoadOptions, max_binding: u64) -> Result<usize> {
     let text = &config.text;
+    if !options.kv_cache.fits(text.head_dim) {
+        let problem = format!("f16 needs heads whose size is a multiple of 8; this model's are {}", text.head_dim);
+        return Err(Error::input("kv_cache", problem));
+    }
     let trained = text.max_position_embeddings;
     // The table of rotations has a row for each position too.
     let row = 4 * options.kv_cache.width(text.key_value_size()).max(text.head_dim);
@@ -239,7 +249,41 @@ fn context_length_of(config: &LlavaConfig, options: &LoadOptions, max_binding: u
     Ok(asked)
 }
 
+/// Refuses a model whose widest intermediate result is more than a buffer of the GPU may have.
+///
+/// # Errors
+/// [`Error::Gpu`] naming the fields that decide.
+fn check_activations(config: &LlavaConfig, context_length: usize, max_binding: u64) -> Result<()> {
+    let refuse = |what: &str, rows: usize, cols: usize| match 4 * rows as u64 * cols as u64 {
+        bytes if bytes <= max_binding => Ok(()),
+        bytes => Err(Error::Gpu(format!(
+            "{what} takes {bytes} bytes, and a buffer of this GPU may have {max_binding}: use another GPU or a smaller model"
+        ))),
+    };
+    if let Some(VisionConfig { tower, .. }) = &config.vision {
+        let of = "`vision_config.image_size` and `patch_size`";
+        refuse(&format!("a picture of {of}"), tower.patches(), tower.patch_values())?;
+        let widest = (3 * tower.hidden_size).max(tower.intermediate_size);
+        refuse(&format!("a layer of the vision tower on all patches of {of}"), tower.positions(), widest)?;
+    }
+    let text = &config.text;
+    let widest = text.query_size().max(text.intermediate_size).max(text.hidden_size);
+    let what = "a layer's `text_config.intermediate_size` or heads, over a part of a prompt,";
+    refuse(what, context_length.min(MAX_PREFILL), widest)
+}
+
 impl Engine {
+    /// Names what the choice of kernel variants depends on beside the adapter: choices ([`LoadOptions::variants`]) may be kept
+    /// for loads with the same key.
+    ///
+    /// # Errors
+    /// As [`Engine::load`] for the manifest's config.json.
+    pub fn variants_key(manifest: &Manifest, options: &LoadOptions) -> Result<String> {
+        let config = LlavaConfig::from_json(&manifest.config, &manifest.generation)?;
+        let shapes = model_shapes(manifest, &config, options);
+        Ok(serde_json::to_string(&shapes).expect("plain numbers and names"))
+    }
+
     /// Loads the bundle behind `source` with its `tokenizer_json` onto `gpu`, tells `source` when it has read all of it,
     /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
     /// is compiled.
@@ -250,19 +294,15 @@ impl Engine {
         options: LoadOptions,
     ) -> Result<Self> {
         let manifest = source.manifest();
-        let config = LlavaConfig::from_json(&manifest.config, &manifest.generation)?;
-        let preprocessor = match &config.vision {
-            Some(vision) => Some(PreprocessorConfig::from_json(&manifest.preprocessor, vision)?),
-            None => None,
-        };
-        let tokenizer = Tokenizer::from_bytes(tokenizer_json)?;
+        let Parts { config, preprocessor, tokenizer } =
+            Parts::read(&manifest.config, &manifest.generation, &manifest.preprocessor, tokenizer_json)?;
         let context_length = context_length_of(&config, &options, gpu.adapter.max_binding)?;
+        check_activations(&config, context_length, gpu.adapter.max_binding)?;
         let device = &gpu.device;
         let model = Llava::load(source, &config, context_length, options.kv_cache, device).await?;
         source.all_read();
-        let (format, kv_cache) = (decoder_format(manifest), options.kv_cache);
-        let shapes = TuneShapes { format, hidden: config.text.hidden_size, kv_cache };
-        let variants = kernels::tune(&gpu, shapes, options.precision, &options.variants).await?;
+        let shapes = model_shapes(manifest, &config, &options);
+        let variants = kernels::tune(&gpu, &shapes, &model.language_model.tune_work(), &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         // Greedy while recording: which shaders run does not depend on the values in the buffers.
         launch::write_words(&buffers.params, &Sampling::default().to_words(0));
@@ -270,8 +310,8 @@ impl Engine {
             let llama = &model.language_model;
             let hidden = llama.forward(llama.embed_drawn(&buffers.state), &buffers.state);
             buffers.sample(llama.logits(hidden));
-        })
-        .await?;
+        });
+        let decode_step = launch::validated(&gpu, decode_step).await?;
         let engine = Self {
             name: manifest.model.name.clone(),
             quantization: manifest.quantization.clone(),
@@ -289,13 +329,17 @@ impl Engine {
             last_image: None,
             cached: Prefix::default(),
         };
-        engine.warm_up().await?;
+        launch::validated(&engine.gpu, engine.warm_up()).await?;
         Ok(engine)
     }
 
     /// Answers `input` about `picture`. After every read-back `on_piece(text, tokens so far)` is called with the new
     /// text, which may be empty, and before the first token every few layers with no text; when it returns `false`
     /// generation stops.
+    ///
+    /// # Errors
+    /// [`Error::Input`] and [`Error::Image`] for what was given; [`Error::Gpu`] if the device was lost, or if the model
+    /// computes something that is no number.
     pub async fn generate(
         &mut self,
         picture: Option<&Source>,
@@ -311,10 +355,12 @@ impl Engine {
             return Err(sees_nothing());
         }
         let prompt = Prompt::new(input.prompt.as_deref(), input.messages.as_deref(), input.raw, picture.is_some())?;
-        let prompt = match &self.config.vision {
-            Some(vision) => self.tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens())?,
-            None => PromptTokens { ids: self.tokenizer.encode_text(prompt.text())?, image: None },
-        };
+        // Without a vision tower there is no picture in any prompt, and no id of one.
+        let (image_token_id, image_tokens) =
+            self.config.vision.as_ref().map_or((u32::MAX, 0), |vision| (vision.image_token_id, vision.image_tokens()));
+        let prompt = self.tokenizer.encode(&prompt, image_token_id, image_tokens)?;
+        let text_ids = prompt.ids.iter().filter(|id| **id != image_token_id);
+        parts::check_ids(text_ids, self.config.text.vocab_size)?;
         if prompt.ids.is_empty() {
             return Err(Error::input("prompt", "is empty, and this model puts no token before it; give it some text"));
         }
@@ -414,6 +460,9 @@ impl Engine {
             let mut piece = String::new();
             let mut reason = None;
             for &token in &words[tokens.len()..drawn] {
+                if token == kernels::BROKEN_LOGITS {
+                    return Err(self.broken_logits(tokens.len()));
+                }
                 tokens.push(token);
                 if self.config.eos_token_ids.contains(&token) {
                     piece.push_str(&text.finish()?);
@@ -449,6 +498,26 @@ impl Engine {
         output.completion_tokens = tokens.len();
         output.description = text.into_text().trim().to_string();
         Ok(queued)
+    }
+
+    /// The error for logits that are no numbers, after `drawn` tokens that were: with what rounds most of what is in use.
+    fn broken_logits(&self, drawn: usize) -> Error {
+        let mut cures = Vec::new();
+        if self.kv_cache == KvFormat::F16 {
+            cures.push("load the model with `kv_cache: \"f32\"`");
+        }
+        if self.precision == Precision::Fast {
+            cures.push("load the model with `precision: \"exact\"`");
+        }
+        cures.extend([
+            "update the browser or the graphics driver",
+            "convert the model again, from f32 or bf16 if there is one",
+        ]);
+        Error::Gpu(format!(
+            "the model computed something that is no number after {drawn} token(s) of the answer: numbers became too large, or \
+             a weight or a kernel variant (model.info.variants) is wrong here. In this order: {}",
+            cures.join("; ")
+        ))
     }
 
     /// What runs where: adapter, context length and cache format, model and quantization, as a JSON object.
@@ -597,10 +666,36 @@ impl Engine {
     }
 }
 
-/// The format of the decoder's weights, by one of them.
-fn decoder_format(manifest: &Manifest) -> Format {
-    let weight = "language_model.model.layers.0.mlp.down_proj.weight";
-    manifest.tensors.iter().find(|tensor| tensor.name == weight).map_or(Format::F32, |tensor| tensor.dtype)
+/// What the model's pipelines depend on, by the manifest.
+fn model_shapes(manifest: &Manifest, config: &LlavaConfig, options: &LoadOptions) -> ModelShapes {
+    let formats = |wanted: &dyn Fn(Role) -> bool| {
+        let needed: HashSet<String> =
+            plan(config).into_iter().filter(|needed| wanted(needed.role)).map(|needed| needed.name).collect();
+        let mut formats: Vec<Format> = Vec::new();
+        for tensor in manifest.tensors.iter().filter(|tensor| needed.contains(&tensor.name)) {
+            if !formats.contains(&tensor.dtype) {
+                formats.push(tensor.dtype);
+            }
+        }
+        formats
+    };
+    let text = &config.text;
+    let vision = config.vision.as_ref().map(|VisionConfig { tower, .. }| VisionShapes {
+        formats: formats(&|role| matches!(role, Role::PatchEmbedding | Role::Vision | Role::Projector)),
+        hidden: tower.hidden_size,
+        heads: tower.heads(),
+    });
+    ModelShapes {
+        decoder: formats(&|role| role == Role::Decoder),
+        head: formats(&|role| matches!(role, Role::Embedding | Role::Head)),
+        hidden: text.hidden_size,
+        intermediate: text.intermediate_size,
+        layers: text.num_hidden_layers,
+        heads: text.heads(),
+        vision,
+        kv_cache: options.kv_cache,
+        precision: options.precision,
+    }
 }
 
 fn sees_nothing() -> Error {
@@ -628,6 +723,68 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_model_too_wide_for_the_buffers_of_the_gpu_is_refused() {
+        let fits = |section: &str, fields: Value| {
+            let config = json!({"model_type": "llava", section: fields});
+            check_activations(&LlavaConfig::from_json(&config, &Value::Null).unwrap(), 2048, 128 << 20)
+        };
+        fits("text_config", Value::Null).unwrap();
+        fits("vision_config", json!({"image_size": 1024, "patch_size": 16})).unwrap();
+        for (section, fields, named) in [
+            ("vision_config", json!({"image_size": 8192, "patch_size": 14}), "image_size"),
+            ("vision_config", json!({"image_size": 2048, "patch_size": 16, "intermediate_size": 4096}), "vision tower"),
+            ("text_config", json!({"intermediate_size": 40000}), "intermediate_size"),
+        ] {
+            let error = fits(section, fields).unwrap_err();
+            assert_eq!(error.code(), "gpu");
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn inputs_are_read_or_the_field_is_named() {
+        let read = |json: Value| serde_json::from_value::<Input>(json).map_err(|error| error.to_string());
+        let input =
+            read(json!({"prompt": "a", "max_tokens": 1u64 << 40, "top_k": 1u64 << 40, "seed": u64::MAX})).unwrap();
+        assert_eq!(input.max_tokens, Some((1u64 << 40).try_into().unwrap_or(usize::MAX)));
+        assert_eq!((input.sampling.top_k, input.sampling.seed), (Some(u32::MAX), Some(u64::MAX)));
+        assert_eq!(read(json!({"max_tokens": null})).unwrap().max_tokens, None);
+        for json in [json!({"max_token": 5}), json!({"prompt": "a", "top_p": 0.5, "max_token": 5})] {
+            assert_eq!(read(json).unwrap_err(), "`max_token` is no field of an input");
+        }
+    }
+
+    #[test]
+    fn a_choice_of_variants_is_kept_for_what_it_was_made_on() {
+        let manifest = |edit: &dyn Fn(&mut Value)| {
+            let mut json = json!({
+                "format": crate::bundle::FORMAT_NAME, "version": crate::bundle::FORMAT_VERSION,
+                "model": {"name": "m", "license": "", "source": ""},
+                "config": {"model_type": "llama", "hidden_size": 256, "num_attention_heads": 8, "head_dim": 32},
+                "generation": {}, "preprocessor": null, "quantization": "q4", "tensors": [], "chunks": [], "total_bytes": 1,
+                "tokenizer": {"file": "tokenizer.json", "bytes": 1, "sha256": "0".repeat(64)}
+            });
+            edit(&mut json["config"]);
+            serde_json::from_value::<Manifest>(json).unwrap()
+        };
+        let key = |edit: &dyn Fn(&mut Value), options| Engine::variants_key(&manifest(edit), &options).unwrap();
+        let small = key(&|_| (), LoadOptions::default());
+        // What the answer needs otherwise does not matter.
+        let same = LoadOptions { context_length: Some(99), ..LoadOptions::default() };
+        assert_eq!(key(&|config| config["eos_token_id"] = 1.into(), same), small);
+        let f16 = LoadOptions { kv_cache: KvFormat::F16, ..LoadOptions::default() };
+        let fast = LoadOptions { precision: Precision::Fast, ..LoadOptions::default() };
+        let mut keys = vec![small, key(&|_| (), f16), key(&|_| (), fast)];
+        for field in ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "head_dim"] {
+            keys.push(key(&|config| config[field] = 64.into(), LoadOptions::default()));
+        }
+        let count = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), count, "{keys:?}");
+    }
 
     #[test]
     fn a_context_beyond_the_model_or_the_gpu_is_refused_with_the_largest_that_fits() {

@@ -56,6 +56,16 @@ pub struct Needed {
     pub role: Role,
 }
 
+impl Needed {
+    /// Shape in the bundle: `[rows, cols]` or `[len]`.
+    pub fn stored_shape(&self) -> Vec<usize> {
+        match self.shape[..] {
+            [rows, ref cols @ ..] if cols.len() > 1 => vec![rows, cols.iter().product()],
+            _ => self.shape.clone(),
+        }
+    }
+}
+
 /// Every tensor the model needs, in the order in which it loads them.
 pub fn plan(config: &LlavaConfig) -> Vec<Needed> {
     let mut plan = Plan(Vec::new());

@@ -5,6 +5,9 @@
 //! | `prompt` | `USER: <image>\n{prompt} ASSISTANT:` |
 //! | `prompt`, `raw` | the prompt as it stands, `<image>` included |
 //! | `messages` | llava-1.5-hf's chat template: images first in a turn, nothing but a space between turns |
+//!
+//! What a caller says in the first and the last form is text and nothing else: the mark of the picture, and the other special
+//! tokens, come from the template. In a `raw` prompt they may be spelled out.
 
 use serde::Deserialize;
 
@@ -16,9 +19,21 @@ pub const IMAGE_MARK: &str = "<image>";
 /// What is asked when the caller asks nothing.
 pub const DEFAULT_PROMPT: &str = "What is in this picture?";
 
-/// A built prompt: text that holds [`IMAGE_MARK`] once if there is a picture, else not at all.
+/// A built prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prompt(String);
+pub struct Prompt {
+    text: String,
+    kind: Kind,
+}
+
+/// Which spellings in the text of a [`Prompt`] are special tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// All of them.
+    Raw,
+    /// The [`IMAGE_MARK`] at this byte, if there is one.
+    Template { image: Option<usize> },
+}
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, Deserialize)]
@@ -60,34 +75,43 @@ impl Prompt {
     /// `raw` takes `prompt` as it stands: no template around it, `<image>` where the caller put it.
     ///
     /// # Errors
-    /// [`Error::Input`] if the fields exclude each other, if image marks or parts do not match `picture`, or if a text
-    /// that is not `raw` spells out the mark itself.
+    /// [`Error::Input`] if the fields exclude each other, or if image marks or parts do not match `picture`.
     pub fn new(prompt: Option<&str>, messages: Option<&[Message]>, raw: bool, picture: bool) -> Result<Self> {
-        let text = match (messages, prompt) {
-            (Some(_), Some(_)) => return Err(Error::input("messages", "give either `prompt` or `messages`, not both")),
-            (Some(_), None) if raw => return Err(Error::input("raw", "goes with `prompt`, not with `messages`")),
-            (None, None) if raw => return Err(Error::input("prompt", "missing: `raw` takes the prompt as it stands")),
-            (Some(messages), None) => chat_prompt(messages, picture)?,
-            (None, Some(prompt)) if raw => raw_prompt(prompt, picture)?,
+        match (messages, prompt) {
+            (Some(_), Some(_)) => Err(Error::input("messages", "give either `prompt` or `messages`, not both")),
+            (Some(_), None) if raw => Err(Error::input("raw", "goes with `prompt`, not with `messages`")),
+            (None, None) if raw => Err(Error::input("prompt", "missing: `raw` takes the prompt as it stands")),
+            (Some(messages), None) => chat_prompt(messages, picture),
+            (None, Some(prompt)) if raw => raw_prompt(prompt, picture),
             (None, prompt) => {
-                let prompt = prompt.unwrap_or(DEFAULT_PROMPT);
-                reject_typed_mark("prompt", prompt)?;
-                let content = Content::Text(prompt.to_owned());
-                chat_prompt(&[Message { role: Role::User, content }], picture)?
+                let content = Content::Text(prompt.unwrap_or(DEFAULT_PROMPT).to_owned());
+                chat_prompt(&[Message { role: Role::User, content }], picture)
             }
-        };
-        Ok(Self(text))
+        }
     }
 
     /// The text to be tokenized.
     pub fn text(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Whether a picture has its place in it.
+    pub fn has_image(&self) -> bool {
+        match self.kind {
+            Kind::Raw => self.text.contains(IMAGE_MARK),
+            Kind::Template { image } => image.is_some(),
+        }
+    }
+
+    /// How that text is to be read.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 }
 
-fn raw_prompt(prompt: &str, picture: bool) -> Result<String> {
+fn raw_prompt(prompt: &str, picture: bool) -> Result<Prompt> {
     match (prompt.matches(IMAGE_MARK).count(), picture) {
-        (0, false) | (1, true) => Ok(prompt.to_owned()),
+        (0, false) | (1, true) => Ok(Prompt { text: prompt.to_owned(), kind: Kind::Raw }),
         (marks, true) => {
             let problem = format!("a raw prompt must hold `{IMAGE_MARK}` once, where the picture goes; it has {marks}");
             Err(Error::input("prompt", problem))
@@ -99,7 +123,7 @@ fn raw_prompt(prompt: &str, picture: bool) -> Result<String> {
 }
 
 /// llava-1.5-hf's chat template with the generation prompt at its end.
-fn chat_prompt(messages: &[Message], picture: bool) -> Result<String> {
+fn chat_prompt(messages: &[Message], picture: bool) -> Result<Prompt> {
     if messages.is_empty() {
         return Err(Error::input("messages", "must hold at least one message"));
     }
@@ -116,7 +140,7 @@ fn chat_prompt(messages: &[Message], picture: bool) -> Result<String> {
         None
     };
 
-    let mut text = String::new();
+    let (mut text, mut image) = (String::new(), None);
     for (index, message) in messages.iter().enumerate() {
         text.push_str(match message.role {
             Role::System => "",
@@ -124,25 +148,17 @@ fn chat_prompt(messages: &[Message], picture: bool) -> Result<String> {
             Role::Assistant => "ASSISTANT: ",
         });
         for _ in 0..message.images() + usize::from(unclaimed == Some(index)) {
+            image = Some(text.len());
             text.push_str(IMAGE_MARK);
             text.push('\n');
         }
         for part in message.texts() {
-            reject_typed_mark("messages", part)?;
             text.push_str(part);
             text.push(' ');
         }
     }
     text.push_str("ASSISTANT:");
-    Ok(text)
-}
-
-fn reject_typed_mark(field: &'static str, text: &str) -> Result<()> {
-    if text.contains(IMAGE_MARK) {
-        let problem = format!("holds `{IMAGE_MARK}`, which is put in for you; remove it, or use `raw` with `prompt`");
-        return Err(Error::input(field, problem));
-    }
-    Ok(())
+    Ok(Prompt { text, kind: Kind::Template { image } })
 }
 
 impl Message {

@@ -13,6 +13,7 @@ pub struct Sampling {
     /// Keep the smallest set of tokens whose probability reaches this.
     pub top_p: Option<f32>,
     /// Keep this many of the likeliest tokens; 0 keeps all.
+    #[serde(deserialize_with = "crate::fields::count")]
     pub top_k: Option<u32>,
     /// Same seed, same text.
     pub seed: Option<u64>,

@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use crate::bundle::Manifest;
-use crate::engine;
+use crate::engine::{self, LoadOptions};
 use crate::error::{Error, Result};
 use crate::image::{Picture, Source};
 use crate::kernels::launch;
@@ -43,7 +43,7 @@ impl Engine {
         options: String,
     ) -> std::result::Result<Engine, JsValue> {
         let load = async {
-            let options = serde_json::from_str(&options).map_err(|error| Error::input("options", error.to_string()))?;
+            let options = load_options(&options)?;
             let manifest = Manifest::from_json(&manifest)?;
             let source = JsSource { manifest, read_chunk, on_all_read };
             let gpu = launch::init_device().await?;
@@ -51,6 +51,12 @@ impl Engine {
         };
         let engine = load.await.map_err(to_js)?;
         Ok(Engine { engine: RefCell::new(engine) })
+    }
+
+    /// Names what the choice of kernel variants for this manifest and these options depends on beside the adapter.
+    pub fn variants_key(manifest: &str, options: &str) -> std::result::Result<String, JsValue> {
+        let key = || engine::Engine::variants_key(&Manifest::from_json(manifest)?, &load_options(options)?);
+        key().map_err(to_js)
     }
 
     /// Answers `input` (JSON) about `image`: encoded bytes, `{ width, height, data }` in RGBA, or `undefined`.
@@ -89,6 +95,10 @@ impl Engine {
             Err(_) => Err(to_js(Error::input("info", "a request is running; wait for it to settle"))),
         }
     }
+}
+
+fn load_options(json: &str) -> Result<LoadOptions> {
+    serde_json::from_str(json).map_err(|error| Error::input("options", error.to_string()))
 }
 
 /// Chunks from the page's store.

@@ -33,6 +33,23 @@ fn tiny_config() -> Value {
     })
 }
 
+/// 49 tokens, and `<image>`.
+fn tiny_tokenizer() -> Value {
+    let fixed = ["<unk>", "<s>", "</s>"].map(String::from).into_iter();
+    let vocab: BTreeMap<String, usize> = fixed.chain((3..49).map(|id| format!("▁w{id}"))).zip(0..).collect();
+    let special = |(id, content): (usize, &str)| {
+        json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+               "special": true})
+    };
+    let added: Vec<Value> = [(0, "<unk>"), (1, "<s>"), (2, "</s>"), (49, "<image>")].map(special).into();
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null,
+        "decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+        "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "vocab": vocab, "merges": []},
+    })
+}
+
 /// Values that f16 and bf16 hold exactly, so that every number type must give the same bundle.
 fn tensors(config: &Value) -> Tensors {
     let config = LlavaConfig::from_json(config, &Value::Null).unwrap();
@@ -100,7 +117,7 @@ fn write_shard<'a>(
 fn write_folder(folder: &Path, config: &Value, tensors: &Tensors, layout: Layout, dtype: Dtype, shards: usize) {
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
-    fs::write(folder.join("tokenizer.json"), r#"{"model": {}}"#).unwrap();
+    fs::write(folder.join("tokenizer.json"), tiny_tokenizer().to_string()).unwrap();
     let keyed: Tensors = tensors.iter().map(|(name, tensor)| (key(layout, name), tensor.clone())).collect();
     if shards == 1 {
         return write_shard(&folder.join("model.safetensors"), &keyed, dtype);
@@ -306,11 +323,99 @@ fn what_is_wrong_with_a_checkpoint_is_named() {
     let case = Case::new(tiny_config());
     write_folder(&case.folder(), &case.config, &case.tensors, Layout::Old, Dtype::I32, 1);
     assert!(message(case.convert(Format::Q4)).contains("I32"));
+    // What no kernel can run is refused here already.
+    let mut case = Case::new(tiny_config());
+    case.config["text_config"]["head_dim"] = json!(6);
+    let found = message(case.write().convert(Format::Q4));
+    assert!(found.contains("`text_config.head_dim`") && found.contains("up to 128"), "{found}");
     // One tensor under two of its names.
     let mut twice = Case::new(tiny_config());
     let head = twice.tensors[HEAD].clone();
     twice.tensors.insert("lm_head.weight".into(), head);
     assert!(message(twice.write().convert(Format::Q4)).contains("both mean"));
+    // One tensor in two files.
+    let case = Case::new(tiny_config());
+    write_folder(&case.folder(), &case.config, &case.tensors, Layout::Old, Dtype::F32, 2);
+    write_shard(&case.folder().join("model-1.safetensors"), &case.tensors, Dtype::F32);
+    let found = message(case.convert(Format::Q4));
+    assert!(
+        ["both mean", "of model-0.safetensors", "of model-1.safetensors"].iter().all(|sign| found.contains(sign)),
+        "{found}"
+    );
+}
+
+/// What loading would refuse of the parts beside the weights.
+#[test]
+fn parts_that_do_not_fit_are_refused() {
+    let mut case = Case::new(tiny_config());
+    case.config["text_config"]["rope_theta"] = json!(10000.0);
+    case.write();
+    let failing = |name: &str, text: &str, signs: &[&str]| {
+        let path = case.folder().join(name);
+        let original = fs::read(&path).ok();
+        fs::write(&path, text).unwrap();
+        let found = message(case.convert(Format::Q4));
+        assert!(signs.iter().all(|sign| found.contains(sign)), "{name} {signs:?}: {found}");
+        assert!(!case.out().join("manifest.json").exists());
+        match original {
+            Some(original) => fs::write(&path, original).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+    };
+    let tokenizer = |edit: &dyn Fn(&mut Value), signs: &[&str]| {
+        let mut json = tiny_tokenizer();
+        edit(&mut json);
+        failing("tokenizer.json", &json.to_string(), signs);
+    };
+    tokenizer(&|json| drop(json["added_tokens"].as_array_mut().unwrap().pop()), &["`<image>`", "49", "no such token"]);
+    tokenizer(&|json| json["model"]["vocab"]["extra"] = json!(49), &["`<image>`", "49", "the id 50"]);
+    let beyond = |json: &mut Value| {
+        let model = json["model"].as_object_mut().unwrap();
+        model["vocab"].as_object_mut().unwrap().remove("▁w48");
+        model["vocab"]["▁beyond"] = json!(77);
+        model["unk_token"] = json!("▁beyond");
+    };
+    tokenizer(&beyond, &["the id 77", "vocab_size of 50"]);
+    tokenizer(&|json| json["decoder"]["decoders"][1]["stop"] = json!(1), &["`stop` 1"]);
+    for (settings, sign) in [
+        (json!({"crop_size": 9}), "crop_size"),
+        (json!({"do_center_crop": false}), "crop_size"),
+        (json!({"image_processor_type": "SiglipImageProcessor"}), "image_processor_type"),
+        (json!({"resample": 1}), "resample"),
+        (json!({"image_mean": [0.5]}), "image_mean"),
+        (json!({"image_std": [0.5, 0.5]}), "image_std"),
+    ] {
+        failing("preprocessor_config.json", &settings.to_string(), &[sign]);
+    }
+    failing("generation_config.json", r#"{"eos_token_id": 999999}"#, &["eos_token_id", "999999"]);
+    // As Python writes a number that there is none for.
+    let config = case.config.to_string();
+    failing("config.json", &config.replace("10000.0", "NaN"), &["`text_config.rope_theta`", "NaN"]);
+    fs::write(case.folder().join("config.json"), config.replacen('{', r#"{"unused": [NaN, -Infinity], "#, 1)).unwrap();
+    case.convert(Format::Q4).unwrap();
+}
+
+#[test]
+fn pointers_and_templates_are_named() {
+    let case = Case::new(tiny_config());
+    write_folder(&case.folder(), &case.config, &case.tensors, Layout::Old, Dtype::F32, 2);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n";
+    for name in ["config.json", "tokenizer.json", "model.safetensors.index.json", "model-1.safetensors"] {
+        let path = case.folder().join(name);
+        let original = fs::read(&path).unwrap();
+        fs::write(&path, pointer).unwrap();
+        let found = message(case.convert(Format::Q4));
+        assert!(found.contains(name) && found.contains("git lfs pull"), "{found}");
+        fs::write(&path, original).unwrap();
+    }
+    let notes = || case.convert(Format::Q4).unwrap().notes.join("\n");
+    assert!(!notes().contains("template"));
+    fs::write(case.folder().join("tokenizer_config.json"), r#"{"chat_template": "{{ x }}"}"#).unwrap();
+    fs::write(case.folder().join("chat_template.jinja"), "{{ x }}").unwrap();
+    assert!(notes().contains("chat_template.jinja, tokenizer_config.json"), "{}", notes());
+    fs::remove_file(case.folder().join("config.json")).unwrap();
+    fs::write(case.folder().join("adapter_config.json"), "{}").unwrap();
+    assert!(message(case.convert(Format::Q4)).contains("adapter (LoRA)"));
 }
 
 #[test]
@@ -330,7 +435,7 @@ fn what_is_wrong_with_a_folder_is_named() {
     };
     without("tokenizer.json", &["tokenizer.json", "save_pretrained"]);
     without("config.json", &["config.json"]);
-    without("model-1.safetensors", &["model-1.safetensors"]);
+    without("model-1.safetensors", &["model-1.safetensors", "is missing", "model.safetensors.index.json names it"]);
     without("model.safetensors.index.json", &["model.safetensors", "index.json"]);
     let with = |name: &str, bytes: &[u8], signs: &[&str]| {
         let original = fs::read(path(name)).unwrap();

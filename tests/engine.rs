@@ -8,12 +8,13 @@ use std::{
 use futures_lite::future::block_on;
 use llava_web::{
     Result,
-    bundle::FolderSource,
+    bundle::{FolderSource, Manifest},
     convert::{Options, hf},
     engine::{Engine, FinishReason, Input, LoadOptions, Output},
     image::{MAX_PIXELS, Picture, Source},
-    kernels::{KvFormat, launch},
+    kernels::{KvFormat, Precision, launch},
     quant::Format,
+    weights::WeightSource,
 };
 
 /// Tiny random checkpoints: grouped-query attention; one with two feature layers, biases and the class token.
@@ -135,6 +136,112 @@ fn a_used_engine_answers_as_a_fresh_one() {
             serde_json::json!({ "messages": turns, "temperature": 1.0, "seed": 5, "repetition_penalty": 1.2 });
         assert_eq!(ask("sampled", Some(&red), sampled).cached_tokens, second.prompt_tokens - 1);
     }
+}
+
+/// A manifest of which no chunk may be read.
+struct Unread(Manifest);
+
+impl WeightSource for Unread {
+    fn manifest(&self) -> &Manifest {
+        &self.0
+    }
+
+    async fn read_chunk(&self, index: usize) -> Result<Vec<u8>> {
+        panic!("chunk {index} is read")
+    }
+}
+
+#[test]
+fn what_cannot_run_is_refused_before_a_chunk_is_read() {
+    let bundle = Bundle::new("gqa");
+    let refused = |edit: &dyn Fn(&mut Manifest), options: LoadOptions| {
+        let mut manifest = bundle.source.manifest().clone();
+        edit(&mut manifest);
+        let load = async {
+            let gpu = launch::init_device().await?;
+            Engine::load(gpu, &Unread(manifest), &bundle.tokenizer, options).await
+        };
+        block_on(load).err().expect("a refusal").to_string()
+    };
+    let config = |pointer: &'static str, value: serde_json::Value| {
+        let edit = move |manifest: &mut Manifest| {
+            let (section, field) = pointer.split_once('.').unwrap();
+            manifest.config[section][field] = value.clone();
+        };
+        refused(&edit, LoadOptions::default())
+    };
+    for (field, value) in [
+        ("text_config.head_dim", 6.into()),
+        ("text_config.head_dim", 256.into()),
+        ("vision_config.num_attention_heads", 16.into()),
+        ("text_config.hidden_act", "mish".into()),
+    ] {
+        let error = config(field, value);
+        assert!(error.contains(&format!("`{field}`")), "{error}");
+    }
+    let error = config("text_config.intermediate_size", 192.into());
+    assert!(error.contains("gate_proj") && error.contains("[192, "), "{error}");
+    let last = "language_model.lm_head.weight";
+    let error = refused(&|manifest| manifest.tensors.retain(|tensor| tensor.name != last), LoadOptions::default());
+    assert!(error.contains(last) && error.contains("is missing"), "{error}");
+}
+
+/// A bundle with one tensor's bytes, all f32, replaced by `value`.
+struct Damaged<'a> {
+    source: &'a FolderSource,
+    tensor: &'a str,
+    value: f32,
+}
+
+impl WeightSource for Damaged<'_> {
+    fn manifest(&self) -> &Manifest {
+        self.source.manifest()
+    }
+
+    async fn read_chunk(&self, index: usize) -> Result<Vec<u8>> {
+        let mut bytes = self.source.read_chunk(index).await?;
+        let tensor = self.manifest().tensors.iter().find(|tensor| tensor.name == self.tensor).unwrap();
+        for span in tensor.spans.iter().filter(|span| span.chunk == index) {
+            let words = bytes[span.offset..span.offset + span.bytes].as_chunks_mut().0;
+            words.iter_mut().for_each(|word| *word = self.value.to_le_bytes());
+        }
+        Ok(bytes)
+    }
+}
+
+#[test]
+fn an_answer_of_no_numbers_is_an_error_that_says_what_to_try() {
+    let bundle = Bundle::new("gqa");
+    for (value, options) in [
+        (f32::NAN, LoadOptions::default()),
+        (f32::MAX, LoadOptions { kv_cache: KvFormat::F16, precision: Precision::Fast, ..LoadOptions::default() }),
+    ] {
+        let (f16, fast) = (options.kv_cache == KvFormat::F16, options.precision == Precision::Fast);
+        let source = Damaged { source: &bundle.source, tensor: "language_model.model.norm.weight", value };
+        let load = async { Engine::load(launch::init_device().await?, &source, &bundle.tokenizer, options).await };
+        let mut engine = block_on(load).unwrap();
+        for fields in [serde_json::json!({}), serde_json::json!({ "temperature": 0.7, "top_p": 0.9, "top_k": 5 })] {
+            let answer = block_on(engine.generate(Some(&picture(250)), &input(fields), &mut |_, _| true));
+            let error = answer.expect_err("nothing to draw from");
+            assert_eq!(error.code(), "gpu");
+            let text = error.to_string();
+            assert!(text.contains("after 0 token(s)") && text.contains("convert the model again"), "{text}");
+            assert_eq!((text.contains("kv_cache"), text.contains("precision")), (f16, fast), "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_decoder_applies_the_activation_of_its_config() {
+    let tokens = |hidden_act: &str| {
+        let bundle = Bundle::edited("gqa", |config| config["text_config"]["hidden_act"] = hidden_act.into());
+        let input = input(serde_json::json!({ "prompt": "a red circle" }));
+        ask(&mut bundle.engine(None), Some(&picture(250)), &input).token_ids
+    };
+    let silu = tokens("silu");
+    assert_eq!(tokens("swish"), silu);
+    assert_ne!(tokens("relu"), silu);
+    assert_ne!(tokens("gelu"), tokens("relu"));
 }
 
 #[test]

@@ -430,7 +430,7 @@ fn a_pair_without_an_image_token_gets_one() {
     }
 
     let tokenizer_json = source.tokenizer().unwrap();
-    let tokenizer = Tokenizer::from_bytes(&tokenizer_json).unwrap();
+    let mut tokenizer = Tokenizer::from_bytes(&tokenizer_json).unwrap();
     let prompt = Prompt::new(Some("<image>a"), None, true, true).unwrap();
     let ids = tokenizer.encode(&prompt, 414, 16).unwrap();
     assert_eq!(ids.image, Some(1..17));
@@ -474,7 +474,7 @@ fn what_cannot_be_converted_is_named() {
         assert!(signs.iter().all(|sign| error.contains(sign)), "{signs:?}: {error}");
         assert!(!written.out().join("manifest.json").exists());
     };
-    failing(&|model, _| model.str("general.architecture", "qwen2"), &["general.architecture", "qwen2", "llama"]);
+    failing(&|model, _| model.str("general.architecture", "qwen2"), &["general.architecture", "says `qwen2`", "llama"]);
     failing(&|model, mmproj| std::mem::swap(model, mmproj), &["--mmproj"]);
     failing(&|model, mmproj| *mmproj = model.clone(), &["--mmproj"]);
     failing(&|_, mmproj| mmproj.str("clip.vision.projector_type", "ldp"), &["projector_type", "ldp"]);
@@ -501,9 +501,30 @@ fn what_cannot_be_converted_is_named() {
         },
         &["tokenizer.ggml.pre", "tekken", "smollm"],
     );
+    failing(&|model, _| model.u32("tokenizer.ggml.eos_token_id", 999_999), &["eos_token_id", "999999", "414"]);
+    failing(&|_, mmproj| mmproj.list("clip.vision.image_mean", 6, &[vec![0; 4]]), &["image_mean"]);
+    failing(&|model, _| model.str("general.type", "adapter"), &["adapter", "llama-export-lora"]);
+    failing(&|_, mmproj| mmproj.str("adapter.type", "lora"), &["adapter (lora)"]);
+    failing(
+        &|model, _| {
+            model.str("tokenizer.ggml.model", "gpt2");
+            model.list("tokenizer.ggml.merges", 8, &[]);
+        },
+        &["tokenizer.ggml.pre", "nothing is not one of"],
+    );
     failing(&|model, _| model.tensors[2].2 = 10, &["ggml type 10", "Q4_K_M"]);
     failing(&|model, _| model.tensors[2].1 = vec![32, 128], &["shape [32, 128]"]);
     failing(&|model, _| drop(model.tensors.remove(2)), &["missing"]);
+    // The template of a chat is left out, and that is said.
+    let mut chatty = model.clone();
+    chatty.str("tokenizer.chat_template", "{{ x }}");
+    let summary = {
+        let written = Written::new(&chatty, &mmproj);
+        let mmproj = written.temp.path().join("mmproj.gguf");
+        gguf::convert(&written.temp.path().join("model.gguf"), Some(&mmproj), &written.out(), &Options::new(None))
+            .unwrap()
+    };
+    assert!(summary.notes.iter().any(|note| note.contains("tokenizer.chat_template")), "{summary}");
     // A divisor table of LLaMA-3's scaling is understood, another is not.
     let with_freqs = |divisors: [f32; 8]| {
         let mut model = model.clone();

@@ -75,7 +75,7 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
     assert!(pixels <= PIXEL_TOLERANCE, "{name}: pixel values differ by {pixels}");
 
     let prompt = Prompt::new(Some(&golden.prompt), None, false, true).unwrap();
-    let tokenizer = Tokenizer::from_bytes(&source.tokenizer().unwrap()).unwrap();
+    let mut tokenizer = Tokenizer::from_bytes(&source.tokenizer().unwrap()).unwrap();
     let prompt = tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens()).unwrap();
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
 

@@ -66,22 +66,74 @@ fn encodes_and_decodes_match_the_tokenizers_library() {
 fn streamed_pieces_add_up_to_the_whole() {
     for name in NAMES {
         let (tokenizer, golden) = (tokenizer(name), goldens(name));
-        for case in &golden.decodes {
+        // Of a run of byte tokens with one broken byte the library drops the whole; see the test of broken bytes.
+        let runs = tokenizer.token_id("<0x0A>").is_some();
+        let whole = |case: &&Case| !runs || !case.text.contains('\u{FFFD}');
+        assert!(golden.decodes.iter().filter(whole).count() > 20);
+        for case in golden.decodes.iter().filter(whole) {
             let (pieces, _) = stream(&tokenizer, &case.ids, &[]);
             assert_eq!(pieces.concat(), case.text, "{name} {:?}", case.ids);
         }
-        // A fixed random walk through the vocabulary: bytes, specials, spaces and words in any order.
+        // A fixed random walk through the vocabulary: characters in bytes, specials, spaces and words in any order.
+        let characters = ["\n", " ", "é", "日", "🙂"].map(|character| bytes(&tokenizer, character.as_bytes()));
+        let all: Vec<u32> = bytes(&tokenizer, &(0..=255).collect::<Vec<u8>>());
         let mut state = 1u64;
         for _ in 0..300 {
-            let ids: Vec<u32> = (0..24)
-                .map(|_| {
-                    state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                    (state >> 33) as u32 % 330
-                })
-                .collect();
+            let mut next = |below: usize| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (state >> 33) as usize % below
+            };
+            let mut ids: Vec<u32> = Vec::new();
+            while ids.len() < 24 {
+                match next(330) as u32 {
+                    id if all.contains(&id) => ids.extend(&characters[next(characters.len())]),
+                    id => ids.push(id),
+                }
+            }
             assert_eq!(stream(&tokenizer, &ids, &[]).0.concat(), tokenizer.decode(&ids).unwrap(), "{name} {ids:?}");
         }
     }
+}
+
+/// The byte tokens of `bytes`; none in a vocabulary without them.
+fn bytes(tokenizer: &Tokenizer, bytes: &[u8]) -> Vec<u32> {
+    bytes.iter().filter_map(|byte| tokenizer.token_id(&format!("<0x{byte:02X}>"))).collect()
+}
+
+#[test]
+fn bytes_become_text_as_soon_as_they_are_a_character() {
+    let tokenizer = tokenizer("llama");
+    let cases: [(&[u8], &[&str]); 7] = [
+        (b"a\n", &["a", "\n", ""]),
+        ("é\n".as_bytes(), &["", "é", "\n", ""]),
+        ("🙂".as_bytes(), &["", "", "", "🙂", ""]),
+        // Broken ones are replaced one by one, whatever stands beside them.
+        (b"\xff\n", &["\u{FFFD}", "\n", ""]),
+        (b"\n\xe2\x96a", &["\n", "", "", "\u{FFFD}\u{FFFD}a", ""]),
+        (b"\xe2\xc3\xa9", &["", "\u{FFFD}", "é", ""]),
+        (b"\xf0\x9f", &["", "", "\u{FFFD}\u{FFFD}"]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(stream(&tokenizer, &bytes(&tokenizer, text), &[]).0, expected, "{text:?}");
+    }
+    // A word after half a character, and one after a broken byte at the very start, which keeps its space.
+    let word = tokenizer.encode_text("What").unwrap()[1..].to_vec();
+    let ids = [bytes(&tokenizer, b"\xe2\x96"), word.clone()].concat();
+    assert_eq!(stream(&tokenizer, &ids, &[]).0.concat(), "\u{FFFD}\u{FFFD} What");
+    assert_eq!(stream(&tokenizer, &[bytes(&tokenizer, b"\n"), word].concat(), &[]).0.concat(), "\n What");
+}
+
+#[test]
+fn a_line_break_in_bytes_stops() {
+    let tokenizer = tokenizer("llama");
+    let mut ids = tokenizer.encode_text("a red circle").unwrap();
+    ids.extend(bytes(&tokenizer, b"\n\n\n"));
+    let (pieces, stopped) = stream(&tokenizer, &ids, &["\n"]);
+    assert_eq!((pieces.concat().as_str(), stopped), ("a red circle", true));
+    // The second half of a stop string of two may still come.
+    let (pieces, stopped) = stream(&tokenizer, &ids[..ids.len() - 2], &["\n\n"]);
+    assert_eq!((pieces.concat().as_str(), stopped), ("a red circle\n", false));
+    assert!(stream(&tokenizer, &ids, &["\n\n"]).1);
 }
 
 #[test]
@@ -124,7 +176,7 @@ fn stop_strings_end_the_text_and_never_show() {
 
 #[test]
 fn the_picture_takes_its_positions() {
-    let tokenizer = tokenizer("llama");
+    let mut tokenizer = tokenizer("llama");
     let image = tokenizer.token_id("<image>").unwrap();
     let prompt = Prompt::new(Some("What is in this picture?"), None, false, true).unwrap();
     assert_eq!(prompt.text(), "USER: <image>\nWhat is in this picture? ASSISTANT:");
@@ -144,6 +196,36 @@ fn the_picture_takes_its_positions() {
     let text_only = Prompt::new(Some("Hello"), None, false, false).unwrap();
     assert_eq!(text_only.text(), "USER: Hello ASSISTANT:");
     assert_eq!(tokenizer.encode(&text_only, image, 16).unwrap().image, None);
+}
+
+/// What a caller says stays text, whatever it spells out; the template's mark and the tokens put before a text do not.
+#[test]
+fn special_tokens_come_from_the_template_alone() {
+    for name in NAMES {
+        let mut tokenizer = tokenizer(name);
+        let [image, bos, eos] = ["<image>", "<s>", "</s>"].map(|token| tokenizer.token_id(token).unwrap());
+        let count = |ids: &[u32], token: u32| ids.iter().filter(|id| **id == token).count();
+        let text = "Is </s> or <image> or <s> in it? \u{FDD0}image";
+        let chat: Vec<Message> = serde_json::from_value(json!([{"role": "user", "content": text}])).unwrap();
+        for prompt in
+            [Prompt::new(Some(text), None, false, true).unwrap(), Prompt::new(None, Some(&chat), false, true).unwrap()]
+        {
+            let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
+            assert_eq!(tokens.image.as_ref().map(|span| span.len()), Some(16), "{name}");
+            assert_eq!((count(&tokens.ids, image), count(&tokens.ids, eos)), (16, 0), "{name}");
+            let before = usize::from(tokens.ids[0] == bos);
+            assert_eq!(count(&tokens.ids, bos), before, "{name}");
+            let behind = tokenizer.decode(&tokens.ids[tokens.image.unwrap().end..]).unwrap();
+            assert!(behind.contains("Is </s> or <image> or <s> in it? \u{FFFD}image ASSISTANT:"), "{name}: {behind}");
+        }
+        // Without a picture too, and as part of a raw prompt they are what they spell.
+        let prompt = Prompt::new(Some("</s><image>"), None, false, false).unwrap();
+        let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
+        assert_eq!((tokens.image, count(&tokens.ids, image), count(&tokens.ids, eos)), (None, 0, 0), "{name}");
+        let prompt = Prompt::new(Some("a </s><image>"), None, true, true).unwrap();
+        let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
+        assert_eq!((count(&tokens.ids, image), count(&tokens.ids, eos)), (16, 1), "{name}");
+    }
 }
 
 fn chat(messages: Value, picture: bool) -> Result<String, Error> {
@@ -188,12 +270,10 @@ fn contradicting_prompts_are_errors() {
     assert_eq!(field(Prompt::new(Some("no mark"), None, true, true)), "prompt");
     assert_eq!(field(Prompt::new(Some("<image><image>"), None, true, true)), "prompt");
     assert_eq!(field(Prompt::new(Some("<image>"), None, true, false)), "prompt");
-    assert_eq!(field(Prompt::new(Some("typed <image>"), None, false, true)), "prompt");
     assert_eq!(field(Prompt::new(None, Some(&[]), false, true)), "messages");
     let image = json!({"role": "user", "content": [{"type": "image"}, {"type": "image"}]});
     assert!(chat(json!([image]), true).is_err());
     assert!(chat(json!([{"role": "user", "content": [{"type": "image"}]}]), false).is_err());
-    assert!(chat(json!([{"role": "user", "content": "typed <image>"}]), true).is_err());
     assert!(chat(json!([{"role": "system", "content": "S"}]), true).is_err());
 }
 

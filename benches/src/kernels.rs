@@ -149,7 +149,7 @@ async fn linear_layer(
             let (x, weight) = (x.clone(), &weights[turn % copies]);
             drop(match part {
                 "qkv" => kernels::linear_rope_cache(x, weight, None, &rope, &kv, &state, heads),
-                "gate_up" => kernels::linear_silu_mul(x, weight, None),
+                "gate_up" => kernels::linear_gated(x, weight, None, Activation::Silu),
                 _ => kernels::linear(x, weight, None, None, Activation::None),
             });
         })

@@ -7,8 +7,8 @@
 #if ROPE_CACHE
 #import epilogue_rope_cache
 #else
-#if SILU_MUL
-#import epilogue_silu_mul
+#if GATED
+#import epilogue_gated
 #else
 #import epilogue_sum
 #endif

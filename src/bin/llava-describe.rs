@@ -54,8 +54,11 @@ object a line, in order: description, token_ids, prompt_tokens, timings and the 
         let words: Vec<PathBuf> = args.finish().into_iter().map(PathBuf::from).collect();
         let [bundle, inputs] = &words[..] else { return Err(format!("two paths are wanted\n\n{HELP}").into()) };
         let text = fs::read_to_string(inputs).map_err(|error| format!("{}: {error}", inputs.display()))?;
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let lines: Vec<Line> = lines.map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
+        let read = |(line, number)| {
+            serde_json::from_str(line).map_err(|error| format!("{}, line {number}: {error}", inputs.display()))
+        };
+        let lines: Vec<Line> = lines.map(read).collect::<Result<_, _>>()?;
         block_on(answer(bundle, &lines, inputs.parent().unwrap_or(Path::new("."))))
     }
 

@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde_json::{Value, json};
 
 use super::mapped::Mapped;
-use super::{Checkpoint, Options, Summary};
+use super::{Checkpoint, Options, Summary, python};
 use crate::bundle::{BundleHead, ModelInfo};
 use crate::config::{LlavaConfig, VisionConfig};
 use crate::{Error, Result};
@@ -27,8 +27,12 @@ pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> 
     let format = options.format.ok_or_else(|| Error::input("quant", "say which format: --quant q4, q8, f16 or f32"))?;
     let mut notes = Vec::new();
     let mut config_json = read_json(&folder.join("config.json"))?.ok_or_else(|| {
-        let cure =
-            "is missing: give a Hugging Face folder with config.json, tokenizer.json and *.safetensors, or a GGUF file";
+        let cure = match folder.join("adapter_config.json").exists() {
+            true => "is missing: this is an adapter (LoRA); merge it into its base model (PEFT's merge_and_unload) and convert that",
+            false => {
+                "is missing: give a Hugging Face folder with config.json, tokenizer.json and *.safetensors, or a GGUF file"
+            }
+        };
         io(&folder.join("config.json"), cure)
     })?;
     if config_json.get("quantization_config").is_some_and(|value| !value.is_null()) {
@@ -42,6 +46,8 @@ pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> 
         Some(vision) => read_preprocessor(folder, vision.tower.image_size, &mut notes)?,
         None => Value::Null,
     };
+
+    notes.extend(template(folder)?);
 
     let mut checkpoint = HfCheckpoint::open(folder, config.vision.is_none())?;
     if config.text.tie_word_embeddings && !checkpoint.tie()? {
@@ -103,6 +109,8 @@ pub struct HfCheckpoint {
 
 #[derive(Debug)]
 struct Shard {
+    /// The file's name.
+    name: String,
     map: Mapped,
     /// Where the tensors' bytes begin.
     data: usize,
@@ -125,8 +133,13 @@ impl HfCheckpoint {
                     Some(rest) => format!("language_model.model.{rest}"),
                     None => sanitize(&key),
                 };
-                if let Some((_, other)) = checkpoint.tensors.insert(name.clone(), (index, key.clone())) {
-                    let problem = format!("`{other}` and `{key}` both mean this one");
+                if let Some((other_index, other)) = checkpoint.tensors.insert(name.clone(), (index, key.clone())) {
+                    let other_shard = checkpoint.shards.get(other_index).unwrap_or(&shard);
+                    let problem = format!(
+                        "`{other}` of {} and `{key}` of {} both mean this one: remove the one that does not belong to the \
+                         checkpoint",
+                        other_shard.name, shard.name
+                    );
                     return Err(Error::bundle(super::tensor(&name), problem));
                 }
             }
@@ -224,9 +237,11 @@ impl Checkpoint for HfCheckpoint {
 impl Shard {
     fn open(path: &Path) -> Result<Self> {
         let map = Mapped::open(path).map_err(|error| io(path, error))?;
+        super::refuse_pointer(path, &map)?;
         let (header, metadata) = SafeTensors::read_metadata(&map)
             .map_err(|error| io(path, format!("is no complete safetensors file ({error}); download it again")))?;
-        Ok(Self { map, data: header + 8, metadata })
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { name, map, data: header + 8, metadata })
     }
 }
 
@@ -246,7 +261,28 @@ fn shard_paths(folder: &Path) -> Result<Vec<PathBuf>> {
     let names: Option<BTreeSet<&str>> = names.ok_or_else(|| io(&path, "has no `weight_map`"))?;
     let names = names.filter(|names| !names.is_empty() && names.iter().all(|name| !name.contains(['/', '\\'])));
     let names = names.ok_or_else(|| io(&path, "`weight_map` does not name files of this folder"))?;
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    let shards: Vec<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
+    if let Some(missing) = shards.iter().find(|shard| !shard.exists()) {
+        let stale = if folder.join("model.safetensors").exists() {
+            ", or delete the index: model.safetensors is there"
+        } else {
+            ""
+        };
+        return Err(io(missing, format!("is missing, but {} names it; download it{stale}", path.display())));
+    }
+    Ok(shards)
+}
+
+/// A line about chat templates, which bundles do not keep.
+fn template(folder: &Path) -> Result<Option<String>> {
+    let mut found = vec!["chat_template.jinja", "chat_template.json"];
+    found.retain(|name| folder.join(name).exists());
+    for name in ["tokenizer_config.json", "processor_config.json"] {
+        if read_json(&folder.join(name))?.is_some_and(|json| !json["chat_template"].is_null()) {
+            found.push(name);
+        }
+    }
+    Ok((!found.is_empty()).then(|| super::template_note(&found.join(", "))))
 }
 
 /// tokenizer.json as it stands.
@@ -284,7 +320,10 @@ fn read_preprocessor(folder: &Path, size: usize, notes: &mut Vec<String>) -> Res
 /// A JSON file; `None` if there is none.
 fn read_json(path: &Path) -> Result<Option<Value>> {
     match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| io(path, format!("is no JSON: {error}"))),
+        Ok(bytes) => {
+            super::refuse_pointer(path, &bytes)?;
+            python::from_slice(&bytes).map(Some).map_err(|error| io(path, format!("is no JSON: {error}")))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io(path, error)),
     }

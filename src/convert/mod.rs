@@ -7,6 +7,7 @@
 pub mod gguf;
 pub mod hf;
 mod mapped;
+mod python;
 pub mod synthetic;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use crate::bundle::{self, BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
 use crate::config::LlavaConfig;
 use crate::parallel;
+use crate::parts::Parts;
 use crate::progress::{Meter, Report};
 use crate::quant::{self, BLOCK, Format};
 use crate::{Error, Result};
@@ -130,8 +132,8 @@ struct Piece {
 /// Writes every needed tensor of `checkpoint`, reads all of it back, and finishes the bundle in `out`.
 ///
 /// # Errors
-/// A tensor is missing, has another shape than the configuration asks for, or cannot be stored; `out` has too little
-/// room or cannot be written; or what was written does not read back. No bundle is left behind then.
+/// A tensor is missing, has another shape than the configuration asks for, or cannot be stored; configuration, image settings
+/// and tokenizer cannot be loaded or do not fit each other; `out` has too little room or cannot be written; or what was written does not read back. No bundle is left behind then.
 pub fn write(
     checkpoint: &impl Checkpoint,
     config: &LlavaConfig,
@@ -142,6 +144,7 @@ pub fn write(
     mut notes: Vec<String>,
 ) -> Result<Summary> {
     let start = Instant::now();
+    Parts::read(&head.config, &head.generation, &head.preprocessor, tokenizer)?;
     let tensors = layout(checkpoint, config, options.format, &mut notes)?;
     let total: usize = tensors.iter().map(|tensor| tensor.bytes).sum();
     let mut writer = BundleWriter::create(out, options.chunk_bytes, options.force)?;
@@ -182,6 +185,7 @@ fn layout(
 ) -> Result<Vec<Stored>> {
     let stored = |needed: Needed| {
         let mut format = checkpoint.format(&needed, asked);
+        let stored_shape = needed.stored_shape();
         let Needed { name, shape, role } = needed;
         let found = checkpoint.shape(&name);
         let found = found.ok_or_else(|| Error::bundle(tensor(&name), "is missing from the checkpoint"))?;
@@ -197,8 +201,7 @@ fn layout(
         }
         let too_large = || Error::bundle(tensor(&name), format!("shape {shape:?} is too large"));
         let bytes = format.byte_len(elements / cols, cols).ok_or_else(too_large)?;
-        let shape = if shape.len() > 2 { vec![shape[0], cols] } else { shape };
-        Ok(Stored { name, role, format, shape, elements, bytes })
+        Ok(Stored { name, role, format, shape: stored_shape, elements, bytes })
     };
     plan(config).into_iter().map(stored).collect()
 }
@@ -244,6 +247,27 @@ fn clip_preprocessor(size: usize) -> Value {
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
     })
+}
+
+/// Refuses what git-lfs leaves in a clone in a large file's place.
+fn refuse_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
+    if bytes.starts_with(b"version https://git-lfs.github.com/spec/") {
+        let problem = "is a git-lfs pointer, not the file itself: run `git lfs pull` in its folder".into();
+        return Err(Error::Io { what: path.display().to_string(), problem });
+    }
+    Ok(())
+}
+
+/// What to know of a chat template that was found in `place`.
+fn template_note(place: &str) -> String {
+    format!(
+        "the chat template ({place}) is not kept: prompts are put in LLaVA-1.5's words (USER: ... ASSISTANT:); for others use `raw`"
+    )
+}
+
+/// A value for a message.
+fn said(value: Option<&str>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), |value| format!("`{value}`"))
 }
 
 fn tensor(name: &str) -> String {

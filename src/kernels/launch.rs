@@ -127,7 +127,7 @@ fn shared(name: &str) -> &'static str {
         "attention_words" => include_str!("../../shaders/shared/attention_words.wgsl"),
         "epilogue" => include_str!("../../shaders/shared/epilogue.wgsl"),
         "epilogue_rope_cache" => include_str!("../../shaders/shared/epilogue_rope_cache.wgsl"),
-        "epilogue_silu_mul" => include_str!("../../shaders/shared/epilogue_silu_mul.wgsl"),
+        "epilogue_gated" => include_str!("../../shaders/shared/epilogue_gated.wgsl"),
         "epilogue_sum" => include_str!("../../shaders/shared/epilogue_sum.wgsl"),
         "flat_index" => include_str!("../../shaders/shared/flat_index.wgsl"),
         "rows" => include_str!("../../shaders/shared/rows.wgsl"),
@@ -255,6 +255,9 @@ pub struct Adapter {
 pub struct Gpu {
     pub device: Device,
     pub adapter: Adapter,
+    /// The device below Burn's, asked for what it refuses.
+    #[cfg(target_family = "wasm")]
+    raw: wgpu::Device,
 }
 
 static GPU: OnceLock<Gpu> = OnceLock::new();
@@ -287,7 +290,13 @@ pub async fn init_device() -> Result<Gpu> {
     let limits = setup.device.limits();
     let max_binding = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
     let adapter = Adapter { name: info.name, backend: info.backend.to_string(), software, max_binding, features };
-    Ok(GPU.get_or_init(|| Gpu { device, adapter }).clone())
+    let gpu = Gpu {
+        device,
+        adapter,
+        #[cfg(target_family = "wasm")]
+        raw: setup.device,
+    };
+    Ok(GPU.get_or_init(|| gpu).clone())
 }
 
 #[cfg(not(target_family = "wasm"))]
@@ -469,6 +478,41 @@ fn gpu_error(error: impl std::fmt::Display) -> Error {
 /// [`Error::Gpu`] if the device was lost.
 pub async fn sync(device: &Device) -> Result<()> {
     cube_device(device).client().sync().await.map_err(gpu_error)
+}
+
+/// Does `work`, which launches and waits, so that what the device refuses of it (a shader, a pipeline, a launch) is its error.
+/// Nothing else may use the device meanwhile.
+///
+/// Natively CubeCL asks the device after each pipeline, and the read-back of what a refused launch was to write fails. A
+/// browser answers later, when CubeCL has gone on; what nobody asks about ends the program there.
+///
+/// # Errors
+/// [`Error::Gpu`] with what the device says, or the error of `work`.
+#[cfg(target_family = "wasm")]
+pub async fn validated<T>(gpu: &Gpu, work: impl Future<Output = Result<T>>) -> Result<T> {
+    // What was launched before must not be in one command buffer with a launch that is refused.
+    sync(&gpu.device).await?;
+    // Should this be dropped half-way, they end in the reverse order too, as they must.
+    let validation = gpu.raw.push_error_scope(wgpu::ErrorFilter::Validation);
+    let internal = gpu.raw.push_error_scope(wgpu::ErrorFilter::Internal);
+    let done = work.await;
+    let synced = sync(&gpu.device).await;
+    // Both at once: only the answers take time.
+    let (internal, validation) = (internal.pop(), validation.pop());
+    if let Some(error) = internal.await.or(validation.await) {
+        return Err(gpu_error(error));
+    }
+    synced?;
+    done
+}
+
+/// As in a browser.
+///
+/// # Errors
+/// That of `work`.
+#[cfg(not(target_family = "wasm"))]
+pub async fn validated<T>(_: &Gpu, work: impl Future<Output = Result<T>>) -> Result<T> {
+    work.await
 }
 
 /// A chain of launches recorded once, with its bind groups and pipelines, to be enqueued again at a fraction of the

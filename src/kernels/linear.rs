@@ -1,5 +1,5 @@
 //! Linear layers on weights in any storage format, with what follows them in the same pass: `act(x Wᵀ + bias) +
-//! residual`, `silu(gate) * up`, or the rotation of queries and keys and the write into the cache. Few rows go through
+//! residual`, `act(gate) * up`, or the rotation of queries and keys and the write into the cache. Few rows go through
 //! a mat-vec variant (each weight is used once, so reading it is all that counts), many through a mat-mul variant (each
 //! weight is dequantized once for many rows).
 
@@ -138,16 +138,16 @@ pub fn linear_variant(use_: LinearUse) -> LinearVariant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Epilogue {
     Sum,
-    SiluMul,
+    Gated,
     RopeCache(KvFormat),
 }
 
 impl Epilogue {
-    const ALL: [Self; 4] = [Self::Sum, Self::SiluMul, Self::RopeCache(KvFormat::F32), Self::RopeCache(KvFormat::F16)];
+    const ALL: [Self; 4] = [Self::Sum, Self::Gated, Self::RopeCache(KvFormat::F32), Self::RopeCache(KvFormat::F16)];
 
     fn constants(self) -> [(&'static str, u32); 3] {
         [
-            ("SILU_MUL", (self == Self::SiluMul) as u32),
+            ("GATED", (self == Self::Gated) as u32),
             ("ROPE_CACHE", matches!(self, Self::RopeCache(_)) as u32),
             ("KV_F16", (self == Self::RopeCache(KvFormat::F16)) as u32),
         ]
@@ -156,7 +156,7 @@ impl Epilogue {
     fn dims(self) -> &'static [&'static str] {
         match self {
             Self::Sum => &["n", "rows", "cols", "distance", "has_bias", "has_residual", "activation"],
-            Self::SiluMul => &["n", "rows", "cols", "distance", "has_bias"],
+            Self::Gated => &["n", "rows", "cols", "distance", "has_bias", "activation"],
             Self::RopeCache(_) => &["n", "rows", "cols", "distance", "has_bias", "heads", "kv_heads", "capacity"],
         }
     }
@@ -225,18 +225,19 @@ pub fn linear(
     })
 }
 
-/// `silu(gate) * up`, where `x Wᵀ + bias` is all of gate, then all of up.
+/// `act(gate) * up`, where `x Wᵀ + bias` is all of gate, then all of up.
 ///
 /// # Shapes
 /// - `x`: `[n, cols]`, `w`: `[2 * ffn, cols]`, `bias`: `[2 * ffn]`
 /// - output: `[n, ffn]`
-pub fn linear_silu_mul(x: Tensor<2>, w: &Weight, bias: Option<&Tensor<1>>) -> Tensor<2> {
+pub fn linear_gated(x: Tensor<2>, w: &Weight, bias: Option<&Tensor<1>>, act: Activation) -> Tensor<2> {
     w.side_by_side(|part| {
-        Tensor::from_dispatch(Dispatch::linear_silu_mul(
+        Tensor::from_dispatch(Dispatch::linear_gated(
             x.clone().into_dispatch(),
             part.data.clone().into_dispatch(),
             Operand::of(w.bias_of(part, bias)),
             part.layout,
+            act,
         ))
     })
 }
@@ -305,11 +306,11 @@ pub fn naive_bytes(x: &[f32]) -> Vec<f32> {
     x.chunks(32).flat_map(block).collect()
 }
 
-/// The second half of [`linear_silu_mul`] on plain slices: `gate_up` is `[n, 2 * ffn]`.
-pub fn naive_silu_mul(gate_up: &[f32], ffn: usize) -> Vec<f32> {
+/// The second half of [`linear_gated`] on plain slices: `gate_up` is `[n, 2 * ffn]`.
+pub fn naive_gated(gate_up: &[f32], ffn: usize, act: Activation) -> Vec<f32> {
     let row = |row: &[f32]| {
         let (gate, up) = row.split_at(ffn);
-        let pair = |(gate, up): (&f32, &f32)| (naive_activation(Activation::Silu, *gate as f64) * *up as f64) as f32;
+        let pair = |(gate, up): (&f32, &f32)| (naive_activation(act, *gate as f64) * *up as f64) as f32;
         gate.iter().zip(up).map(pair).collect::<Vec<_>>()
     };
     gate_up.chunks_exact(2 * ffn).flat_map(row).collect()
@@ -363,17 +364,18 @@ pub(super) fn launch(
     out
 }
 
-pub(super) fn launch_silu_mul(
+pub(super) fn launch_gated(
     x: GpuTensor,
     weight: GpuTensor,
     bias: Option<GpuTensor>,
     layout: WeightLayout,
+    act: Activation,
 ) -> GpuTensor {
     let [n, _] = x.meta.shape().dims();
-    assert!(layout.rows.is_multiple_of(2), "linear_silu_mul: as many rows of gate as of up");
+    assert!(layout.rows.is_multiple_of(2), "linear_gated: as many rows of gate as of up");
     let ffn = layout.rows / 2;
     let out = launch::output(&x, [n, ffn]);
-    run(x, weight, &out, bias, layout, Epilogue::SiluMul, ffn, &[], &[]);
+    run(x, weight, &out, bias, layout, Epilogue::Gated, ffn, &[], &[act as u32]);
     out
 }
 

@@ -11,6 +11,7 @@ mod advance;
 mod attention;
 mod attention_decode;
 mod attention_flash;
+mod check;
 mod embedding;
 pub mod launch;
 mod layer_norm;
@@ -38,12 +39,12 @@ pub use attention::{
 pub use embedding::{embed_drawn, embedding};
 pub use layer_norm::layer_norm;
 pub use linear::{
-    LinearUse, LinearVariant, linear, linear_rope_cache, linear_silu_mul, linear_variant, set_linear_variant,
+    LinearUse, LinearVariant, linear, linear_gated, linear_rope_cache, linear_variant, set_linear_variant,
 };
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
-pub use sample::sample;
-pub use tune::{Chosen, Precision, TuneShapes, Variants, tune};
+pub use sample::{BROKEN_LOGITS, sample};
+pub use tune::{Chosen, ModelShapes, Precision, TuneWork, Variants, VisionShapes, tune};
 pub use weight::{Weight, WeightLayout};
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.
@@ -53,7 +54,7 @@ pub mod naive {
     pub use super::embedding::naive as embedding;
     pub use super::layer_norm::naive as layer_norm;
     pub use super::linear::{
-        naive as linear, naive_activation as activation, naive_bytes as bytes, naive_silu_mul as silu_mul,
+        naive as linear, naive_activation as activation, naive_bytes as bytes, naive_gated as gated,
     };
     pub use super::rms_norm::naive as rms_norm;
     pub use super::rope::{naive as rope_cache, naive_table as rope_table};
@@ -139,7 +140,7 @@ impl KvCache {
 }
 
 /// How query heads, key/value heads and their size divide a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Heads {
     pub heads: usize,
     pub kv_heads: usize,
@@ -150,13 +151,15 @@ impl Heads {
     /// The largest head the attention shader keeps in its registers and workgroup memory.
     pub const MAX_HEAD_DIM: usize = 128;
 
+    /// Whether the kernels can run heads of this size: multiples of 4 up to [`Self::MAX_HEAD_DIM`].
+    pub fn fits(head_dim: usize) -> bool {
+        head_dim.is_multiple_of(4) && (4..=Self::MAX_HEAD_DIM).contains(&head_dim)
+    }
+
     fn check(&self) {
         let Heads { heads, kv_heads, head_dim } = *self;
         assert!(kv_heads > 0 && heads % kv_heads == 0, "{heads} heads do not share {kv_heads} key/value heads evenly");
-        assert!(
-            head_dim % 4 == 0 && (4..=Self::MAX_HEAD_DIM).contains(&head_dim),
-            "head_dim {head_dim} is not 4..=128 by 4"
-        );
+        assert!(Self::fits(head_dim), "head_dim {head_dim} is not 4..=128 by 4");
     }
 }
 
@@ -254,11 +257,12 @@ pub trait LlavaOps: Backend {
         bias: FloatTensor<Self>,
         eps: f32,
     ) -> FloatTensor<Self>;
-    fn linear_silu_mul(
+    fn linear_gated(
         x: FloatTensor<Self>,
         weight: IntTensor<Self>,
         #[extension_type] bias: Operand<Self>,
         layout: WeightLayout,
+        act: Activation,
     ) -> FloatTensor<Self>;
     #[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
     fn linear_rope_cache(
@@ -330,13 +334,14 @@ impl LlavaOps for Cube {
         layer_norm::launch(x, weight, bias, eps)
     }
 
-    fn linear_silu_mul(
+    fn linear_gated(
         x: FloatTensor<Self>,
         weight: IntTensor<Self>,
         bias: Operand<Self>,
         layout: WeightLayout,
+        act: Activation,
     ) -> FloatTensor<Self> {
-        linear::launch_silu_mul(x, weight, bias.into_option(), layout)
+        linear::launch_gated(x, weight, bias.into_option(), layout, act)
     }
 
     fn linear_rope_cache(

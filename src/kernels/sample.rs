@@ -9,6 +9,9 @@ fn step() -> usize {
     if launch::software_adapter() { STEP_SOFTWARE } else { STEP }
 }
 
+/// Recorded instead of a token where a logit is no finite number.
+pub const BROKEN_LOGITS: u32 = 0xffff_fffe;
+
 const STEP: usize = 16;
 const STEP_SOFTWARE: usize = 8;
 
@@ -26,7 +29,8 @@ pub(super) fn shaders() -> Vec<Shader> {
 }
 
 /// Draws one token and records it, in place: `tokens[step] = token; seen[token] += 2; state = [position + 1, step + 1,
-/// token]`. Once `step` has reached the length of `tokens` it does nothing.
+/// token]`. Once `step` has reached the length of `tokens` it does nothing. If a logit is no finite number the token is
+/// [`BROKEN_LOGITS`], and `seen` stays as it is.
 ///
 /// `params` are words, floats as their bits: greedy flag, temperature, top_k (0 keeps all), top_p (1 keeps all), seed
 /// (low, high), repetition, frequency and presence penalty. Penalties come first and apply to greedy decoding too; then
@@ -70,6 +74,11 @@ pub fn naive(logits: &[f32], params: &[u32], seen: &mut [u32], tokens: &mut [u32
         if *score > scores[token] {
             token = i;
         }
+    }
+    if logits.iter().any(|logit| !logit.is_finite()) {
+        tokens[step as usize] = BROKEN_LOGITS;
+        (state[0], state[1], state[2]) = (state[0] + 1, step + 1, BROKEN_LOGITS);
+        return;
     }
     if !greedy {
         let top = scores[token] / temperature;

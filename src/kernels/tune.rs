@@ -1,13 +1,14 @@
-//! Which variant of each hot operation runs on this adapter. Every candidate is first compared with the naive version
-//! on odd shapes: drivers exist that compile a shader without a word and compute something else. The correct ones made
-//! for this kind of adapter are then timed on the model's own shapes.
+//! Which variant of each hot operation runs on this adapter. Every candidate is first compared with the naive version in
+//! every form in which the model runs it. The correct ones made for this kind of adapter are then timed on the model's own
+//! weights and caches. What has no variants is compared too.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
+use super::check::{self, Inputs};
 use super::*;
 use crate::error::{Error, Result};
 
@@ -22,15 +23,40 @@ pub enum Precision {
     Fast,
 }
 
-/// The model's shapes, on which the variants are timed.
-#[derive(Clone, Copy, Debug)]
-pub struct TuneShapes {
-    /// Format of the decoder's weights.
-    pub format: Format,
-    /// Columns of the decoder's rows.
+/// What of a model decides which pipelines it runs and on how much: beside the adapter, what a choice of variants depends
+/// on.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelShapes {
+    /// Formats of the matrices of the decoder's layers.
+    pub decoder: Vec<Format>,
+    /// Formats of token embedding and head.
+    pub head: Vec<Format>,
     pub hidden: usize,
+    pub intermediate: usize,
+    pub layers: usize,
+    pub heads: Heads,
+    pub vision: Option<VisionShapes>,
     /// Format of keys and values.
     pub kv_cache: KvFormat,
+    pub precision: Precision,
+}
+
+/// The part that sees.
+#[derive(Clone, Debug, Serialize)]
+pub struct VisionShapes {
+    /// Formats of the matrices of vision tower and projector.
+    pub formats: Vec<Format>,
+    pub hidden: usize,
+    pub heads: Heads,
+}
+
+/// The decoder's own weights and caches, over which launches are timed in turn: no cache of the GPU holds what the next
+/// one reads, unless it does so in an answer too.
+pub struct TuneWork<'a> {
+    /// A matrix of each layer.
+    pub weights: Vec<&'a Weight>,
+    /// Of each layer.
+    pub caches: Vec<&'a KvCache>,
 }
 
 /// What was found about one operation.
@@ -55,26 +81,28 @@ struct Candidate {
 }
 
 /// Chooses a variant for each hot operation and sets it for this process. `stored` are choices made on the same adapter
-/// before, by operation: they are compared, but nothing is timed.
+/// and for the same `shapes` before, by operation: they are compared, but nothing is timed.
 ///
 /// # Errors
 /// [`Error::Gpu`] if the device is lost, or if no variant of an operation computes correctly on it.
 pub async fn tune(
     gpu: &launch::Gpu,
-    shapes: TuneShapes,
-    precision: Precision,
+    shapes: &ModelShapes,
+    work: &TuneWork<'_>,
     stored: &BTreeMap<String, String>,
 ) -> Result<Variants> {
     let adapter = &gpu.adapter;
     let device = &gpu.device;
+    // A driver that got everything right once is only asked for what it may choose from.
+    let inputs: &[Inputs] = if stored.is_empty() { &[Inputs::Plain, Inputs::Outliers] } else { &[Inputs::Plain] };
     let stored = |operation: &str| stored.get(operation).map(String::as_str);
     let mut chosen = Variants::new();
     for (operation, use_, n) in [("linear_vec", LinearUse::Vec, 1), ("linear_mat", LinearUse::Mat, 64)] {
         let fits = |variant: &LinearVariant| {
             variant.available(&adapter.features)
                 && variant.takes(use_)
-                && variant.fits(shapes.format)
-                && (variant.exact() || precision == Precision::Fast)
+                && shapes.decoder.iter().any(|format| variant.fits(*format))
+                && (variant.exact() || shapes.precision == Precision::Fast)
         };
         let candidate = |variant: LinearVariant| Candidate {
             name: variant.name(),
@@ -82,11 +110,14 @@ pub async fn tune(
             select: Box::new(move || set_linear_variant(use_, Some(variant))),
         };
         let candidates: Vec<Candidate> = LinearVariant::ALL.into_iter().filter(fits).map(candidate).collect();
-        let work = LinearWork::new(n, shapes, device);
-        let check = async || linear_is_correct(n, shapes, device).await;
-        chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);
+        let check = async || linear_is_correct(use_, shapes, inputs, device).await;
+        let x = Tensor::zeros([n, shapes.intermediate], device);
+        let launch = |turn: usize| {
+            let weight = work.weights[turn % work.weights.len()];
+            drop(linear(x.clone(), weight, None, None, Activation::None));
+        };
+        chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
     }
-    let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
     for (operation, use_, n) in
         [("attention_decode", AttentionUse::Decode, 1), ("attention_flash", AttentionUse::Flash, 37)]
     {
@@ -97,11 +128,74 @@ pub async fn tune(
         };
         let available = |variant: &AttentionVariant| variant.available(use_, &adapter.features);
         let candidates = AttentionVariant::ALL.into_iter().filter(available).map(candidate).collect();
-        let work = AttentionWork::new(n, 256, heads, shapes.kv_cache, device);
-        let check = async || attention_is_correct(n, heads, shapes.kv_cache, device).await;
-        chosen.insert(operation, choose(operation, candidates, stored(operation), check, || work.launch(), gpu).await?);
+        let check = async || attention_is_correct(use_, n, shapes, inputs, device).await;
+        let q = Tensor::zeros([n, shapes.heads.heads * shapes.heads.head_dim], device);
+        let state = launch::persistent_words(4, device);
+        launch::write_words(&state, &[TIMED_CONTEXT - n as u32, 0, 0, 0]);
+        let launch = |turn: usize| {
+            let cache = work.caches[turn % work.caches.len()];
+            drop(attention(q.clone(), cache, &state, shapes.heads));
+        };
+        chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
+    }
+    if inputs.contains(&Inputs::Outliers)
+        && let Some(operation) = launch::validated(gpu, check::first_wrong(shapes, device)).await?
+    {
+        return Err(computed_wrongly(operation, "the only way there is", adapter));
     }
     Ok(chosen)
+}
+
+/// Compares the selected variant with everything that is made of its sums, on the formats of the model.
+async fn linear_is_correct(use_: LinearUse, shapes: &ModelShapes, inputs: &[Inputs], device: &Device) -> Result<bool> {
+    for &inputs in inputs {
+        for &format in &shapes.decoder {
+            let check = check::Linear::new(use_, format, inputs, device);
+            // An f16 cache cannot hold outliers.
+            let rope_cache = inputs == Inputs::Outliers || check.rope_cache(shapes.kv_cache).await?;
+            if !(check.sum().await? && check.gated().await? && rope_cache) {
+                return Ok(false);
+            }
+        }
+        // The head takes one row, the vision side many.
+        let others = match (use_, &shapes.vision) {
+            (LinearUse::Vec, _) => &shapes.head,
+            (LinearUse::Mat, Some(vision)) => &vision.formats,
+            (LinearUse::Mat, None) => continue,
+        };
+        for &format in others.iter().filter(|format| !shapes.decoder.contains(format)) {
+            if !check::Linear::new(use_, format, inputs, device).sum().await? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Compares the selected variant on heads like the model's; where many queries share keys, on few heads.
+async fn attention_is_correct(
+    use_: AttentionUse,
+    n: usize,
+    shapes: &ModelShapes,
+    inputs: &[Inputs],
+    device: &Device,
+) -> Result<bool> {
+    let few = |Heads { heads, kv_heads, head_dim }: Heads| {
+        let kept = kv_heads.min(2);
+        Heads { heads: heads / kv_heads * kept, kv_heads: kept, head_dim }
+    };
+    let heads = if use_ == AttentionUse::Decode { shapes.heads } else { few(shapes.heads) };
+    for &inputs in inputs {
+        let correct = check::attention_over_cache(n, heads, shapes.kv_cache, inputs, device).await?;
+        let full = match (use_, &shapes.vision) {
+            (AttentionUse::Flash, Some(vision)) => check::attention_over_all(few(vision.heads), inputs, device).await?,
+            _ => true,
+        };
+        if !(correct && full) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Selects the stored candidate if it is still correct, else the fastest of the correct ones.
@@ -110,7 +204,7 @@ async fn choose(
     candidates: Vec<Candidate>,
     stored: Option<&str>,
     check: impl AsyncFn() -> Result<bool>,
-    launch: impl Fn(),
+    launch: impl Fn(usize),
     gpu: &launch::Gpu,
 ) -> Result<Chosen> {
     let mut wrong = Vec::new();
@@ -118,7 +212,7 @@ async fn choose(
     // A variant that does not even compile fails the comparison; a lost device fails that of all of them.
     let mut correct = async |candidate: &Candidate| {
         (candidate.select)();
-        let correct = check().await.unwrap_or(false);
+        let correct = launch::validated(gpu, check()).await.unwrap_or(false);
         if !correct {
             wrong.push(candidate.name);
         }
@@ -148,179 +242,94 @@ async fn choose(
             return Ok(Chosen { variant: fastest.name, microseconds, wrong });
         }
     }
-    Err(Error::Gpu(format!(
-        "`{operation}` is computed wrongly by \"{}\", whichever way it is tried ({}): update the browser or the graphics \
-         driver",
-        gpu.adapter.name,
-        wrong.join(", ")
-    )))
+    Err(computed_wrongly(operation, &format!("whichever way it is tried ({})", wrong.join(", ")), &gpu.adapter))
 }
 
-/// Launches between two looks at the clock, and rounds of which the fastest counts.
-const LAUNCHES: usize = 4;
-const ROUNDS: usize = 3;
+fn computed_wrongly(operation: &str, way: &str, adapter: &launch::Adapter) -> Error {
+    let name = &adapter.name;
+    Error::Gpu(format!(
+        "`{operation}` is computed wrongly by \"{name}\", {way}: update the browser or the graphics driver"
+    ))
+}
 
-/// Microseconds of one launch.
-async fn time(launch: &impl Fn(), gpu: &launch::Gpu) -> Result<f64> {
+/// Milliseconds that a run takes at least, so that the wait for its end and the clock's grain weigh little.
+const RUN_MS: f64 = 15.0;
+/// Of as many runs the fastest counts.
+const RUNS: usize = 3;
+/// Most launches of a recording, which is replayed, as in decoding: the host must not be what is measured.
+const RECORDED: usize = 64;
+/// Positions in the cache when attention is timed; a smaller cache is read to its end.
+const TIMED_CONTEXT: u32 = 256;
+
+/// Microseconds of one launch. `launch` is given a running number, to take turns by.
+async fn time(launch: &impl Fn(usize), gpu: &launch::Gpu) -> Result<f64> {
+    let turn = Cell::new(0);
+    let next = || launch(turn.replace(turn.get() + 1));
+    let one = || {
+        next();
+        Ok(())
+    };
     // The pipeline for these shapes may not be there yet.
-    launch();
-    launch::sync(&gpu.device).await?;
-    let mut fastest = f64::INFINITY;
-    for _ in 0..ROUNDS {
-        let start = Instant::now();
-        (0..LAUNCHES).for_each(|_| launch());
-        launch::sync(&gpu.device).await?;
-        fastest = fastest.min(start.elapsed().as_secs_f64() * 1e6 / LAUNCHES as f64);
+    milliseconds(gpu, one).await?;
+    let once = milliseconds(gpu, one).await?.min(milliseconds(gpu, one).await?);
+    if once >= RUN_MS {
+        return fastest(gpu, 1, one).await;
+    }
+    // On a fast GPU `once` is the wait, and more of them fit.
+    let count = ((4.0 * RUN_MS / once) as usize).min(RECORDED);
+    let recorded = launch::record(&gpu.device, || (0..count).for_each(|_| next())).await?;
+    fastest(gpu, count, || recorded.replay()).await
+}
+
+/// Microseconds of each of the `launches` that `enqueue` enqueues.
+async fn fastest(gpu: &launch::Gpu, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
+    let (mut repeats, mut fastest) = (1, f64::INFINITY);
+    let mut runs = 0;
+    while runs < RUNS {
+        let ms = milliseconds(gpu, || (0..repeats).try_for_each(|_| enqueue())).await?;
+        if ms < RUN_MS {
+            repeats = (repeats as f64 * (1.2 * RUN_MS / ms).min(16.0)).ceil() as usize;
+            continue;
+        }
+        fastest = fastest.min(ms * 1e3 / (repeats * launches) as f64);
+        runs += 1;
     }
     Ok(fastest)
 }
 
-/// Numbers from -1 to 1 without a pattern that a wrong index could meet by chance.
-fn numbers(len: usize, seed: u32) -> Vec<f32> {
-    (0..len as u32).map(|i| (((i ^ seed).wrapping_mul(2654435761) >> 8) as f32 / 8388608.0) - 1.0).collect()
-}
-
-fn rows(values: &[f32], cols: usize, device: &Device) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(values.to_vec(), [values.len() / cols, cols]), device)
-}
-
-/// Whether `actual` is within `tolerance` of `expected`, relative to the largest number expected.
-fn close(actual: &[f32], expected: &[f32], tolerance: f32) -> bool {
-    let magnitude = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-    // Written so that a NaN is not close.
-    actual.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance * magnitude)
-}
-
-/// Compares the selected variant, with each of the three things that are made of its sums, on a shape that is no multiple
-/// of any tile. The buffers are this call's own: a launch that fails takes those it was given with it.
-async fn linear_is_correct(n: usize, shapes: TuneShapes, device: &Device) -> Result<bool> {
-    let TuneShapes { format, kv_cache, .. } = shapes;
-    let n = if n == 1 { 1 } else { 9 };
-    let cols = 96;
-    let x = numbers(n * cols, 2);
-    let (exact, read) = match linear_variant(if n == 1 { LinearUse::Vec } else { LinearUse::Mat }) {
-        LinearVariant::Dot => (false, naive::bytes(&x)),
-        variant => (variant.exact(), x.clone()),
-    };
-    let tolerance = if exact { 1e-4 } else { 1e-2 };
-    let x = || rows(&x, cols, device);
-    let weight = |out: usize| -> Result<_> {
-        let bytes = format.encode("weight", out, cols, &numbers(out * cols, 1))?;
-        Ok((Weight::from_bytes(bytes.clone(), format, out, cols, device), bytes))
-    };
-    let sums = |bytes: &[u8], out| naive::linear(&read, bytes, format, (out, cols), None, None, Activation::None);
-
-    let out = 67;
-    let (w, bytes) = weight(out)?;
-    let (bias, residual, act) = (numbers(out, 3), numbers(n * out, 4), Activation::QuickGelu);
-    let bias_vector = Tensor::from_data(TensorData::new(bias.clone(), [out]), device);
-    let actual = linear(x(), &w, Some(&bias_vector), Some(rows(&residual, out, device)), act);
-    let expected = naive::linear(&read, &bytes, format, (out, cols), Some(&bias), Some(&residual), act);
-    if !close(&launch::read_floats(actual).await?, &expected, tolerance) {
-        return Ok(false);
-    }
-
-    let (w, bytes) = weight(2 * out)?;
-    let actual = launch::read_floats(linear_silu_mul(x(), &w, None)).await?;
-    if !close(&actual, &naive::silu_mul(&sums(&bytes, 2 * out), out), tolerance) {
-        return Ok(false);
-    }
-
-    let (heads, position) = (Heads { heads: 3, kv_heads: 1, head_dim: 24 }, 2);
-    let (out, capacity) = (5 * heads.head_dim, position + n);
-    let (w, bytes) = weight(out)?;
-    let frequencies = numbers(heads.head_dim / 2, 8);
-    let kv = KvCache::new(capacity, heads, kv_cache, device);
-    let state = launch::persistent_words(4, device);
-    launch::write_words(&state, &[position as u32, 0, 0, 0]);
-    let q = linear_rope_cache(x(), &w, None, &rope_table(&frequencies, capacity, device), &kv, &state, heads);
-    let (mut k, mut v) = (vec![0.0; capacity * heads.head_dim], vec![0.0; capacity * heads.head_dim]);
-    let table = naive::rope_table(&frequencies, capacity);
-    let expected = naive::rope_cache(&sums(&bytes, out), &table, &mut k, &mut v, position, heads);
-    // The rows before the position were not written and hold anything.
-    let written = position * heads.head_dim;
-    let tolerance = if kv_cache == KvFormat::F16 { tolerance.max(1e-3) } else { tolerance };
-    for (cache, expected) in [(kv.k, k), (kv.v, v)] {
-        let actual = kv_cache.unpack(&launch::read_floats(cache).await?, heads.head_dim);
-        if !close(&actual[written..], &expected[written..], tolerance) {
-            return Ok(false);
-        }
-    }
-    Ok(close(&launch::read_floats(q).await?, &expected, tolerance))
-}
-
-async fn attention_is_correct(n: usize, heads: Heads, format: KvFormat, device: &Device) -> Result<bool> {
-    let positions = 77;
-    let width = heads.kv_heads * heads.head_dim;
-    let (k, v) = (numbers(positions * width, 5), numbers(positions * width, 6));
-    let [k, v] = [k, v].map(|values| format.pack(&values, heads.head_dim));
-    let cached = |words: &[f32]| rows(words, format.width(width), device);
-    let kv = KvCache { k: cached(&k), v: cached(&v), format };
-    let [k, v] = [k, v].map(|words| format.unpack(&words, heads.head_dim));
-    let q = numbers(n * heads.heads * heads.head_dim, 7);
-    let state = launch::persistent_words(4, device);
-    let position = positions - n;
-    launch::write_words(&state, &[position as u32, 0, 0, 0]);
-    let actual = attention(rows(&q, heads.heads * heads.head_dim, device), &kv, &state, heads);
-    Ok(close(&launch::read_floats(actual).await?, &naive::attention(&q, &k, &v, position, heads), 1e-4))
-}
-
-/// A launch like the model's own.
-struct LinearWork {
-    x: Tensor<2>,
-    weight: Weight,
-}
-
-impl LinearWork {
-    /// The widest rows that are timed: enough to tell variants apart.
-    const MAX_HIDDEN: usize = 4096;
-
-    fn new(n: usize, shapes: TuneShapes, device: &Device) -> Self {
-        let hidden = shapes.hidden.clamp(32, Self::MAX_HIDDEN) / 32 * 32;
-        let bytes = vec![0; shapes.format.byte_len(hidden, hidden).expect("a square of whole blocks")];
-        let weight = Weight::from_bytes(bytes, shapes.format, hidden, hidden, device);
-        Self { x: Tensor::zeros([n, hidden], device), weight }
-    }
-
-    fn launch(&self) {
-        drop(linear(self.x.clone(), &self.weight, None, None, Activation::None));
-    }
-}
-
-/// Attention over a cache of zeros.
-struct AttentionWork {
-    q: Tensor<2>,
-    kv: KvCache,
-    state: Tensor<1, Int>,
-    heads: Heads,
-}
-
-impl AttentionWork {
-    fn new(n: usize, context: usize, heads: Heads, format: KvFormat, device: &Device) -> Self {
-        let zeros = |rows, width| Tensor::zeros([rows, width], device);
-        let width = format.width(heads.kv_heads * heads.head_dim);
-        let kv = KvCache { k: zeros(context, width), v: zeros(context, width), format };
-        let state = launch::persistent_words(4, device);
-        launch::write_words(&state, &[(context - n) as u32, 0, 0, 0]);
-        Self { q: zeros(n, heads.heads * heads.head_dim), kv, state, heads }
-    }
-
-    fn launch(&self) {
-        drop(attention(self.q.clone(), &self.kv, &self.state, self.heads));
-    }
+/// How long the GPU takes for what `run` enqueues, the wait included.
+async fn milliseconds(gpu: &launch::Gpu, run: impl Fn() -> Result<()>) -> Result<f64> {
+    let start = Instant::now();
+    run()?;
+    launch::sync(&gpu.device).await?;
+    Ok((start.elapsed().as_secs_f64() * 1e3).max(1e-3))
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
     use std::rc::Rc;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     use futures_lite::future::block_on;
 
     use super::*;
 
+    /// Launches of which those of the later candidates do more: by some microseconds of a GPU, less than a wait.
+    fn work(gpu: &launch::Gpu, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
+        let (state, selected) = (launch::persistent_words(4, &gpu.device), selected.clone());
+        move |_| (0..8usize.pow(selected.get() as u32)).for_each(|_| advance(&state, 1))
+    }
+
+    /// Two tests at once would time each other.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What [`choose`] makes of candidates `(name, preferred, correct)`.
     fn chosen(candidates: &[(&'static str, bool, bool)], stored: Option<&str>) -> Result<Chosen> {
+        let _alone = alone();
         let gpu = block_on(launch::init_device()).unwrap();
         let selected = Rc::new(Cell::new(usize::MAX));
         let candidate = |(i, (name, preferred, _)): (usize, &(&'static str, bool, bool))| {
@@ -332,9 +341,7 @@ mod tests {
             ("does not compile", ..) => Err(Error::Gpu("a launch error".into())),
             (.., correct) => Ok(correct),
         };
-        // The later ones of the list are the slower ones.
-        let work = || std::thread::sleep(std::time::Duration::from_millis(selected.get() as u64 * 5));
-        let chosen = block_on(choose("operation", list, stored, check, work, &gpu))?;
+        let chosen = block_on(choose("operation", list, stored, check, work(&gpu, &selected), &gpu))?;
         assert_eq!(candidates[selected.get()].0, chosen.variant, "the one reported is the one selected");
         Ok(chosen)
     }
@@ -344,6 +351,23 @@ mod tests {
         let found = chosen(&[("other kind", false, true), ("fast", true, true), ("slow", true, true)], None).unwrap();
         assert_eq!(found.variant, "fast");
         assert_eq!(found.microseconds.keys().copied().collect::<Vec<_>>(), ["fast", "slow"]);
+    }
+
+    #[test]
+    fn a_timing_takes_turns_and_finds_the_time_of_one_launch() {
+        let _alone = alone();
+        let gpu = block_on(launch::init_device()).unwrap();
+        let state = launch::persistent_words(4, &gpu.device);
+        let timed = |count: usize| {
+            let expected = Cell::new(0);
+            let launch = |turn: usize| {
+                assert_eq!(turn, expected.replace(turn + 1));
+                (0..count).for_each(|_| advance(&state, 1));
+            };
+            block_on(time(&launch, &gpu)).unwrap()
+        };
+        let (one, eight) = (timed(1), timed(8));
+        assert!(eight > 3.0 * one, "{one} us for one, {eight} us for eight");
     }
 
     #[test]

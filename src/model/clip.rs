@@ -116,11 +116,7 @@ impl Layer {
             layer_norm2: LayerNorm::load(loader, &format!("{name}.layer_norm2"), hidden, config.layer_norm_eps).await?,
             fc1: Linear::load(loader, &format!("{name}.mlp.fc1"), config.intermediate_size, hidden, true).await?,
             fc2: Linear::load(loader, &format!("{name}.mlp.fc2"), hidden, config.intermediate_size, true).await?,
-            heads: Heads {
-                heads: config.num_attention_heads,
-                kv_heads: config.num_attention_heads,
-                head_dim: config.head_dim(),
-            },
+            heads: config.heads(),
             activation: config.hidden_act,
         })
     }

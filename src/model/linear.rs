@@ -44,14 +44,19 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
+    /// The matrix.
+    pub fn weight(&self) -> &Weight {
+        &self.weight
+    }
+
     /// `x` `[n, cols]` -> `[n, rows]`; `residual` `[n, rows]` is added after the activation.
     pub fn forward(&self, x: Tensor<2>, activation: Activation, residual: Option<Tensor<2>>) -> Tensor<2> {
         kernels::linear(x, &self.weight, self.bias.as_ref(), residual, activation)
     }
 
-    /// `x` `[n, cols]` -> `silu(gate) * up` `[n, rows / 2]`, where this layer is gate and up, stacked.
-    pub fn forward_silu_mul(&self, x: Tensor<2>) -> Tensor<2> {
-        kernels::linear_silu_mul(x, &self.weight, self.bias.as_ref())
+    /// `x` `[n, cols]` -> `activation(gate) * up` `[n, rows / 2]`, where this layer is gate and up, stacked.
+    pub fn forward_gated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
+        kernels::linear_gated(x, &self.weight, self.bias.as_ref(), activation)
     }
 
     /// `x` `[n, cols]` -> rotated queries `[n, heads * head_dim]`, where this layer is q, k and v, stacked; keys and

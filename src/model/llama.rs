@@ -5,8 +5,8 @@ use burn::tensor::{Int, Tensor};
 use super::linear::Linear;
 use super::loader::Loader;
 use crate::config::{LlamaConfig, LlavaConfig};
-use crate::error::{Error, Result};
-use crate::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
+use crate::error::Result;
+use crate::kernels::{self, Activation, Heads, KvCache, KvFormat, TuneWork, Weight};
 use crate::weights::WeightSource;
 
 /// Token embedding, decoder layers, final norm and language-model head.
@@ -21,10 +21,7 @@ pub struct Llama {
 }
 
 impl Llama {
-    /// Loads `language_model.*` with key-value caches for `capacity` positions.
-    ///
-    /// # Errors
-    /// Beside those of the weights, [`Error::Input`] if the heads' size does not fit `format`.
+    /// Loads `language_model.*` with key-value caches for `capacity` positions, whose `format` must fit the heads.
     pub async fn load<S: WeightSource>(
         loader: &mut Loader<'_, S>,
         config: &LlavaConfig,
@@ -32,10 +29,6 @@ impl Llama {
         format: KvFormat,
     ) -> Result<Self> {
         let text = &config.text;
-        if !format.fits(text.head_dim) {
-            let problem = format!("f16 needs heads whose size is a multiple of 8; this model's are {}", text.head_dim);
-            return Err(Error::input("kv_cache", problem));
-        }
         let prefix = "language_model.model";
         let table = |name: String| [(name, text.vocab_size)];
         let embed_tokens = loader.weight(&table(format!("{prefix}.embed_tokens.weight")), text.hidden_size, 1).await?;
@@ -51,6 +44,12 @@ impl Llama {
         };
         let rope = kernels::rope_table(&text.inv_freq(), capacity, loader.device());
         Ok(Self { embed_tokens, layers, norm, lm_head, rope })
+    }
+
+    /// What variants of kernels are timed on.
+    pub fn tune_work(&self) -> TuneWork<'_> {
+        let weights = self.layers.iter().map(|layer| layer.down_proj.weight()).collect();
+        TuneWork { weights, caches: self.layers.iter().map(|layer| &layer.kv_cache).collect() }
     }
 
     /// `ids` `[n]` -> embeddings `[n, hidden]`.
@@ -98,6 +97,7 @@ struct Layer {
     down_proj: Linear,
     kv_cache: KvCache,
     heads: Heads,
+    activation: Activation,
 }
 
 impl Layer {
@@ -121,11 +121,7 @@ impl Layer {
         let gate_up = [(mlp("gate_proj"), ffn), (mlp("up_proj"), ffn)];
         let gate_up_proj = Linear::load_stacked(loader, &gate_up, hidden, config.mlp_bias, 2).await?;
         let down_proj = Linear::load(loader, &mlp("down_proj"), hidden, ffn, config.mlp_bias).await?;
-        let heads = Heads {
-            heads: config.num_attention_heads,
-            kv_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
-        };
+        let heads = config.heads();
         Ok(Self {
             input_layernorm,
             qkv_proj,
@@ -135,6 +131,7 @@ impl Layer {
             down_proj,
             kv_cache: KvCache::new(capacity, heads, format, loader.device()),
             heads,
+            activation: config.hidden_act,
         })
     }
 
@@ -143,7 +140,7 @@ impl Layer {
         let q = self.qkv_proj.forward_rope_cache(normed, rope, &self.kv_cache, state, self.heads);
         let attended = kernels::attention(q, &self.kv_cache, state, self.heads);
         let x = self.o_proj.forward(attended, Activation::None, Some(x));
-        let mlp = self.gate_up_proj.forward_silu_mul(self.post_attention_layernorm.forward(x.clone()));
+        let mlp = self.gate_up_proj.forward_gated(self.post_attention_layernorm.forward(x.clone()), self.activation);
         self.down_proj.forward(mlp, Activation::None, Some(x))
     }
 }

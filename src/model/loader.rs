@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::Result;
 use crate::kernels::{Weight, launch};
+use crate::plan::Needed;
 use crate::weights::{TensorBytes, TensorReader, WeightSource};
 
 /// Reads tensors in the order the model asks for them; at most one tensor is in host memory at a time.
@@ -28,10 +29,18 @@ impl<'a, S: WeightSource> Loader<'a, S> {
         self.reader.contains(name)
     }
 
+    /// Compares a tensor with what is needed, without reading it.
+    ///
+    /// # Errors
+    /// It is missing, or has another shape.
+    pub fn check(&self, needed: &Needed) -> Result<()> {
+        self.reader.check(&needed.name, &needed.stored_shape())
+    }
+
     /// The matrices `parts` (`(name, rows)`, all of `cols` columns) below each other, in the format they are stored in. Where
     /// that is more than a buffer may have, it is cut as [`Weight::split`] does with `stack`.
     pub async fn weight(&mut self, parts: &[(String, usize)], cols: usize, stack: usize) -> Result<Weight> {
-        let names = self.check(parts, |rows| vec![rows, cols])?;
+        let names = self.checked(parts, |rows| vec![rows, cols])?;
         let rows = parts.iter().map(|(_, rows)| rows).sum();
         let TensorBytes { name, bytes, format, .. } = self.reader.fused(&names).await?;
         Weight::split(&name, bytes, format, rows, cols, stack, launch::max_binding(), self.device)
@@ -39,7 +48,7 @@ impl<'a, S: WeightSource> Loader<'a, S> {
 
     /// The vectors `parts` (`(name, length)`) end to end, in f32.
     pub async fn vector(&mut self, parts: &[(String, usize)]) -> Result<Tensor<1>> {
-        let names = self.check(parts, |len| vec![len])?;
+        let names = self.checked(parts, |len| vec![len])?;
         let values = self.reader.fused(&names).await?.decode()?;
         let len = values.len();
         Ok(Tensor::from_data(TensorData::new(values, [len]), self.device))
@@ -50,7 +59,7 @@ impl<'a, S: WeightSource> Loader<'a, S> {
         self.reader.shaped(name, shape).await?.decode()
     }
 
-    fn check<'p>(&self, parts: &'p [(String, usize)], shape: impl Fn(usize) -> Vec<usize>) -> Result<Vec<&'p str>> {
+    fn checked<'p>(&self, parts: &'p [(String, usize)], shape: impl Fn(usize) -> Vec<usize>) -> Result<Vec<&'p str>> {
         parts
             .iter()
             .map(|(name, size)| {

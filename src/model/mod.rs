@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor};
 use crate::config::LlavaConfig;
 use crate::error::Result;
 use crate::kernels::KvFormat;
+use crate::plan::plan;
 use crate::weights::WeightSource;
 
 pub use clip::VisionTower;
@@ -31,7 +32,8 @@ pub struct Vision {
 }
 
 impl Llava {
-    /// Pulls every tensor from `source`, in the order bundles store them, onto `device`.
+    /// Pulls every tensor from `source`, in the order bundles store them, onto `device`. What is missing or has another
+    /// shape than `config` asks for is refused before the first of them is read.
     pub async fn load<S: WeightSource>(
         source: &S,
         config: &LlavaConfig,
@@ -40,6 +42,7 @@ impl Llava {
         device: &Device,
     ) -> Result<Self> {
         let mut loader = Loader::new(source, device);
+        plan(config).iter().try_for_each(|needed| loader.check(needed))?;
         let vision = match &config.vision {
             Some(vision) => Some(Vision {
                 vision_tower: VisionTower::load(&mut loader, vision).await?,

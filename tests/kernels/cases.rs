@@ -1,9 +1,12 @@
 //! Every operation on the GPU against its naive version, at odd shapes: one table for native tests and for the browser.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::kernels::launch::{self, read_floats, read_words, write_words};
 use llava_web::kernels::{
-    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, Precision, TuneShapes,
+    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, ModelShapes, Precision, Shader,
+    TuneWork, Variants, VisionShapes,
 };
 use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
 use llava_web::quant::Format;
@@ -15,12 +18,14 @@ macro_rules! for_each_case {
             activations,
             attention,
             embedding,
+            outliers,
             split_weights,
             linear,
             linear_rope_cache,
-            linear_silu_mul,
+            linear_gated,
             norms,
             recorded,
+            refused,
             sample,
             tiny_scales,
             tune
@@ -158,11 +163,12 @@ pub async fn linear(device: &Device) {
 }
 
 /// `[n, ffn, cols]`.
-const SILU_MUL: &[[usize; 3]] = &[[1, 35, 64], [5, 33, 32], [3, 1, 32], [70, 66, 96], [1, 700, 160], [2, 129, 64]];
+const GATED: &[[usize; 3]] = &[[1, 35, 64], [5, 33, 32], [3, 1, 32], [70, 66, 96], [1, 700, 160], [2, 129, 64]];
 
-pub async fn linear_silu_mul(device: &Device) {
+pub async fn linear_gated(device: &Device) {
     let mut numbers = Numbers::new(5);
-    for (i, [n, ffn, cols]) in SILU_MUL.iter().enumerate() {
+    let mut count = 0;
+    for (i, [n, ffn, cols]) in GATED.iter().enumerate() {
         let format = Format::Q4;
         let bytes = format.encode("weight", 2 * ffn, *cols, &numbers.floats(2 * ffn * cols)).unwrap();
         let weight = Weight::from_bytes(bytes.clone(), format, 2 * ffn, *cols, device);
@@ -170,11 +176,13 @@ pub async fn linear_silu_mul(device: &Device) {
             let x = numbers.floats(n * cols);
             let bias = (i % 2 == 0).then(|| numbers.floats(2 * ffn));
             let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
-            let actual = kernels::linear_silu_mul(rows(&x, *cols, device), &weight, bias_vector.as_ref());
+            let act = Activation::ALL[count % 6];
+            count += 1;
+            let actual = kernels::linear_gated(rows(&x, *cols, device), &weight, bias_vector.as_ref(), act);
             let sums =
                 naive::linear(&inputs(&x), &bytes, format, (2 * ffn, *cols), bias.as_deref(), None, Activation::None);
-            let what = format!("linear_silu_mul {} {n}x{ffn}x{cols} {format:?}", variant.name());
-            assert_close(&what, &read_floats(actual).await.unwrap(), &naive::silu_mul(&sums, *ffn), tolerance);
+            let what = format!("linear_gated {} {n}x{ffn}x{cols} {format:?} {act:?}", variant.name());
+            assert_close(&what, &read_floats(actual).await.unwrap(), &naive::gated(&sums, *ffn, act), tolerance);
         })
         .await;
     }
@@ -257,6 +265,27 @@ pub async fn tiny_scales(device: &Device) {
     }
 }
 
+/// Inputs as some layers of real models have them, beyond the largest f16: no variant may make infinities of them.
+pub async fn outliers(device: &Device) {
+    let mut numbers = Numbers::new(11);
+    let (out, cols) = (70, 96);
+    for format in FORMATS {
+        let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
+        let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
+        for n in [1, 9] {
+            let mut x = numbers.floats(n * cols);
+            x.iter_mut().step_by(41).for_each(|x| *x *= 3e5);
+            each_linear_variant(n, format, async |variant, tolerance, inputs| {
+                let actual = kernels::linear(rows(&x, cols, device), &weight, None, None, Activation::None);
+                let expected = naive::linear(&inputs(&x), &bytes, format, (out, cols), None, None, Activation::None);
+                let what = format!("outliers {} {n} {format:?}", variant.name());
+                assert_close(&what, &read_floats(actual).await.unwrap(), &expected, tolerance);
+            })
+            .await;
+        }
+    }
+}
+
 /// Each activation over the range where it bends, and far beyond.
 pub async fn activations(device: &Device) {
     let identity = Format::F32.encode("identity", 1, 1, &[1.0]).unwrap();
@@ -324,10 +353,10 @@ pub async fn split_weights(device: &Device) {
         let expected = naive::linear(&x, &bytes, format, shape, Some(&bias), Some(&residual), Activation::Gelu);
         assert_close(&format!("split linear {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
 
-        let actual = kernels::linear_silu_mul(x_rows, &stacked, Some(&bias_vector));
+        let actual = kernels::linear_gated(x_rows, &stacked, Some(&bias_vector), Activation::Silu);
         let sums = naive::linear(&x, &bytes, format, shape, Some(&bias), None, Activation::None);
-        let expected = naive::silu_mul(&sums, out / 2);
-        assert_close(&format!("split silu_mul {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
+        let expected = naive::gated(&sums, out / 2, Activation::Silu);
+        assert_close(&format!("split gated {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
 
         let ids = [0, 73, 24, 25, 99, 49, 50];
         let actual = read_floats(kernels::embedding(words(&ids, device), &weight)).await.unwrap();
@@ -506,10 +535,17 @@ pub async fn sample(device: &Device) {
                 // Of a large vocabulary few tokens are likely: else rounding decides between neighbours of the draw's
                 // order.
                 let range = if *vocab > 1000 { 60.0 } else { 4.0 };
-                let logits: Vec<f32> = (0..*vocab).map(|_| (numbers.float() * range * grid).round() / grid).collect();
+                let mut logits: Vec<f32> =
+                    (0..*vocab).map(|_| (numbers.float() * range * grid).round() / grid).collect();
+                if step == 3 {
+                    // One that is no number, wherever it stands, leaves nothing to draw from.
+                    let broken = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN];
+                    logits[numbers.word() as usize % vocab] = broken[numbers.word() as usize % 4];
+                }
                 kernels::sample(rows(&logits, *vocab, device), &gpu[0], &gpu[1], &gpu[2], &gpu[3]);
                 naive::sample(&logits, &params, &mut seen, &mut tokens, &mut state);
                 assert_eq!(read_words(&gpu[3]).await.unwrap(), state, "{what}: state after step {step}");
+                assert_eq!(state[2] == kernels::BROKEN_LOGITS, step == 3, "{what}: step {step}");
             }
             assert_eq!(read_words(&gpu[2]).await.unwrap(), tokens, "{what}: tokens");
             assert_eq!(read_words(&gpu[1]).await.unwrap(), seen, "{what}: seen");
@@ -587,24 +623,98 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
     fastest
 }
 
+/// What the device refuses is an error of who asked for it, also in a browser, and nothing else suffers from it.
+pub async fn refused(device: &Device) {
+    let gpu = launch::init_device().await.unwrap();
+    let (state, out) = (words(&[1, 2, 3, 4], device), words(&[0; 4], device));
+    let binding = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;\n";
+    let main = "@compute @workgroup_size(1)\nfn main()";
+    // No WGSL; and WGSL of which no pipeline can be made.
+    for (name, text) in [
+        ("no_wgsl", format!("{binding}{main} {{ out[0] = nothing + dims.n; }}")),
+        (
+            "too_large",
+            format!(
+                "{binding}var<workgroup> all: array<u32, 9000000>;\n{main} {{ all[dims.n] = 1u; out[0] = all[1]; }}"
+            ),
+        ),
+    ] {
+        let shader = Shader { name, text: text.leak(), constants: vec![], dims: &["n"] };
+        kernels::advance(&state, 1);
+        let launch = async {
+            launch::launch_words(shader, &[&out], &[1], 1);
+            read_words(&out).await
+        };
+        let error = launch::validated(&gpu, launch).await.expect_err(name);
+        assert_eq!(error.code(), "gpu", "{error}");
+    }
+    assert_eq!(read_words(&state).await.unwrap(), [3, 2, 3, 4], "launches before and after one that was refused");
+
+    // A variant that this adapter may not have is found to be wrong, and another one is chosen.
+    let mut able = gpu.clone();
+    able.adapter.software = false;
+    able.adapter.features = launch::Features { subgroups: true, f16: true, packed_dot: true };
+    let chosen = choose_variants(&able, &Default::default()).await;
+    for (operation, chosen) in &chosen {
+        assert!(!chosen.wrong.contains(&chosen.variant), "{operation}: {chosen:?}");
+    }
+    let mat = &chosen["linear_mat"];
+    assert_eq!(mat.wrong.contains(&"mat-f16"), !gpu.adapter.features.f16, "{mat:?}");
+    assert!(mat.microseconds.contains_key("mat"), "{mat:?}");
+    release_variants();
+}
+
+/// What [`kernels::tune`] chooses for small layers.
+async fn choose_variants(gpu: &launch::Gpu, stored: &BTreeMap<String, String>) -> Variants {
+    let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
+    let (format, kv_cache) = (Format::Q4, KvFormat::F16);
+    let shapes = ModelShapes {
+        decoder: vec![format],
+        head: vec![Format::Q8],
+        hidden: 256,
+        intermediate: 512,
+        layers: 3,
+        heads,
+        vision: Some(VisionShapes {
+            formats: vec![Format::Q8, Format::F16],
+            hidden: 80,
+            heads: Heads { kv_heads: 4, ..heads },
+        }),
+        kv_cache,
+        precision: Precision::Fast,
+    };
+    let bytes = format.encode("weight", 256, 512, &Numbers::new(10).floats(256 * 512)).unwrap();
+    let layers: Vec<(Weight, KvCache)> = (0..3)
+        .map(|_| {
+            let weight = Weight::from_bytes(bytes.clone(), format, 256, 512, &gpu.device);
+            (weight, KvCache::new(300, heads, kv_cache, &gpu.device))
+        })
+        .collect();
+    let (weights, caches) = layers.iter().map(|(weight, cache)| (weight, cache)).unzip();
+    kernels::tune(gpu, &shapes, &TuneWork { weights, caches }, stored).await.unwrap()
+}
+
+/// Leaves the choice to the kind of adapter again.
+fn release_variants() {
+    kernels::set_linear_variant(LinearUse::Vec, None);
+    kernels::set_linear_variant(LinearUse::Mat, None);
+    kernels::set_attention_variant(AttentionUse::Decode, None);
+    kernels::set_attention_variant(AttentionUse::Flash, None);
+}
+
 /// The choice at load finds a correct variant of everything, and takes a choice made before.
 pub async fn tune(_: &Device) {
     let gpu = launch::init_device().await.unwrap();
-    let shapes = TuneShapes { format: Format::Q4, hidden: 256, kv_cache: KvFormat::F16 };
-    let chosen = kernels::tune(&gpu, shapes, Precision::Fast, &Default::default()).await.unwrap();
+    let chosen = choose_variants(&gpu, &Default::default()).await;
     let operations: Vec<&str> = chosen.keys().copied().collect();
     assert_eq!(operations, ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);
     for (operation, chosen) in &chosen {
         assert!(chosen.wrong.is_empty(), "{operation} is wrong here: {:?}", chosen.wrong);
     }
     let stored = chosen.iter().map(|(operation, chosen)| (operation.to_string(), chosen.variant.to_string())).collect();
-    let again = kernels::tune(&gpu, shapes, Precision::Fast, &stored).await.unwrap();
-    for (operation, again) in again {
+    for (operation, again) in choose_variants(&gpu, &stored).await {
         assert_eq!(again.variant, chosen[operation].variant);
         assert!(again.microseconds.is_empty(), "{operation} was timed again");
     }
-    kernels::set_linear_variant(LinearUse::Vec, None);
-    kernels::set_linear_variant(LinearUse::Mat, None);
-    kernels::set_attention_variant(AttentionUse::Decode, None);
-    kernels::set_attention_variant(AttentionUse::Flash, None);
+    release_variants();
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::file::{Gguf, broken};
 use crate::config::{LlamaConfig, LlavaConfig, RopeScaling};
+use crate::convert::said;
 use crate::{Error, Result};
 
 /// LLaMA-3.1 and its successors store the frequencies' divisors but not what they were made from; these are what all of
@@ -15,6 +16,7 @@ const LLAMA3: (f64, f64, u64) = (1.0, 4.0, 8192);
 /// # Errors
 /// Another architecture, or a setting that is missing or not supported.
 pub fn text_config(model: &Gguf) -> Result<Value> {
+    refuse_adapter(model)?;
     match model.str("general.architecture")? {
         Some("llama") => {}
         Some("clip") => {
@@ -22,7 +24,7 @@ pub fn text_config(model: &Gguf) -> Result<Value> {
             return Err(Error::unsupported("general.architecture", cure));
         }
         other => {
-            let problem = format!("{other:?}; only decoders of `llama` architecture are converted");
+            let problem = format!("says {}; only decoders of `llama` architecture are converted", said(other));
             return Err(Error::unsupported("general.architecture", problem));
         }
     }
@@ -167,11 +169,24 @@ pub fn config(model: &Gguf, mmproj: Option<(&Gguf, u32)>) -> Result<Value> {
     }))
 }
 
+/// An adapter has a model's architecture, but neither its sizes nor its tensors.
+fn refuse_adapter(file: &Gguf) -> Result<()> {
+    let adapter = file.str("adapter.type")?;
+    if adapter.is_none() && file.str("general.type")? != Some("adapter") {
+        return Ok(());
+    }
+    let cure = "merge it into its base model (llama-export-lora) and convert that";
+    Err(Error::unsupported("general.type", format!("this is an adapter ({}): {cure}", adapter.unwrap_or("lora"))))
+}
+
 fn check_projector(mmproj: &Gguf) -> Result<()> {
+    refuse_adapter(mmproj)?;
     let architecture = mmproj.str("general.architecture")?;
     if architecture != Some("clip") {
-        let problem =
-            format!("{architecture:?} in the --mmproj file, which is no vision tower with a projector (`clip`)");
+        let problem = format!(
+            "says {} in the --mmproj file, which is no vision tower with a projector (`clip`)",
+            said(architecture)
+        );
         return Err(Error::unsupported("general.architecture", problem));
     }
     let projector = match mmproj.str("clip.vision.projector_type")? {
@@ -180,7 +195,7 @@ fn check_projector(mmproj: &Gguf) -> Result<()> {
     };
     let llava = mmproj.bool("clip.has_llava_projector")?;
     if projector.is_some_and(|kind| kind != "mlp") || (projector.is_none() && llava != Some(true)) {
-        let problem = format!("{projector:?}; only LLaVA-1.5's `mlp` is converted");
+        let problem = format!("says {}; only LLaVA-1.5's `mlp` is converted", said(projector));
         return Err(Error::unsupported("clip.projector_type", problem));
     }
     let tiles = mmproj.array("clip.vision.image_grid_pinpoints")?.is_some_and(|pinpoints| !pinpoints.is_empty());
@@ -195,14 +210,17 @@ fn check_projector(mmproj: &Gguf) -> Result<()> {
     Ok(())
 }
 
-/// What ends an answer: the tokens that the file names for it.
-pub fn generation(model: &Gguf) -> Result<Value> {
+/// What ends an answer: the tokens of `rows` that the file names for it.
+pub fn generation(model: &Gguf, rows: usize) -> Result<Value> {
     let mut generation = Map::new();
     let mut ends = Vec::new();
     for key in ["eos", "eot", "eom"] {
-        if let Some(id) = model.u64(&format!("tokenizer.ggml.{key}_token_id"))?
-            && !ends.contains(&id)
-        {
+        let key = format!("tokenizer.ggml.{key}_token_id");
+        let Some(id) = model.u64(&key)? else { continue };
+        if id >= rows as u64 {
+            return Err(broken(&format!("metadata `{key}`"), format!("{id} is no token of {rows}")));
+        }
+        if !ends.contains(&id) {
             ends.push(id);
         }
     }

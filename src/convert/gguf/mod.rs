@@ -13,8 +13,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::hf::io_error;
 use super::mapped::Mapped;
-use super::{Options, Summary};
+use super::{Options, Summary, refuse_pointer, template_note};
 use crate::bundle::{BundleHead, ModelInfo};
 use crate::config::LlavaConfig;
 use crate::{Error, Result};
@@ -46,13 +47,14 @@ pub fn convert(model: &Path, mmproj: Option<&Path>, out: &Path, options: &Option
     let rows = config::text_config(&decoder).map_err(named(model))?["vocab_size"].as_u64().unwrap_or(0) as usize;
     let rebuilt = rebuild_tokenizer(&decoder, rows, vision.is_some()).map_err(named(model))?;
     let config_json = config::config(&decoder, vision.as_ref().zip(rebuilt.image_token_id))?;
-    let generation = config::generation(&decoder)?;
+    let generation = config::generation(&decoder, rows).map_err(named(model))?;
     let config = LlavaConfig::from_json(&config_json, &generation)?;
     let preprocessor = match (&vision, &config.vision) {
         (Some(gguf), Some(vision)) => config::preprocessor(gguf, vision.tower.image_size)?,
         _ => Value::Null,
     };
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> =
+        decoder.get("tokenizer.chat_template").map(|_| template_note("tokenizer.chat_template")).into_iter().collect();
     let checkpoint = checkpoint::GgufCheckpoint::new(&decoder, vision.as_ref(), &config, &mut notes)?;
 
     let stem = model.file_stem().map_or_else(|| "llama".into(), |stem| stem.to_string_lossy().into_owned());
@@ -68,5 +70,7 @@ pub fn convert(model: &Path, mmproj: Option<&Path>, out: &Path, options: &Option
 }
 
 fn map(path: &Path) -> Result<Mapped> {
-    Mapped::open(path).map_err(|error| Error::Io { what: path.display().to_string(), problem: error.to_string() })
+    let map = Mapped::open(path).map_err(io_error(path))?;
+    refuse_pointer(path, &map)?;
+    Ok(map)
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::file::{Gguf, broken};
+use crate::convert::said;
 use crate::prompt::IMAGE_MARK;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -44,7 +45,7 @@ pub fn rebuild(model: &Gguf, rows: usize, image: bool) -> Result<Rebuilt> {
         Some("llama") => tables.sentencepiece(model)?,
         Some("gpt2") => tables.byte_level(model)?,
         other => {
-            let problem = format!("{other:?} is not one of llama, gpt2");
+            let problem = format!("{} is not one of llama, gpt2", said(other));
             return Err(Error::unsupported("tokenizer.ggml.model", problem));
         }
     };
@@ -177,7 +178,7 @@ impl<'a> Tables<'a> {
             }
             other => {
                 let known = "gpt-2, smollm, starcoder, refact, command-r, codeshell, llama-bpe";
-                return Err(Error::unsupported("tokenizer.ggml.pre", format!("{other:?} is not one of {known}")));
+                return Err(Error::unsupported("tokenizer.ggml.pre", format!("{} is not one of {known}", said(other))));
             }
         };
         Ok(json!({

@@ -1,7 +1,0 @@
-// out[at, i] = silu(gate) * up: the gate's row i is paired with the row i of up, which lies below all of the gate.
-
-fn finish(at: u32, pair: u32, sums: vec2<f32>) {
-    let gate = biased(pair, sums.x);
-    let up = biased(pair + dims.distance, sums.y);
-    out[at * dims.distance + pair] = gate / (1.0 + exp(-gate)) * up;
-}

@@ -1,0 +1,58 @@
+//! The parts of a model beside its weights, read and tried together: what loading would refuse of them, converting refuses.
+
+use serde_json::Value;
+
+use crate::config::LlavaConfig;
+use crate::error::{Error, Result};
+use crate::image::{self, Picture, PreprocessorConfig};
+use crate::prompt::Prompt;
+use crate::tokenizer::Tokenizer;
+
+/// Configuration, image settings and tokenizer that fit each other.
+pub struct Parts {
+    pub config: LlavaConfig,
+    /// `None` in a model without a vision tower.
+    pub preprocessor: Option<PreprocessorConfig>,
+    pub tokenizer: Tokenizer,
+}
+
+impl Parts {
+    /// Reads config.json, generation_config.json, preprocessor_config.json and tokenizer.json, and prepares a picture and a
+    /// prompt with them.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] or [`Error::Tokenizer`] naming what cannot be honoured, or what does not fit the rest.
+    pub fn read(config: &Value, generation: &Value, preprocessor: &Value, tokenizer: &[u8]) -> Result<Self> {
+        let config = LlavaConfig::from_json(config, generation)?;
+        let mut tokenizer = Tokenizer::from_bytes(tokenizer)?;
+        let vision = config.vision.as_ref();
+        let preprocessor = vision.map(|vision| PreprocessorConfig::from_json(preprocessor, vision)).transpose()?;
+        if let (Some(vision), Some(preprocessor)) = (vision, &preprocessor) {
+            // Not square, as most pictures are.
+            let picture = Picture { width: 3, height: 2, rgb: vec![0; 18] };
+            image::patches(&picture, preprocessor, None, vision.tower.patch_size)?;
+            tokenizer.check_image_token(vision.image_token_id)?;
+        }
+        let prompt = Prompt::new(None, None, false, vision.is_some())?;
+        let (id, count) = vision.map_or((u32::MAX, 0), |vision| (vision.image_token_id, vision.image_tokens()));
+        let tokens = tokenizer.encode(&prompt, id, count)?;
+        check_ids(tokens.ids.iter().filter(|token| **token != id), config.text.vocab_size)?;
+        Ok(Self { config, preprocessor, tokenizer })
+    }
+}
+
+/// Refuses token ids that the embedding has no rows for.
+///
+/// # Errors
+/// [`Error::Tokenizer`] naming the first of them.
+pub fn check_ids<'a>(ids: impl IntoIterator<Item = &'a u32>, vocab_size: usize) -> Result<()> {
+    match ids.into_iter().find(|id| **id as usize >= vocab_size) {
+        None => Ok(()),
+        Some(id) => {
+            let cure = "tokenizer.json is of another model; take both files from one checkpoint";
+            Err(Error::Tokenizer(format!(
+                "gives the id {id}, but config.json has a vocab_size of {vocab_size}: {cure}"
+            )))
+        }
+    }
+}
