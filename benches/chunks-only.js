@@ -7,6 +7,9 @@ export class Engine {
     onAllRead();
     return new Engine();
   }
+  static variants_key() {
+    return "none";
+  }
   info() {
     return JSON.stringify({ adapter: "none", variants: {} });
   }

@@ -27,6 +27,10 @@ export class Engine {
     return engine;
   }
 
+  static variants_key() {
+    return "fake";
+  }
+
   async generate(image, inputJson, onPiece) {
     const input = JSON.parse(inputJson);
     const prompt = input.prompt ?? "";

@@ -88,11 +88,6 @@ export class Loader {
     return loader;
   }
 
-  /** The formats of the weights, as the manifest names them. */
-  get quantization(): string {
-    return this.manifest.quantization;
-  }
-
   /** tokenizer.json. */
   async tokenizer(): Promise<string> {
     const bytes = await this.#read(0);

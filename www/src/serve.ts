@@ -94,12 +94,13 @@ export function serve(post: (reply: Reply) => void): Served {
       const onAllRead = () => (stored = loader.finish());
       // In a browser the engine is not told the adapter's name.
       const name = describeAdapter(adapter);
-      const variants = await storedVariants(name, loader.quantization, precision);
-      const options = JSON.stringify({ context_length, kv_cache, precision, variants });
-      engine = await Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, options);
+      const options = { context_length, kv_cache, precision };
+      const asked = Engine.variants_key(loader.manifestText, JSON.stringify(options));
+      const variants = await storedVariants(name, asked);
+      engine = await Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
       const info = JSON.parse(engine.info()) as ModelInfo;
-      await keepVariants(name, info);
+      await keepVariants(name, asked, info);
       return { ...info, adapter: info.adapter || name, url: source.key, load_ms: performance.now() - started };
     } catch (error) {
       // The engine knows only that a chunk could not be read; the loader knows why.

@@ -2,24 +2,24 @@ import type { ModelInfo } from "./info.js";
 import { openStore, type Store } from "./store.js";
 
 /** Says for which code the variants were timed: raise it when kernels change. */
-const KERNELS = 1;
+const KERNELS = 2;
 
 /**
- * The kernel variants an earlier load found best for `adapter`, `quantization` and `precision`, by operation; none where there is no
- * store. Never rejects: without them the engine just times again.
+ * The kernel variants an earlier load found best on `adapter` for what `asked` names (`Engine.variants_key`), by operation; none where
+ * there is no store. Never rejects: without them the engine just times again.
  */
-export function storedVariants(adapter: string, quantization: string, precision: string): Promise<Record<string, string>> {
-  return withStore(async (store) => (await store.variants(key(adapter, quantization, precision))) ?? {}, {});
+export function storedVariants(adapter: string, asked: string): Promise<Record<string, string>> {
+  return withStore(async (store) => (await store.variants(key(adapter, asked))) ?? {}, {});
 }
 
 /** Keeps what the engine reports for the next load. Never rejects. */
-export function keepVariants(adapter: string, { quantization, precision, variants }: ModelInfo): Promise<void> {
+export function keepVariants(adapter: string, asked: string, { variants }: ModelInfo): Promise<void> {
   const names = Object.fromEntries(Object.entries(variants).map(([operation, { variant }]) => [operation, variant]));
-  return withStore((store) => store.putVariants(key(adapter, quantization, precision), names), undefined);
+  return withStore((store) => store.putVariants(key(adapter, asked), names), undefined);
 }
 
-function key(adapter: string, quantization: string, precision: string): string {
-  return JSON.stringify([KERNELS, adapter, quantization, precision]);
+function key(adapter: string, asked: string): string {
+  return JSON.stringify([KERNELS, adapter, asked]);
 }
 
 async function withStore<T>(use: (store: Store) => Promise<T>, otherwise: T): Promise<T> {
