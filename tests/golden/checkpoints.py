@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
-from transformers.image_utils import load_image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 import bundle
@@ -50,7 +49,7 @@ SPECS = {
         },
         "vision": {"image_size": 42, "patch_size": 14, "num_hidden_layers": 2},
         "llava": {"vision_feature_layer": -1, "vision_feature_select_strategy": "full", "tie_word_embeddings": True},
-        "picture": "rgba.png",
+        "picture": "lossless.webp",
     },
     "biased": {
         "seed": 13,
@@ -227,7 +226,7 @@ def make(root, binary):
     for name, spec in SPECS.items():
         folder = root / "checkpoints" / name
         write_model(folder, spec)
-        picture = load_image(str(root / "pictures" / spec["picture"]))
+        picture = pictures.load(root / "pictures" / spec["picture"])
         expected = {"picture": spec["picture"], "prompt": PROMPT, "quantizations": {}}
         tensors = {}
         for quantization in QUANTIZATIONS:
@@ -277,7 +276,7 @@ def fresh(seed, out, binary):
         if binary:
             reference.load_bundle(convert(binary, out / "model", quantization))
         for name in [name for name in names if name in kinds]:
-            result, stages = reference.run(load_image(str(out / "pictures" / name)))
+            result, stages = reference.run(pictures.load(out / "pictures" / name))
             describe(f"{quantization} {name}", result, stages["logits"])
             expected.append({"quantization": quantization, "picture": f"pictures/{name}", "prompt": PROMPT, **result})
     (out / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")

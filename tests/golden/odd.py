@@ -1,4 +1,4 @@
-"""Odd and damaged pictures that browsers and Pillow show, and what Pillow shows: upright by ImageOps.exif_transpose, on white."""
+"""Odd and damaged pictures that browsers and Pillow show, and what Pillow shows: upright, on white."""
 
 import hashlib
 import io
@@ -7,9 +7,9 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from pictures import EXIF_ORIENTATION, scene
+from pictures import EXIF_ORIENTATION, load, scene
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
@@ -202,7 +202,7 @@ def native(picture):
 
 
 def shown(path):
-    picture = ImageOps.exif_transpose(Image.open(path))
+    picture = load(path)
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

@@ -102,6 +102,11 @@ def draw(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def load(path):
+    """Upright; transparency is the processor's affair."""
+    return ImageOps.exif_transpose(Image.open(path))
+
+
 def process(picture, settings, aspect):
     """(8-bit picture `[height, width, 3]` before rescaling, pixel values `[3, height, width]`)."""
     kind, extra = (LlavaImageProcessorPil, {"do_pad": True}) if aspect == "pad" else (CLIPImageProcessorPil, {})
@@ -111,8 +116,7 @@ def process(picture, settings, aspect):
 
 
 def case(folder, name, preprocessor, aspect="crop"):
-    picture = ImageOps.exif_transpose(Image.open(folder / name))
-    fitted, values = process(picture, PREPROCESSORS[preprocessor], aspect)
+    fitted, values = process(load(folder / name), PREPROCESSORS[preprocessor], aspect)
     flat = values.ravel()
     samples = {int(index): float(flat[index]) for index in np.linspace(0, flat.size - 1, 7).astype(int)}
     result = {"picture": name, "preprocessor": preprocessor, "aspect": aspect, "width": fitted.shape[1], "height": fitted.shape[0]}
