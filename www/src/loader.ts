@@ -10,7 +10,7 @@ import { absenceCure, fileUrl, type Source } from "./source.js";
 import { openStore, type ModelRecord, type Store } from "./store.js";
 
 /** Chunks that are asked for ahead of the engine; also the most that are in memory. */
-const WINDOW = 5;
+const WINDOW = 6;
 /**
  * Bytes that may have come and not yet be stored, which is what a crash costs. So all of the window come at once, and where chunks are
  * large the later ones wait in mid-way for the earlier ones to be stored.
