@@ -58,21 +58,24 @@ impl<'a> BitReader<'a> {
         }
     }
 
-    fn need(&mut self, count: u32) {
+    /// Provides so many bits, made-up ones if need be.
+    #[inline(never)]
+    fn provide(&mut self, count: u32) {
+        self.refill();
         if self.count < count {
-            self.refill();
-            if self.count < count {
-                self.starved = true;
-                self.count = u64::BITS;
-            }
+            self.starved = true;
+            self.count = u64::BITS;
         }
     }
 
+    #[inline]
     pub fn take(&mut self, count: u32) -> u32 {
         if count == 0 {
             return 0;
         }
-        self.need(count);
+        if self.count < count {
+            self.provide(count);
+        }
         let value = (self.bits >> (64 - count)) as u32;
         self.bits <<= count;
         self.count -= count;

@@ -4,7 +4,7 @@
 pub(super) const LONGEST_CODE: u32 = 16;
 
 /// Codes up to this length are found at once. Longer ones are rare.
-const SHORT_CODE: u32 = 9;
+const SHORT_CODE: u32 = 10;
 
 /// A code: symbols by the bits to come.
 pub(super) struct Huffman {
