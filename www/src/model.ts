@@ -106,11 +106,12 @@ export class Model {
     const { onProgress, onWarning = console.warn, signal, ...settings } = asOptions(options, "load", LOAD_OPTIONS);
     checkSettings(settings);
     const { context_length, kv_cache, precision, update, evict } = settings;
-    const assets = { ...configuration(), ...settings };
+    const configured = configuration();
+    const { worker = configured.worker, wasm = configured.wasm, engine = configured.engine } = settings;
     const source = sourceOf(url);
-    const request = { type: "load", source, wasm: wasmAddress(assets), context_length, kv_cache, precision, update, evict } as const;
+    const request = { type: "load", source, wasm: wasmAddress({ wasm }), context_length, kv_cache, precision, update, evict } as const;
     const persisted = askToPersist();
-    const client = await EngineClient.open(assets, signal);
+    const client = await EngineClient.open({ worker, engine }, signal);
     try {
       const info = await client.request(
         request,
