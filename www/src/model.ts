@@ -107,7 +107,8 @@ export class Model {
     checkSettings(settings);
     const { context_length, kv_cache, precision, update, evict } = settings;
     const configured = configuration();
-    const { worker = configured.worker, wasm = configured.wasm, engine = configured.engine } = settings;
+    const { worker = configured.worker, wasm = configured.wasm } = settings;
+    const engine = settings.engine ?? (settings.worker === undefined ? configured.engine : undefined);
     const source = sourceOf(url);
     const request = { type: "load", source, wasm: wasmAddress({ wasm }), context_length, kv_cache, precision, update, evict } as const;
     const persisted = askToPersist();
