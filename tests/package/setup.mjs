@@ -1,22 +1,35 @@
 // What the tests of the packed package share: the tarball, fresh folders to install it in, tools to run there.
 import { exec, spawn } from "node:child_process";
-import { cp, mkdir, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
+import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { readFiles } from "./tarball.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 
-/** The tarball to test; `cargo xtask test package` packs it and says where it is. */
-export const TARBALL = process.env.LLAVA_TARBALL;
-if (!TARBALL) throw new Error("LLAVA_TARBALL must name the packed package: run `cargo xtask test package`");
+const packed = process.env.LLAVA_TARBALL;
+if (!packed) throw new Error("LLAVA_TARBALL must name the packed package: run `cargo xtask test package`");
+
+/** Where this file of tests works; gone at its end. */
+const WORK = await freshFolder(`${dirname(packed)}-tests`);
+after(() => rm(WORK, { recursive: true, force: true }));
+
+/** The tarball to test: a copy, as the package may be packed anew meanwhile. */
+export const TARBALL = join(WORK, "llava-web.tgz");
+await cp(packed, TARBALL);
 
 /** Whether all is tested, or only what belongs to every run. */
 export const EVERYTHING = process.env.LLAVA_PACKAGE_TESTS === "everything";
 
 /** Nothing that is run here takes this long, in ms. */
 const LONGEST_COMMAND = 5 * 60_000;
+
+async function freshFolder(parent) {
+  await mkdir(parent, { recursive: true });
+  return mkdtemp(join(parent, "run-"));
+}
 
 const run = promisify(exec);
 
@@ -60,9 +73,7 @@ export function install(name) {
 }
 
 async function installFresh(name) {
-  const folder = join(`${dirname(TARBALL)}-tests`, name);
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
+  const folder = join(WORK, name);
   await cp(join(HERE, name), folder, { recursive: true });
   await cp(join(HERE, "page"), folder, { recursive: true, force: false });
   const quietly = "--ignore-scripts --no-audit --no-fund";
