@@ -15,10 +15,10 @@ const ENGINE = { png: "rgb.png", jpeg: "photo.jpg", webp: "lossy.webp", gif: "pa
 
 /** Files that the browser decodes: media type, contents, size and the colour in the middle. */
 const BROWSER = {
-  AVIF: ["image/avif", read("tests/e2e/pictures/red.avif"), "224x224", [255, 0, 1, 255]],
+  AVIF: ["image/avif", read("tests/e2e/pictures/red.avif"), "40x30", [255, 0, 1, 255]],
   BMP: ["image/bmp", bmp(9, 7, [10, 200, 30]), "9x7", [10, 200, 30, 255]],
-  "JPEG, arithmetic-coded": ["image/jpeg", read("tests/e2e/pictures/arithmetic.jpg"), "227x149", [242, 45, 52, 255]],
-  ICO: ["image/x-icon", read("tests/e2e/pictures/red.ico"), "128x128", [255, 0, 0, 255]],
+  "JPEG, arithmetic-coded": ["image/jpeg", read("tests/e2e/pictures/arithmetic.jpg"), "45x31", [242, 45, 52, 255]],
+  ICO: ["image/x-icon", read("tests/e2e/pictures/red.ico"), "32x32", [255, 0, 0, 255]],
   "ICO of two sizes": ["image/x-icon", ico(bmp(16, 16, [255, 0, 0]), bmp(32, 32, [10, 200, 30])), "32x32", [10, 200, 30, 255]],
   SVG: ["image/svg+xml", svg('width="9" height="7"'), "9x7", [255, 0, 0, 255]],
   "SVG with a prolog": ["image/svg+xml", prolog + svg('width="9" height="7"'), "9x7", [255, 0, 0, 255]],
@@ -38,7 +38,7 @@ const NEITHER = {
   "TIFF, big-endian": [Buffer.from("MM\0*\0\0\0\x08\0\0", "latin1"), /a TIFF file/],
   HEIC: [Buffer.from("\0\0\0\x18ftypheic\0\0\0\0mif1heic", "latin1"), /a HEIC file.*Convert it to PNG/],
   "JPEG 2000": [Buffer.from("\0\0\0\x0cjP  \r\n\x87\n", "latin1"), /a JPEG 2000 file/],
-  "damaged AVIF": [read("tests/e2e/pictures/red.avif").subarray(0, 500), /an AVIF file; it is damaged/],
+  "damaged AVIF": [read("tests/e2e/pictures/red.avif").subarray(0, 200), /an AVIF file; it is damaged/],
   "damaged BMP": [bmp(9, 7, [1, 2, 3]).subarray(0, 40), /a BMP file; it is damaged/],
   "damaged SVG": [Buffer.from("<svg xmlns='http://www.w3.org/2000/svg'><rect"), /an SVG file; it is damaged/],
   "SVG without area": [Buffer.from(svg('width="0" height="7"')), /`width` and `height`/],
@@ -46,7 +46,7 @@ const NEITHER = {
   "a PDF": [Buffer.from("%PDF-1.7\n%\xe2\xe3\xcf\xd3", "latin1"), /a PDF file, and no picture/],
   "a video": [Buffer.from("\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41", "latin1"), /a video file, and no picture/],
   "a text": [Buffer.from('{"error": "no such picture"}'), /begins with "\{\\"error\\": \\"no such pic/],
-  "damaged JPEG, arithmetic-coded": [read("tests/e2e/pictures/arithmetic.jpg").subarray(0, 1000), /a JPEG file; it is damaged/],
+  "damaged JPEG, arithmetic-coded": [read("tests/e2e/pictures/arithmetic.jpg").subarray(0, 300), /a JPEG file; it is damaged/],
   bytes: [Buffer.from([1, 2, 3, 255]), /begins with the bytes 01 02 03 ff/],
 };
 
@@ -200,7 +200,7 @@ test("in a worker: all but SVG, of which the error says where it can be drawn", 
     worker.terminate();
     return outcomes;
   }, [read("fuzz/corpus/image/rgb.png"), BROWSER.AVIF[1], BROWSER.BMP[1], BROWSER.ICO[1], Buffer.from(BROWSER.SVG[1])].map((file) => [...file]));
-  assert.deepEqual(outcomes.slice(0, -1), [read("fuzz/corpus/image/rgb.png").length, 224, 9, 128]);
+  assert.deepEqual(outcomes.slice(0, -1), [read("fuzz/corpus/image/rgb.png").length, 40, 9, 32]);
   assert.equal(outcomes.at(-1).code, "bad_image");
   assert.match(outcomes.at(-1).message, /an SVG file.*worker.*PNG/);
 });
