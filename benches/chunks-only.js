@@ -7,6 +7,7 @@ export class Engine {
     onAllRead();
     return new Engine();
   }
+  static check_picture() {}
   static variants_key() {
     return "none";
   }

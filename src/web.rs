@@ -59,6 +59,12 @@ impl Engine {
         key().map_err(to_js)
     }
 
+    /// Refuses a picture that `generate` would refuse, before there is a model to ask. `image` is as there.
+    pub fn check_picture(image: &JsValue) -> std::result::Result<(), JsValue> {
+        let check = || picture(image)?.map_or(Ok(()), |source| source.picture().map(drop));
+        check().map_err(to_js)
+    }
+
     /// Answers `input` (JSON) about `image`: encoded bytes, `{ width, height, data }` in RGBA, or `undefined`.
     /// `on_piece(text, tokens)` is called after every read-back, and every few layers before the first; returning
     /// `false` stops. Resolves to JSON.

@@ -109,6 +109,23 @@ test("the package on another origin than the page", async () => {
   assert.equal(name, "fake");
 });
 
+test("a sandboxed frame, whose origin is none, gets an error of ours", async () => {
+  const page = await browser.open(site);
+  const name = await page.evaluate(
+    ([origin, url]) =>
+      new Promise((resolve) => {
+        addEventListener("message", ({ data }) => resolve(data));
+        const script = `import { load } from "${origin}/dist/index.js"; const tell = (text) => parent.postMessage(text, "*");
+          load("${url}", { onWarning() {} }).then(({ info }) => tell(info.model), ({ name, code, message }) => tell(name + " " + code + ": " + message));`;
+        const srcdoc = `<script type="module">${script}</scr` + "ipt>";
+        document.body.append(Object.assign(document.createElement("iframe"), { sandbox: "allow-scripts", srcdoc }));
+      }),
+    [site.origin, model()],
+  );
+  await page.close();
+  assert.match(name, /^LlavaError engine_failed: .*worker/);
+});
+
 const POLICY = "default-src 'self' 'unsafe-eval'; connect-src *; worker-src 'self'; script-src 'self' 'unsafe-eval' 'wasm-unsafe-eval'";
 const FORBIDDEN = {
   "worker-src": [POLICY.replace("worker-src 'self'", "worker-src 'none'"), /worker does not run.*add 'self' to its worker-src/],

@@ -207,11 +207,13 @@ test("dispose() frees caption()'s models; the next call loads them again, and on
       const ask = (prompt, options) => attempt(() => llava.caption(image, prompt, { model: url, ...options }));
       const waiting = await ask("words=1", { onProgress: () => llava.dispose() });
       const running = await ask("words=50 pause=20", { onToken: () => llava.dispose() });
-      return [waiting, await ask("words=2"), running, await ask("words=3")].map(({ value, error }) => value ?? error.code);
+      const early = ask("words=4");
+      llava.dispose();
+      return [waiting, await ask("words=2"), running, await ask("words=3"), await early].map(({ value, error }) => value ?? error.code);
     },
     { loaded: false },
   );
-  assert.deepEqual(told, ["disposed", "word0 word1 ", "disposed", "word0 word1 word2 "]);
+  assert.deepEqual(told, ["disposed", "word0 word1 ", "disposed", "word0 word1 word2 ", "disposed"]);
 });
 
 test("idle_timeout frees a model a time after its last use, not while it answers", async () => {
@@ -229,6 +231,26 @@ test("idle_timeout frees a model a time after its last use, not while it answers
   await new Promise((resolve) => setTimeout(resolve, 1000));
   assert.equal(page.workers().length, 1);
   await page.close();
+});
+
+test("a picture that the engine cannot read costs no weights, and no other call its model", async () => {
+  await browser.forget(site);
+  server.requests = [];
+  const [alone, together] = await inPage(
+    async ({ llava, attempt, url, image }) => {
+      const damaged = [...image, 0xee]; // for the fake engine
+      const ask = async (picture, prompt) => {
+        const { value, error } = await attempt(() => llava.caption(picture, prompt, { model: url }));
+        return value ?? error.code;
+      };
+      const alone = await ask(damaged, "words=1");
+      return [alone, await Promise.all([ask(damaged, "words=1"), ask(image, "words=2"), ask(image, "words=3")])];
+    },
+    { loaded: false },
+  );
+  assert.equal(alone, "bad_image");
+  assert.deepEqual(together, ["bad_image", "word0 word1 ", "word0 word1 word2 "]);
+  assert.deepEqual(server.requests.filter((path) => path.includes("/chunks/")).sort(), makeBundle().chunkPaths.map((path) => `m/${path}`).sort());
 });
 
 test("a mistake in the input is found before anything is downloaded", async () => {

@@ -27,6 +27,10 @@ export class Engine {
     return engine;
   }
 
+  static check_picture(image) {
+    if (image instanceof Uint8Array && image.at(-1) === 0xee) throw Object.assign(new Error("image: damaged"), { code: "bad_image" });
+  }
+
   static variants_key() {
     return "fake";
   }

@@ -205,30 +205,6 @@ test("in a worker: all but SVG, of which the error says where it can be drawn", 
   assert.match(outcomes.at(-1).message, /an SVG file.*worker.*PNG/);
 });
 
-const checkDecodable = "(file) => globalThis.attempt(() => globalThis.decode.checkDecodable(file.bytes))";
-test("before a load: whole files and such as a decoder may still read pass, what nothing can read does not", async () => {
-  const png = read("fuzz/corpus/image/rgb.png");
-  const jpeg = read("fuzz/corpus/image/photo.jpg");
-  const pass = [png, jpeg, read("fuzz/corpus/image/lossy.webp"), read("fuzz/corpus/image/palette.gif"), png.subarray(0, -12), jpeg.subarray(0, -2)];
-  for (const file of pass) assert.equal((await withFile(file, "", checkDecodable)).error, undefined);
-  const fail = [Buffer.from("\x89PNG as a text", "latin1"), png.subarray(0, 30), jpeg.subarray(0, 100), Buffer.from("GIF89a"), Buffer.from("RIFF\0\0\0\0WEBPVP8 ")];
-  for (const file of fail) {
-    const { error } = await withFile(file, "", checkDecodable);
-    assert.deepEqual([error?.code, error?.name], ["bad_image", "LlavaError"], file.toString("latin1"));
-  }
-});
-
-test("before a load: where a page may show no picture, all pass", async () => {
-  const strict = await browser.open(site);
-  const { error } = await strict.evaluate(async () => {
-    const { checkDecodable } = await import("/build/decode.js");
-    document.head.append(Object.assign(document.createElement("meta"), { httpEquiv: "Content-Security-Policy", content: "img-src 'none'" }));
-    return globalThis.attempt(() => checkDecodable(new TextEncoder().encode("GIF89a")));
-  });
-  assert.equal(error, undefined);
-  await strict.close();
-});
-
 /** A BMP of one colour, 24 bits a pixel. */
 function bmp(width, height, [red, green, blue]) {
   const row = Math.ceil((3 * width) / 4) * 4;

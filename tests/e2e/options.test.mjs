@@ -37,6 +37,7 @@ test("options that are no object", async () => {
     async () => llava.createAI(null),
     async () => llava.createAI({ m: url }, 3),
     async () => llava.configure(null),
+    async () => llava.configure(5),
   ]);
   for (const error of told) assert.match(error, /^invalid_input: .*object/);
 });
@@ -56,6 +57,21 @@ test("a controller for a signal, and other things that are none", async () => {
     /^invalid_input: `signal` must be an AbortSignal.*null/,
     /^invalid_input: `signal` must be an AbortSignal/,
   ]);
+});
+
+test("options that throw, options that are arguments, and signals of another frame", async () => {
+  const told = await errors(({ llava, url, image }) => {
+    const frame = document.body.appendChild(document.createElement("iframe"));
+    const throwing = { get signal() { throw new Error("mine"); } };
+    return [
+      () => llava.load(url, throwing),
+      () => llava.caption(image, "x", { model: url, prompt: "y" }),
+      () => llava.caption(image, "x", { model: url, image }),
+      () => llava.caption(image, "x", { model: url, signal: frame.contentWindow.AbortSignal.abort() }),
+      () => llava.load(undefined, { worker: () => { throw new Error("mine"); } }),
+    ];
+  });
+  assertEach(told, [/^invalid_input: .*throws/, /^invalid_input: `prompt` is an argument/, /^invalid_input: `image` is an argument/, /^aborted: /, /^invalid_input: `worker`.*thrown/]);
 });
 
 test("callbacks that are no functions, and options nobody knows", async () => {
@@ -84,8 +100,13 @@ test("what cannot name a model", async () => {
     () => llava.load({ url: "m" }),
     () => llava.caption(image, "x", { model: 7 }),
     () => llava.models.delete(["m"]),
+    () => llava.load(""),
+    () => llava.load("javascript:1"),
+    () => llava.load("data:,x"),
+    () => llava.load("llava-web:other"),
+    () => llava.availability("mailto:a@b"),
   ]);
-  for (const error of told) assert.match(error, /^invalid_input: .*URL/);
+  for (const error of told) assert.match(error, /^invalid_input: .*(URL|address)/);
   assert.match(told[0], /but this is 5\./);
 });
 

@@ -83,7 +83,7 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
   const { quota, usage } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
   const persisted = (await storage?.persisted?.().catch(() => false)) ?? false;
   // No storage is no reason not to run: the model then comes from the network each time.
-  const store = await openStore().catch(() => undefined);
+  const store = await openStore().catch(note);
   const [known, hashes] = await Promise.all([knownModel(store, source.key), store?.hashes() ?? new Set<string>()]);
   store?.close();
   const read = await readManifest(source, known, { signal, onWarning: () => undefined }).catch(note);
@@ -99,7 +99,7 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
   }
   const memory = planMemory(manifest, adapter, kv_cache, asked, note);
   return {
-    available: problems.every(({ code }) => code === "quota_exceeded"),
+    available: problems.every(({ code }) => code === "quota_exceeded" || code === "storage"),
     problems,
     adapter: adapter && describeAdapter(adapter),
     limits: adapter && {

@@ -24,13 +24,14 @@ let current: Configuration = {};
  * @throws LlavaError `invalid_input`, naming the option.
  */
 export function configure(options: Configuration): void {
-  const { model, idle_timeout } = asOptions(options, "configure", KNOWN);
-  checkAssets(options);
+  const given = asOptions(options, "configure", KNOWN);
+  const { model, idle_timeout } = given;
+  checkAssets(given);
   if (model !== undefined && !isAddress(model)) throw wrong("model", "a URL", "dist/llava-web/model/ of the package, with the default model's files");
   if (idle_timeout !== undefined && !(typeof idle_timeout === "number" && idle_timeout >= 0)) {
     throw new LlavaError("invalid_input", "`idle_timeout` must be a number of milliseconds, 0 or more.");
   }
-  current = { ...current, ...options };
+  current = { ...current, ...given };
 }
 
 /** As `configure` has set it. */

@@ -1,7 +1,7 @@
 // Pictures decoded by the browser: of formats that the engine does not know, and whatever a canvas can draw.
 import { LlavaError } from "./errors.js";
 import { formatName, formatOf } from "./formats.js";
-import { badImage, checkSize, tooLarge, type EngineImage, type Pixels } from "./pixels.js";
+import { badImage, checkSize, tooLarge, type Pixels } from "./pixels.js";
 
 /**
  * The pixels of an encoded picture as an `<img>` would show it, upright. How much of a damaged file is shown is up to the browser:
@@ -38,39 +38,6 @@ async function decodeSvg(bytes: Uint8Array): Promise<Pixels> {
     throw unreadable(bytes, error, ", or the page's Content-Security-Policy has no `img-src data:`");
   }
   return draw(img, img.naturalWidth, img.naturalHeight, "the SVG has no size: give its root element `width` and `height` above 0");
-}
-
-/**
- * Refuses what no decoder could read, without decoding all of it or an engine: for a picture that comes before the model does.
- * An `<img>` shows more of damaged files than the engine decodes, and hardly ever less (`createImageBitmap` often does). What
- * is damaged further inside, and every file where there is no page, is left to the engine.
- *
- * @throws LlavaError `bad_image`
- */
-export async function checkDecodable(image: EngineImage): Promise<void> {
-  if (!(image instanceof Uint8Array) || typeof Image === "undefined") return;
-  const whole = await createImageBitmap(blobOf(image)).catch(() => undefined);
-  if (whole) return whole.close();
-  const failure = await failureToShow(image);
-  // A page's Content-Security-Policy may forbid every such picture.
-  if (failure !== undefined && (await failureToShow(ONE_PIXEL)) === undefined) throw unreadable(image, failure);
-}
-
-/** A GIF of one pixel. */
-const ONE_PIXEL = Uint8Array.from(atob("R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="), (byte) => byte.charCodeAt(0));
-
-async function failureToShow(bytes: Uint8Array): Promise<unknown> {
-  const url = URL.createObjectURL(blobOf(bytes));
-  const img = new Image();
-  img.src = url;
-  try {
-    await img.decode();
-    return undefined;
-  } catch (error) {
-    return error;
-  } finally {
-    URL.revokeObjectURL(url);
-  }
 }
 
 /** Pixels of anything a canvas can draw. Colours under full transparency are lost here: canvases premultiply. */

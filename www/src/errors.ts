@@ -35,7 +35,7 @@ export class LlavaError extends Error {
   /** The hosted service's numeric code for the same failure, where it has one. */
   readonly hosted_code: number | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
     // Code written for fetch and streams looks for this name.
     this.name = code === "aborted" ? "AbortError" : "LlavaError";

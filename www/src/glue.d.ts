@@ -17,6 +17,8 @@ declare module "*/pkg/llava_web.js" {
     ): Promise<Engine>;
     /** Names what the choice of kernel variants depends on beside the adapter; `options` as in `load`. */
     static variants_key(manifest: string, options: string): string;
+    /** Throws for a picture that `generate` would refuse. */
+    static check_picture(image: unknown): void;
     /** `input` is an EngineInput and the answer an EngineOutput, both as JSON. `onPiece` returns false to stop, also before the first token. */
     generate(image: unknown, input: string, onPiece: (text: string, tokens: number) => boolean): Promise<string>;
     /** JSON: model, quantization, context_length, kv_cache, image_tokens, adapter, backend, precision, variants. */

@@ -25,8 +25,8 @@ export type ImageInput =
   | Blob
   | URL
   | ImageData
-  // All of the above that a canvas draws: TypeScript 5.0 has no name for VideoFrame.
-  | Exclude<CanvasImageSource, SVGImageElement>;
+  // All of the above that a canvas draws, as far as a library of types has names for them; not SVG's <image>.
+  | Exclude<CanvasImageSource, { readonly ownerSVGElement: unknown }>;
 
 const KINDS = "encoded bytes, a Blob or File, a URL, ImageData, ImageBitmap, <img>, <canvas>, <video> or VideoFrame";
 

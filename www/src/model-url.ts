@@ -26,6 +26,10 @@ export function modelUrl(url: string | URL): string {
   } catch (cause) {
     throw new LlavaError("invalid_input", `The model's URL is not valid: ${JSON.stringify(String(url).slice(0, 80))}. ${cure}`, { cause });
   }
+  // `javascript:`, `data:`, `blob:`, ... have no folders.
+  if (String(url).trim() === "" || !address.href.includes("://") || address.protocol === "blob:") {
+    throw new LlavaError("invalid_input", `This is not the address of a folder: ${nameOf(String(url))}. ${cure}`);
+  }
   address.hash = "";
   address.pathname = address.pathname.replace(/\/manifest\.json$/, "/").replace(/\/*$/, "/");
   return address.href;

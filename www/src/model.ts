@@ -102,7 +102,12 @@ export class Model {
   }
 
   /** @see load */
-  static async load(url: string | URL, options: LoadOptions = {}): Promise<Model> {
+  static load(url: string | URL, options: LoadOptions = {}): Promise<Model> {
+    return Model.loadFor(undefined, url, options);
+  }
+
+  /** Loads a model for a picture: rejects with its error, before any weights are fetched, if the engine cannot read it. @internal */
+  static async loadFor(picture: EngineImage | undefined, url: string | URL, options: LoadOptions): Promise<Model> {
     const { onProgress, onWarning = console.warn, signal, ...settings } = asOptions(options, "load", LOAD_OPTIONS);
     checkSettings(settings);
     const { context_length, kv_cache, precision, update, evict } = settings;
@@ -110,7 +115,7 @@ export class Model {
     const { worker = configured.worker, wasm = configured.wasm } = settings;
     const engine = settings.engine ?? (settings.worker === undefined ? configured.engine : undefined);
     const source = sourceOf(url);
-    const request = { type: "load", source, wasm: wasmAddress({ wasm }), context_length, kv_cache, precision, update, evict } as const;
+    const request = { type: "load", source, wasm: wasmAddress({ wasm }), picture, context_length, kv_cache, precision, update, evict } as const;
     const persisted = askToPersist();
     const client = await EngineClient.open({ worker, engine }, signal);
     try {
@@ -233,7 +238,14 @@ function askToPersist(): Promise<boolean> {
   return (persistence ??= ask().catch(() => false));
 }
 
-/** Arguments of a call as the hosted model's input. */
+/**
+ * Arguments of a call as the hosted model's input.
+ *
+ * @throws LlavaError `invalid_input` where an option would take the place of an argument
+ */
 export function asInput(image: ImageInput | undefined, prompt: string | undefined, fields: GenerateOptions): Input {
+  for (const name of ["image", "prompt"]) {
+    if (name in fields) throw new LlavaError("invalid_input", `\`${name}\` is an argument of its own, not an option: caption(image, prompt, options).`);
+  }
   return { image, prompt, ...fields };
 }

@@ -1,5 +1,5 @@
 import { LlavaError } from "./errors.js";
-import { nameOf } from "./naming.js";
+import { classOf, nameOf } from "./naming.js";
 
 /**
  * The options of a call, checked as far as every call has them: an object, no unknown names, `signal` an AbortSignal, and
@@ -12,9 +12,9 @@ import { nameOf } from "./naming.js";
 export function asOptions<T extends object>(options: T | undefined, call: string, known?: readonly string[]): T {
   if (options === undefined) return {} as T;
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw invalid(`The options of ${call} must be an object like { signal }, but they are ${nameOf(options)}.`);
+    throw invalid(`The options of ${call} must be an object, but they are ${nameOf(options)}.`);
   }
-  for (const [name, value] of Object.entries(options)) {
+  for (const [name, value] of entries(options, call)) {
     if (known && !known.includes(name)) throw invalid(`\`${name}\` is not an option of ${call}. Known: ${known.join(", ")}.`);
     if (value === undefined) continue;
     if (name === "signal") checkSignal(value);
@@ -23,9 +23,18 @@ export function asOptions<T extends object>(options: T | undefined, call: string
   return options;
 }
 
+function entries(options: object, call: string): [string, unknown][] {
+  try {
+    return Object.entries(options);
+  } catch (cause) {
+    // What a getter or a proxy of the caller's throws.
+    throw new LlavaError("invalid_input", `The options of ${call} cannot be read: one of them throws an error.`, { cause });
+  }
+}
+
 function checkSignal(value: unknown): void {
-  if (value instanceof AbortSignal) return;
-  const cure = value instanceof AbortController ? "it is an AbortController: give its `signal`" : `it is ${nameOf(value)}`;
+  if (classOf(value) === "AbortSignal") return; // also one of another frame
+  const cure = classOf(value) === "AbortController" ? "it is an AbortController: give its `signal`" : `it is ${nameOf(value)}`;
   throw invalid(`\`signal\` must be an AbortSignal, but ${cure}.`);
 }
 

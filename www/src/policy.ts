@@ -21,7 +21,7 @@ export async function blockedCure(address: string): Promise<string | undefined> 
   const { href, protocol, origin } = new URL(address, globalThis.location?.href);
   for (const [uri, directive] of blocked) {
     if (!href.startsWith(uri)) continue;
-    const source = origin === globalThis.location?.origin ? "'self'" : origin;
+    const source = origin === globalThis.origin ? "'self'" : origin;
     const allow = protocol === "blob:" || protocol === "data:" ? protocol : source;
     return `The Content-Security-Policy forbids it: add ${allow} to its ${directive}.`;
   }

@@ -20,6 +20,8 @@ export interface LoadRequest {
   source: Source;
   /** Address of the engine's wasm. */
   wasm: string;
+  /** The picture that the model is loaded for: one that the engine cannot read costs no download of weights. */
+  picture: EngineImage | undefined;
   context_length: number | undefined;
   kv_cache: KvFormat | undefined;
   precision: "exact" | "fast" | undefined;

@@ -82,7 +82,8 @@ export function serve(post: (reply: Reply) => void): Served {
         }),
         startWasm(wasm, init),
       ]);
-      // A context that does not fit must not cost a download.
+      // Neither a picture that cannot be read nor a context that does not fit may cost a download.
+      if (request.picture) Engine.check_picture(request.picture);
       const context_length = chooseContext(loader.manifest, adapter.limits, kv_cache, request.context_length);
       const readChunk = (index: number) =>
         loader.chunk(index).catch((error: unknown) => {

@@ -29,7 +29,7 @@ interface WorkerCall {
 const COPY = "Copy dist/llava-web/ of the package beside the bundle, or say where it is: configure({ worker, wasm, model }).";
 const VITE = 'Vite up to 7 moves packages in development: set optimizeDeps: { exclude: ["llava-web"] } in its configuration.';
 /** How long a worker may take to answer for the first time, in ms: its script may come over a slow line. */
-const PATIENCE = 60_000;
+const PATIENCE = 30_000;
 
 /**
  * Starts an engine.
@@ -40,11 +40,11 @@ export async function openThread({ worker, engine }: Assets, events: ThreadEvent
   noBrowser(); // a server that renders a page should not even look for the engine
   if (engine) return sameThread(engine as { startEngine: StartEngine }, events);
   if (isWorker(worker)) return greet(claim(worker), "the Worker given", events);
-  if (typeof worker === "function") return greet(claim(worker()), "the Worker given", events);
+  if (typeof worker === "function") return greet(claim(made(worker)), "the Worker given", events);
   if (typeof Worker === "undefined") return sameThread(await importEngine(), events);
   const call = worker === undefined ? packagedCall() : { url: absolute(worker), options: { type: "module" } as const };
   try {
-    const thread = await greet(makeWorker(call), call.url, events);
+    const thread = await greet(await makeWorker(call), call.url, events);
     void keepScript(call.url);
     return thread;
   } catch (failure) {
@@ -104,10 +104,18 @@ function packagedCall(): WorkerCall {
 }
 
 /** Browsers start no worker of another origin; one of the page's own may import it. */
-function makeWorker({ url, options }: WorkerCall): Worker {
+async function makeWorker(call: WorkerCall): Promise<Worker> {
   watchPolicy();
+  try {
+    return startWorker(call);
+  } catch (cause) {
+    throw await doesNotRun(call.url, cause); // some browsers throw what others tell by an event
+  }
+}
+
+function startWorker({ url, options }: WorkerCall): Worker {
   const { origin, protocol } = new URL(url);
-  if (origin === globalThis.location?.origin || protocol === "blob:" || protocol === "data:") return new Worker(url, options);
+  if (origin === globalThis.origin || protocol === "blob:" || protocol === "data:") return new Worker(url, options);
   const text = options?.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
   const own = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   return new Worker(own, options);
@@ -126,6 +134,14 @@ async function keptScript(url: string): Promise<string | undefined> {
   if (!copy) return undefined;
   const reached = await fetch(url).then(() => true, () => false);
   return reached ? undefined : copy.text();
+}
+
+function made(make: () => Worker): Worker {
+  try {
+    return make();
+  } catch (cause) {
+    throw new LlavaError("invalid_input", "`worker`: the function that should make a Worker has thrown an error.", { cause });
+  }
 }
 
 const taken = new WeakSet<Worker>();
@@ -173,8 +189,8 @@ async function doesNotRun(address: string, cause: unknown): Promise<LlavaError> 
 
 async function cureFor(address: string): Promise<string> {
   const { origin, protocol } = new URL(address, globalThis.location?.href);
-  const foreign = protocol.startsWith("http") && origin !== globalThis.location?.origin;
-  const cure = await blockedCure(foreign ? `blob:${globalThis.location?.origin}` : address);
+  const foreign = protocol.startsWith("http") && origin !== globalThis.origin;
+  const cure = await blockedCure(foreign ? `blob:${globalThis.origin}` : address);
   if (cure) return cure;
   if (address.includes("/.vite/deps/")) return VITE;
   // What is blocked within the page's own worker no event tells the page.
