@@ -9,11 +9,14 @@ import { serveFiles, start } from "../../www/scripts/serve.mjs";
 import { install } from "./setup.mjs";
 import { checkAnswer, checkVisit, visit } from "./visit.mjs";
 
+const IMPORT_MAP = '<script type="importmap">{ "imports": { "llava-web": "./node_modules/llava-web/dist/index.js" } }</script>';
+
 let browser, folder, html;
 before(async () => {
   browser = await launch();
   folder = await install("plain");
-  html = await readFile(join(folder, "import-map.html"), "utf8");
+  const index = await readFile(join(folder, "index.html"), "utf8");
+  html = index.replace("<script", `${IMPORT_MAP}\n    <script`);
 });
 after(() => browser.close());
 

@@ -84,10 +84,7 @@ export interface Result {
   adapter: string;
 }
 
-const LOAD_OPTIONS = [
-  ...["onProgress", "onWarning", "signal", "context_length", "kv_cache", "precision", "update", "evict"],
-  ...["worker", "wasm", "engine"],
-];
+const LOAD_OPTIONS = ["onProgress", "onWarning", "signal", "context_length", "kv_cache", "precision", "update", "evict", "worker", "wasm", "engine"];
 const RUN_OPTIONS = ["signal", "onToken"];
 
 /** A loaded model, in a worker of its own where there are workers. */

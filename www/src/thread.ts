@@ -50,8 +50,8 @@ export async function openThread({ worker, engine }: Assets, events: ThreadEvent
   } catch (failure) {
     const copy = await keptScript(call.url);
     if (copy === undefined) throw failure;
-    const url = URL.createObjectURL(new Blob([copy], { type: "text/javascript" }));
-    return greet(new Worker(url, call.options), url, events).finally(() => URL.revokeObjectURL(url));
+    const url = scriptUrl(copy);
+    return greet(ownWorker(url, call.options), url, events);
   }
 }
 
@@ -114,23 +114,37 @@ async function makeWorker(call: WorkerCall): Promise<Worker> {
 }
 
 function startWorker({ url, options }: WorkerCall): Worker {
-  const { origin, protocol } = new URL(url);
-  if (origin === globalThis.origin || protocol === "blob:" || protocol === "data:") return new Worker(url, options);
+  if (!isForeign(new URL(url))) return new Worker(url, options);
   const text = options?.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
-  const own = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-  return new Worker(own, options);
+  return ownWorker(scriptUrl(text), options);
+}
+
+function isForeign({ origin, protocol }: URL): boolean {
+  return origin !== globalThis.origin && protocol !== "blob:" && protocol !== "data:";
+}
+
+/** A script of the page's own origin. */
+function scriptUrl(text: string): string {
+  return URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+}
+
+/** A worker of such a script, whose URL is given back once it has been read. */
+function ownWorker(url: string, options: WorkerOptions | undefined): Worker {
+  const worker = new Worker(url, options);
+  for (const event of ["message", "error"]) worker.addEventListener(event, () => URL.revokeObjectURL(url), { once: true });
+  return worker;
 }
 
 /** Keeps the worker's script for a time without a network, in which the browser may have dropped it. */
 async function keepScript(url: string): Promise<void> {
-  if (!/^https?:/.test(url) || (await cachedCopy(url, BUILD))) return;
+  if (!/^https?:/.test(url) || (await cachedCopy(url))) return;
   const response = await fetch(url).catch(() => undefined);
-  if (response?.ok) await keepCopy(url, BUILD, await response.text(), "text/javascript");
+  if (response?.ok) await keepCopy(url, await response.text(), "text/javascript");
 }
 
 /** The kept script, if there is no network to get it from; what the network serves and does not run is another failure. */
 async function keptScript(url: string): Promise<string | undefined> {
-  const copy = await cachedCopy(url, BUILD);
+  const copy = await cachedCopy(url);
   if (!copy) return undefined;
   const reached = await fetch(url).then(() => true, () => false);
   return reached ? undefined : copy.text();
@@ -188,11 +202,11 @@ async function doesNotRun(address: string, cause: unknown): Promise<LlavaError> 
 }
 
 async function cureFor(address: string): Promise<string> {
-  const { origin, protocol } = new URL(address, globalThis.location?.href);
-  const foreign = protocol.startsWith("http") && origin !== globalThis.origin;
+  const url = new URL(address, globalThis.location?.href);
+  const foreign = isForeign(url);
   const cure = await blockedCure(foreign ? `blob:${globalThis.origin}` : address);
   if (cure) return cure;
   if (address.includes("/.vite/deps/")) return VITE;
   // What is blocked within the page's own worker no event tells the page.
-  return foreign ? `${COPY} A Content-Security-Policy must have blob: and ${origin} in its worker-src.` : COPY;
+  return foreign ? `${COPY} A Content-Security-Policy must have blob: and ${url.origin} in its worker-src.` : COPY;
 }

@@ -14,7 +14,7 @@ export async function startWasm(address: string, start: (wasm: { module_or_path:
   const copy = response.clone().arrayBuffer();
   try {
     const [bytes] = await Promise.all([checked(copy, address), start({ module_or_path: response })]);
-    void keepCopy(address, BUILD, bytes, "application/wasm");
+    void keepCopy(address, bytes, "application/wasm");
   } catch (error) {
     copy.catch(() => undefined);
     throw compileError(error);
@@ -33,7 +33,7 @@ async function fetchWasm(address: string): Promise<Response> {
     if (cure) throw failed(`${address} was not fetched. ${cure}`, error);
     problem = "it cannot be fetched; another host must send Access-Control-Allow-Origin";
   }
-  const copy = await cachedCopy(address, BUILD);
+  const copy = await cachedCopy(address);
   if (copy) return copy;
   throw failed(`The engine is not at ${address}: ${problem}. Copy dist/llava-web/ of the package beside the bundle, or configure({ wasm }).`);
 }
