@@ -11,20 +11,20 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "tests/golden"
-# A LLaMA as small as one can be. Rows of q, k, v and o follow from two heads of two values.
-HIDDEN, INNER, VOCAB = 4, 6, 16
+# A LLaMA as small as one can be: two heads of four values, which is the smallest size that runs.
+HIDDEN, INNER, VOCAB, HEADS, HEAD = 4, 6, 16, 2, 4
 DECODER = {
-    "self_attn.q_proj": (4, HIDDEN), "self_attn.k_proj": (2, HIDDEN), "self_attn.v_proj": (2, HIDDEN),
-    "self_attn.o_proj": (HIDDEN, 4), "mlp.gate_proj": (INNER, HIDDEN), "mlp.up_proj": (INNER, HIDDEN),
+    "self_attn.q_proj": (HEADS * HEAD, HIDDEN), "self_attn.k_proj": (HEAD, HIDDEN), "self_attn.v_proj": (HEAD, HIDDEN),
+    "self_attn.o_proj": (HIDDEN, HEADS * HEAD), "mlp.gate_proj": (INNER, HIDDEN), "mlp.up_proj": (INNER, HIDDEN),
     "mlp.down_proj": (HIDDEN, INNER), "input_layernorm": (HIDDEN,), "post_attention_layernorm": (HIDDEN,),
 }
 TEXT = {
-    "model_type": "llama", "hidden_size": HIDDEN, "intermediate_size": INNER, "num_attention_heads": 2,
-    "num_key_value_heads": 1, "head_dim": 2, "num_hidden_layers": 1, "max_position_embeddings": 16, "vocab_size": VOCAB,
+    "model_type": "llama", "hidden_size": HIDDEN, "intermediate_size": INNER, "num_attention_heads": HEADS,
+    "num_key_value_heads": 1, "head_dim": HEAD, "num_hidden_layers": 1, "max_position_embeddings": 16, "vocab_size": VOCAB,
     "rms_norm_eps": 1e-6, "hidden_act": "silu", "eos_token_id": [2],
 }
 VISION = {
-    "model_type": "clip_vision_model", "hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 2,
+    "model_type": "clip_vision_model", "hidden_size": 8, "intermediate_size": 4, "num_attention_heads": 2,
     "num_hidden_layers": 2, "image_size": 4, "patch_size": 2,
 }
 
@@ -132,13 +132,13 @@ def gguf(metadata, tensors):
 def decoder(tokenizer, hidden, kind, extra={}):
     metadata = {
         "general.architecture": "llama", "llama.embedding_length": hidden, "llama.block_count": 1,
-        "llama.feed_forward_length": INNER, "llama.attention.head_count": 2, "llama.attention.head_count_kv": 1,
-        "llama.attention.key_length": 2, "llama.attention.value_length": 2, "llama.rope.dimension_count": 2,
+        "llama.feed_forward_length": INNER, "llama.attention.head_count": HEADS, "llama.attention.head_count_kv": 1,
+        "llama.attention.key_length": HEAD, "llama.attention.value_length": HEAD, "llama.rope.dimension_count": HEAD,
         "llama.context_length": 16, "llama.attention.layer_norm_rms_epsilon": 1e-6, "llama.rope.freq_base": 10000.0,
     }
     block = {
-        "attn_q": (4, hidden), "attn_k": (2, hidden), "attn_v": (2, hidden), "attn_output": (hidden, 4),
-        "ffn_gate": (INNER, hidden), "ffn_up": (INNER, hidden), "ffn_down": (hidden, INNER),
+        "attn_q": (HEADS * HEAD, hidden), "attn_k": (HEAD, hidden), "attn_v": (HEAD, hidden),
+        "attn_output": (hidden, HEADS * HEAD), "ffn_gate": (INNER, hidden), "ffn_up": (INNER, hidden), "ffn_down": (hidden, INNER),
     }
     tensors = {f"blk.0.{name}.weight": (shape, kind) for name, shape in block.items()}
     tensors |= {f"{name}.weight": ((hidden,), 0) for name in ["blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"]}
@@ -173,22 +173,22 @@ def ggufs():
     metadata = {
         "general.architecture": "clip", "clip.has_vision_encoder": True, "clip.has_llava_projector": True,
         "clip.projector_type": "mlp", "clip.use_gelu": False, "clip.vision.image_size": 4, "clip.vision.patch_size": 2,
-        "clip.vision.projection_dim": 4, "clip.vision.embedding_length": 4, "clip.vision.feed_forward_length": 6,
+        "clip.vision.projection_dim": 4, "clip.vision.embedding_length": 8, "clip.vision.feed_forward_length": 6,
         "clip.vision.attention.head_count": 2, "clip.vision.attention.layer_norm_epsilon": 1e-5, "clip.vision.block_count": 1,
         "clip.vision.image_mean": [0.5, 0.5, 0.5], "clip.vision.image_std": [0.5, 0.5, 0.5],
     }
-    tensors = {"v.class_embd": ((4,), 0), "v.patch_embd.weight": ((4, 3, 2, 2), 1), "v.position_embd.weight": ((5, 4), 0)}
-    block = {"attn_q": (4, 4), "attn_k": (4, 4), "attn_v": (4, 4), "attn_out": (4, 4), "ffn_down": (6, 4), "ffn_up": (4, 6),
-             "ln1": (4,), "ln2": (4,)}
+    tensors = {"v.class_embd": ((8,), 0), "v.patch_embd.weight": ((8, 3, 2, 2), 1), "v.position_embd.weight": ((5, 8), 0)}
+    block = {"attn_q": (8, 8), "attn_k": (8, 8), "attn_v": (8, 8), "attn_out": (8, 8), "ffn_down": (6, 8), "ffn_up": (8, 6),
+             "ln1": (8,), "ln2": (8,)}
     parts = {f"v.blk.0.{name}": shape for name, shape in block.items()}
     # As wide as the decoder that the target puts beside it.
-    parts |= {"v.pre_ln": (4,), "mm.0": (32, 4), "mm.2": (32, 32)}
+    parts |= {"v.pre_ln": (8,), "mm.0": (32, 8), "mm.2": (32, 32)}
     for name, shape in parts.items():
         tensors[f"{name}.weight"] = (shape, 0 if len(shape) == 1 else 1)
         tensors[f"{name}.bias"] = (shape[:1], 0)
     write("mmproj", "f16", gguf(metadata, tensors))
     write("mmproj", "q8_0", gguf(metadata, tensors | {"mm.2.weight": ((32, 32), 8)}))
-    write("mmproj", "layers", gguf(metadata | {"clip.vision.feature_layer": [0, 1]}, tensors | {"mm.0.weight": ((32, 8), 1)}))
+    write("mmproj", "layers", gguf(metadata | {"clip.vision.feature_layer": [0, 1]}, tensors | {"mm.0.weight": ((32, 16), 1)}))
 
 
 # ---- tokenizer.json ----

@@ -12,8 +12,8 @@ use crate::{Error, Result};
 const LARGEST_SIZE: usize = 1 << 22;
 /// A tower with more layers than this is a damaged configuration.
 const MOST_LAYERS: usize = 1024;
-/// Pixels along one side of the vision tower's input.
-const LARGEST_IMAGE: usize = 1 << 13;
+/// Pixels along one side of the vision tower's input: twice the largest published ones, 48 MiB as floats.
+pub const LARGEST_IMAGE: usize = 1 << 11;
 
 /// Which positions of the vision tower's hidden state become image tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -597,6 +597,7 @@ mod tests {
             (json!({"text_config": {"model_type": "mistral"}}), "text_config.model_type"),
             (json!({"vision_config": {"model_type": "siglip_vision_model"}}), "vision_config.model_type"),
             (json!({"vision_config": {"image_size": [224, 336]}}), "vision_config.image_size"),
+            (json!({"vision_config": {"image_size": 4096, "patch_size": 512}}), "vision_config.image_size"),
             (json!({"vision_config": {"num_channels": 1}}), "vision_config.num_channels"),
             (json!({"vision_config": {"hidden_size": 100}}), "vision_config.num_attention_heads"),
             (json!({"vision_feature_layer": 25}), "vision_feature_layer"),

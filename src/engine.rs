@@ -726,18 +726,19 @@ mod tests {
 
     #[test]
     fn a_model_too_wide_for_the_buffers_of_the_gpu_is_refused() {
-        let fits = |section: &str, fields: Value| {
+        let fits = |section: &str, fields: Value, megabytes: u64| {
             let config = json!({"model_type": "llava", section: fields});
-            check_activations(&LlavaConfig::from_json(&config, &Value::Null).unwrap(), 2048, 128 << 20)
+            check_activations(&LlavaConfig::from_json(&config, &Value::Null).unwrap(), 2048, megabytes << 20)
         };
-        fits("text_config", Value::Null).unwrap();
-        fits("vision_config", json!({"image_size": 1024, "patch_size": 16})).unwrap();
-        for (section, fields, named) in [
-            ("vision_config", json!({"image_size": 8192, "patch_size": 14}), "image_size"),
-            ("vision_config", json!({"image_size": 2048, "patch_size": 16, "intermediate_size": 4096}), "vision tower"),
-            ("text_config", json!({"intermediate_size": 40000}), "intermediate_size"),
+        fits("text_config", Value::Null, 128).unwrap();
+        fits("vision_config", json!({"image_size": 1024, "patch_size": 16}), 128).unwrap();
+        let wide = json!({"image_size": 2048, "patch_size": 16, "intermediate_size": 4096});
+        for (section, fields, megabytes, named) in [
+            ("vision_config", json!({"image_size": 2048, "patch_size": 14}), 32, "image_size"),
+            ("vision_config", wide, 128, "vision tower"),
+            ("text_config", json!({"intermediate_size": 40000}), 128, "intermediate_size"),
         ] {
-            let error = fits(section, fields).unwrap_err();
+            let error = fits(section, fields, megabytes).unwrap_err();
             assert_eq!(error.code(), "gpu");
             assert!(error.to_string().contains(named), "{error}");
         }

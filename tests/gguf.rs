@@ -1,7 +1,11 @@
 //! GGUF files: those of llama.cpp's own writer (tests/golden/gguf_files.py), and some that the tests write themselves.
 //! That such a pair runs as transformers does is in tests/golden.rs.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use futures_lite::future::block_on;
 use half::f16;
@@ -640,4 +644,31 @@ fn numbers_in_the_file_are_not_believed() {
     let mut twice = good.clone();
     twice.metadata.push(twice.metadata[0].clone());
     failing(&twice.bytes(), "twice");
+}
+
+// ---- what the fuzzer starts from ----
+
+#[test]
+fn the_seeds_of_the_fuzzer_are_in_order() {
+    let seeds = |target: &str| {
+        let entries = fs::read_dir(format!("fuzz/corpus/{target}")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let convert = |model: &Path, mmproj: Option<&Path>| {
+        let options = Options { force: true, ..Options::new(None) };
+        if let Err(error) = gguf::convert(model, mmproj, &folder.path().join("bundle"), &options) {
+            panic!("{} {mmproj:?}: {error}", model.display());
+        }
+    };
+    for seed in seeds("gguf") {
+        convert(&seed, None);
+    }
+    for seed in seeds("mmproj") {
+        convert(Path::new("fuzz/corpus/gguf/type-8"), Some(&seed));
+    }
+    for seed in seeds("manifest") {
+        let manifest = Manifest::from_json(fs::read(&seed).unwrap()).unwrap();
+        LlavaConfig::from_json(&manifest.config, &manifest.generation).unwrap();
+    }
 }

@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(checkpoint) = HfCheckpoint::open(&llava_web_fuzz::path(""), true) else { return };
     let config = json!({
         "model_type": "llama", "hidden_size": 4, "intermediate_size": 6, "num_attention_heads": 2,
-        "num_key_value_heads": 1, "head_dim": 2, "num_hidden_layers": 1, "max_position_embeddings": 16,
+        "num_key_value_heads": 1, "head_dim": 4, "num_hidden_layers": 1, "max_position_embeddings": 16,
         "vocab_size": 16, "rms_norm_eps": 1e-6, "hidden_act": "silu",
     });
     let config = LlavaConfig::from_json(&config, &json!({})).expect("a configuration in order");

@@ -7,7 +7,7 @@ use super::{
     resize::{Canvas, Filter, Window, resize_window},
 };
 use crate::{
-    config::VisionConfig,
+    config::{LARGEST_IMAGE, VisionConfig},
     error::{Error, Result},
 };
 
@@ -221,10 +221,9 @@ fn triple(object: &Value, name: &str, default: [f64; 3]) -> Result<[f64; 3]> {
 }
 
 fn side(value: Option<&Value>, name: &str) -> Result<usize> {
-    /// Far above any vision tower; keeps products of sides within 32-bit arithmetic.
-    const MAX: u64 = 8192;
-    let side = value.and_then(Value::as_u64).filter(|side| (1..=MAX).contains(side));
-    side.map(|side| side as usize).ok_or_else(|| unsupported(name, format!("must be whole numbers from 1 to {MAX}")))
+    let side = value.and_then(Value::as_u64).filter(|side| (1..=LARGEST_IMAGE as u64).contains(side));
+    let problem = || unsupported(name, format!("must be whole numbers from 1 to {LARGEST_IMAGE}"));
+    side.map(|side| side as usize).ok_or_else(problem)
 }
 
 fn size(value: Option<&Value>, default: usize) -> Result<Size> {
