@@ -92,7 +92,7 @@ export async function serveBundles(bundles, fault = () => false) {
 }
 
 /** The fake engine's wasm: nothing is compiled, but what is fetched must have the hash that page and worker expect. */
-const FAKE_WASM = Buffer.from("no wasm");
+export const FAKE_WASM = Buffer.from("no wasm");
 
 /** The packed page and a worker with the fake engine, made for each other. */
 async function fakeScripts() {
@@ -208,6 +208,15 @@ export function eachWithFreshPage(bundle, give) {
     give({ browser, site, server, page: await browser.open(site) });
   });
   afterEach(() => server.close());
+}
+
+/** For browsers whose GPU process is to crash often: after two or three times they would go on without a GPU. */
+export const CRASHING = { args: ["--disable-gpu-process-crash-limit", "--disable-domain-blocking-for-3d-apis"] };
+
+/** Kills the browser's GPU process, as a crash of the driver does. */
+export async function crashGpu(browser, page) {
+  const cdp = await browser.context.newCDPSession(page);
+  await cdp.send("Browser.crashGpuProcess");
 }
 
 /** Loads `url` (or the default model) in `page` and gives back `{ value | error, progress, warnings }`; the model stays in `globalThis.model`. */

@@ -1,5 +1,6 @@
+import { unlessAborted } from "./abort.js";
 import type { Assets } from "./assets.js";
-import { aborted, fromPlain, LlavaError } from "./errors.js";
+import { aborted, fromPlain, GpuLost, type LlavaError } from "./errors.js";
 import type { Answers, Event, GenerateRequest, LoadRequest, Reply } from "./protocol.js";
 import { openThread, type Thread } from "./thread.js";
 
@@ -24,20 +25,12 @@ export class EngineClient {
       onReply: (reply) => client.#receive(reply),
       onFailure: (error) => client.end(error),
     });
-    let stop: (() => void) | undefined;
-    const stopped = new Promise<never>((_, reject) => {
-      stop = () => reject(aborted(signal));
-      if (signal?.aborted) stop();
-      signal?.addEventListener("abort", stop);
-    });
     try {
-      client.#thread = await Promise.race([opening, stopped]);
+      client.#thread = await unlessAborted(opening, signal);
       return client;
     } catch (error) {
       opening.then((thread) => thread.end(), () => undefined);
       throw error;
-    } finally {
-      signal?.removeEventListener("abort", stop!);
     }
   }
 
@@ -91,6 +84,9 @@ export class EngineClient {
         break;
       case "crashed":
         this.end(fromPlain(reply.error));
+        break;
+      case "lost":
+        this.end(new GpuLost(reply.what));
         break;
       case "done":
         this.#take(reply.id)?.resolve(reply.value as never);

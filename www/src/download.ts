@@ -1,3 +1,4 @@
+import { sleep } from "./abort.js";
 import { aborted, LlavaError, type ErrorCode } from "./errors.js";
 import type { BundleFile } from "./manifest.js";
 import { blockedCure } from "./policy.js";
@@ -169,18 +170,4 @@ function retryAfter(response: Response): number | undefined {
   if (!value) return undefined;
   const pause = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
   return Number.isNaN(pause) ? undefined : Math.max(0, pause);
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    function stop(): void {
-      clearTimeout(timer);
-      reject(aborted(signal));
-    }
-    signal.addEventListener("abort", stop, { once: true });
-  });
 }

@@ -44,6 +44,14 @@ export class LlavaError extends Error {
   }
 }
 
+/** The GPU was lost, whatever was running on it: another engine may do better. */
+export class GpuLost extends LlavaError {
+  /** @param what happened, a whole sentence */
+  constructor(readonly what: string) {
+    super("gpu", `${what} Load the model again.`);
+  }
+}
+
 /** The error for a signal that fired; what the caller gave to `abort(reason)` is its cause. */
 export function aborted(signal?: AbortSignal): LlavaError {
   return new LlavaError("aborted", "Stopped by the caller's AbortSignal.", { cause: signal?.reason });

@@ -33,16 +33,30 @@ export async function findAdapter(): Promise<GPUAdapter> {
   return adapter;
 }
 
-const failures = new Set<(problem: string) => void>();
+/** How a device fails for good; each is told what happened in a sentence or two. */
+export interface GpuFailures {
+  /** The driver crashed, or the GPU was taken away. */
+  onLost(what: string): void;
+  onOutOfMemory(what: string): void;
+}
+
+/** Milliseconds within which a loss is told, after what failed for it. */
+const TOLD_WITHIN = 200;
+
+/** What fails may do so for a GPU that is lost: waits until that has been told. */
+export function untilLossIsTold(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, TOLD_WITHIN));
+}
+
+const failures = new Set<GpuFailures>();
 
 /**
- * Calls `tell` when the device that the engine requests next, or has requested in this thread before, fails for good: it is
- * lost (the driver crashed, or the GPU was taken away), or out of memory. The engine itself learns that late or never, and
- * would wait for what the device was to compute.
+ * Calls `tell` when the device that the engine requests next, or has requested in this thread before, fails for good. The engine
+ * itself learns that late or never, and would wait for what the device was to compute.
  *
  * @returns the function that ends this
  */
-export function onGpuFailure(tell: (problem: string) => void): () => void {
+export function onGpuFailure(tell: GpuFailures): () => void {
   failures.add(tell);
   const { prototype } = GPUAdapter;
   const { requestDevice } = prototype;
@@ -60,16 +74,16 @@ export function onGpuFailure(tell: (problem: string) => void): () => void {
 }
 
 function watch(device: GPUDevice): void {
-  const tell = (problem: string) => failures.forEach((failure) => failure(problem));
   void device.lost.then(({ reason, message }) => {
-    if (reason !== "destroyed") tell(`The GPU was lost (${message || "no reason is given"}). Load the model again.`);
+    if (reason === "destroyed") return;
+    for (const { onLost } of failures) onLost(`The GPU was lost (${message || "no reason is given"}).`);
   });
   device.addEventListener("uncapturederror", ({ error }) => {
     if (!(error instanceof GPUOutOfMemoryError)) return;
     const cure =
       "Close other tabs and programs that use the GPU, load with a smaller `context_length` or " +
       'kv_cache: "f16", or take a smaller model.';
-    tell(`The GPU is out of memory. ${cure} availability(url) says what the model needs.`);
+    for (const { onOutOfMemory } of failures) onOutOfMemory(`The GPU is out of memory. ${cure} availability(url) says what the model needs.`);
   });
 }
 

@@ -1,3 +1,4 @@
+import { unlessAborted } from "./abort.js";
 import { decodeInBrowser, draw } from "./decode.js";
 import { aborted, LlavaError } from "./errors.js";
 import { formatOf } from "./formats.js";
@@ -39,6 +40,7 @@ const KINDS = "encoded bytes, a Blob or File, a URL, ImageData, ImageBitmap, <im
 export async function readImage(image: ImageInput, signal?: AbortSignal): Promise<EngineImage> {
   if (signal?.aborted) throw aborted(signal);
   try {
+    // Nobody need wait for a file that is slow to read, or for an `<img>` that never loads.
     return await unlessAborted(read(image, signal), signal);
   } catch (error) {
     if (error instanceof LlavaError) throw error;
@@ -196,14 +198,4 @@ async function fromImg(img: HTMLImageElement): Promise<EngineImage> {
     throw badImage(`the <img> cannot be decoded (${shorten(img.currentSrc || img.src) || "it has no src"})`, error);
   }
   return draw(img, img.naturalWidth, img.naturalHeight, "the <img> has no size of its own (an SVG without width and height?)");
-}
-
-/** An abort need not wait for a file that is slow to read, or for an `<img>` that never loads. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return work;
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(aborted(signal));
-    signal.addEventListener("abort", stop);
-    void work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
 }

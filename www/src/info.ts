@@ -55,9 +55,9 @@ export interface ModelInfo {
   [more: string]: unknown;
 }
 
-/** Milliseconds spent on one answer. */
+/** Milliseconds spent on one answer; where the GPU was lost meanwhile, by the engine that gave it. */
 export interface Timings {
-  /** Loading the model: spent once, before the first answer. */
+  /** Loading the model: spent once, before the first answer, or again after the GPU was lost. */
   load: number;
   /** Decoding and encoding the picture; for a picture that was just asked about, decoding alone. */
   image: number;

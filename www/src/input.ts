@@ -17,7 +17,7 @@ export interface GenerateOptions {
   top_p?: number;
   /** Draw only from this many of the likeliest tokens; 0, or more than there are, is all of them. */
   top_k?: number;
-  /** The same seed gives the same text. A whole number from 0 to 2^53 - 1. */
+  /** The same seed gives the same text; one is drawn where it is absent. A whole number from 0 to 2^53 - 1. */
   seed?: number;
   /** Above 0, up to 2. Makes tokens of the prompt and the answer less likely to come again; 1 is off. */
   repetition_penalty?: number;

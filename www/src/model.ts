@@ -1,13 +1,13 @@
 import { wasmAddress, type Assets } from "./assets.js";
-import { EngineClient } from "./client.js";
 import { checkAssets, configuration } from "./configure.js";
-import { LlavaError, fromPlain } from "./errors.js";
+import { LlavaError } from "./errors.js";
 import { readImage, type ImageInput } from "./image.js";
 import type { KvFormat, LoadProgress, ModelInfo, Timings } from "./info.js";
 import { checkInput, type EngineInput, type GenerateOptions, type Input } from "./input.js";
 import { sourceOf } from "./model-url.js";
 import { asOptions } from "./options.js";
 import type { EngineImage } from "./pixels.js";
+import { RecoveringEngine } from "./recovering-engine.js";
 import { TextStream } from "./stream.js";
 
 declare global {
@@ -20,7 +20,10 @@ declare global {
 /** How a model is loaded. `worker`, `wasm` and `engine` are as in `configure`, for this load alone. */
 export interface LoadOptions extends Assets {
   onProgress?: (progress: LoadProgress) => void;
-  /** Told what went wrong without stopping the load (no room to store, a damaged file, ...); `console.warn` where absent. */
+  /**
+   * Told what went wrong without stopping a load (no room to store, a damaged file, ...) or an answer (the GPU was lost, and the
+   * model is loaded again); `console.warn` where absent.
+   */
   onWarning?: (error: LlavaError) => void;
   /** Stops the download; what is stored by then stays. */
   signal?: AbortSignal;
@@ -77,6 +80,8 @@ export interface Result {
   finish_reason: "stop" | "length";
   /** Every generated token. */
   token_ids: number[];
+  /** The input's `seed`, or the one that was drawn for it: the same request with this seed gives the same answer. */
+  seed: number;
   timings: Timings;
   /** The model's name. */
   model: string;
@@ -89,13 +94,15 @@ const RUN_OPTIONS = ["signal", "onToken"];
 
 /** A loaded model, in a worker of its own where there are workers. */
 export class Model {
-  /** What the model and the GPU are. */
-  readonly info: Readonly<ModelInfo>;
-  #client: EngineClient;
+  #engine: RecoveringEngine;
 
-  private constructor(client: EngineClient, info: ModelInfo) {
-    this.#client = client;
-    this.info = Object.freeze(info);
+  private constructor(engine: RecoveringEngine) {
+    this.#engine = engine;
+  }
+
+  /** What the model and the GPU are. Where the GPU was lost and the model loaded again, those of now. */
+  get info(): Readonly<ModelInfo> {
+    return this.#engine.info;
   }
 
   /** @see load */
@@ -112,23 +119,8 @@ export class Model {
     const { worker = configured.worker, wasm = configured.wasm } = settings;
     const engine = settings.engine ?? (settings.worker === undefined ? configured.engine : undefined);
     const source = sourceOf(url);
-    const request = { type: "load", source, wasm: wasmAddress({ wasm }), picture, context_length, kv_cache, precision, update, evict } as const;
-    const persisted = askToPersist();
-    const client = await EngineClient.open({ worker, engine }, signal);
-    try {
-      const info = await client.request(
-        request,
-        (event) => {
-          if (event.type === "progress") onProgress?.(event.progress);
-          if (event.type === "warning") onWarning(fromPlain(event.error));
-        },
-        signal,
-      );
-      return new Model(client, { ...info, persisted: await Promise.race([persisted, undefined]) });
-    } catch (error) {
-      client.end(error as LlavaError);
-      throw error;
-    }
+    const request = { type: "load", source, wasm: wasmAddress({ wasm }), context_length, kv_cache, precision, update, evict } as const;
+    return new Model(await RecoveringEngine.load({ assets: { worker, engine }, request, onWarning }, { picture, onProgress, signal }));
   }
 
   /** The description of a picture, or the answer to a question about it; without a picture from a model that sees none. */
@@ -152,33 +144,31 @@ export class Model {
   }
 
   /**
-   * Runs the hosted model's input.
+   * Runs the hosted model's input, after the requests before it. Where the GPU is lost meanwhile, the model is loaded again, from
+   * the store, and the answer goes on where it stood; after a third loss in one request that is an error of code `gpu`.
    *
    * @throws LlavaError `missing_input`, `invalid_input`, `bad_image`, `too_large`, `aborted`, `disposed`, `gpu` or
    * `engine_failed`.
    */
   async run(input: Input, options: RunOptions = {}): Promise<Result> {
     const { signal } = asOptions(options, "run", RUN_OPTIONS);
-    if (this.#client.ended) throw this.#client.ended;
+    if (this.#engine.ended) throw this.#engine.ended;
     const { image, fields } = checkInput(input, this.info.image_tokens > 0);
     return this.answer(image === undefined ? undefined : await readImage(image, signal), fields, options);
   }
 
   /** Runs what was checked and read before. @internal */
   async answer(image: EngineImage | undefined, input: EngineInput, { signal, onToken }: RunOptions): Promise<Result> {
-    const output = await this.#client.request(
-      { type: "generate", image, input },
-      (event) => {
-        if (event.type === "piece" && event.text !== "") onToken?.(event.text, event.tokens);
-      },
-      signal,
-    );
+    const { seed = randomSeed() } = input;
+    const tell = (piece: string, tokens: number) => onToken?.(piece, tokens);
+    const output = await this.#engine.generate({ type: "generate", image, input: { ...input, seed } }, tell, signal);
     const { prompt_tokens, cached_tokens, completion_tokens } = output;
     return {
       description: output.description,
       usage: { prompt_tokens, cached_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
       finish_reason: output.finish_reason as Result["finish_reason"],
       token_ids: output.token_ids,
+      seed,
       timings: { load: this.info.load_ms, ...output.timings },
       model: this.info.model,
       adapter: this.info.adapter,
@@ -187,7 +177,7 @@ export class Model {
 
   /** Frees the GPU memory and the worker. Calls under way reject with code `disposed`. */
   dispose(): void {
-    this.#client.end(new LlavaError("disposed", "The model was disposed of. Load it again to use it."));
+    this.#engine.end(new LlavaError("disposed", "The model was disposed of. Load it again to use it."));
   }
 
   /** `await using model = await load(url)` disposes of the model at the end of the block. */
@@ -195,10 +185,16 @@ export class Model {
     this.dispose();
   }
 
-  /** Whether the model can no longer answer: disposed of, or its engine crashed. */
+  /** Whether the model can no longer answer: disposed of, or its engine crashed. A lost GPU alone is no end: the next call loads the model again. */
   get ended(): boolean {
-    return this.#client.ended !== undefined;
+    return this.#engine.ended !== undefined;
   }
+}
+
+/** A whole number from 0 to 2^53 - 1, as `GenerateOptions.seed`. */
+function randomSeed(): number {
+  const [low, high] = crypto.getRandomValues(new Uint32Array(2));
+  return (high! % 2 ** 21) * 2 ** 32 + low!;
 }
 
 /** @throws LlavaError `invalid_input`, naming the option. */
@@ -221,18 +217,6 @@ export function checkContextOptions({ context_length, kv_cache }: Pick<LoadOptio
   if (kv_cache !== undefined && kv_cache !== "f32" && kv_cache !== "f16") {
     throw new LlavaError("invalid_input", '`kv_cache` must be "f32" or "f16".');
   }
-}
-
-let persistence: Promise<boolean> | undefined;
-
-/**
- * Asks the browser, once a page, to keep what this site stores. Some browsers ask the visitor, so nothing waits for the
- * answer; a refusal is no error.
- */
-function askToPersist(): Promise<boolean> {
-  // Workers cannot ask, and pages without https have no such thing.
-  const ask = async () => (await navigator.storage.persisted()) || (await navigator.storage.persist());
-  return (persistence ??= ask().catch(() => false));
 }
 
 /**

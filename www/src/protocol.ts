@@ -27,6 +27,8 @@ export interface LoadRequest {
   precision: "exact" | "fast" | undefined;
   update: boolean | undefined;
   evict: boolean | undefined;
+  /** The kernel variants of an engine before, which hold on the same adapter: then the same request gives the same answer. */
+  chosen: Pick<ModelInfo, "adapter" | "variants"> | undefined;
 }
 
 export interface GenerateRequest {
@@ -50,10 +52,12 @@ export type Event =
   | { type: "warning"; error: PlainError }
   | { type: "piece"; text: string; tokens: number };
 
-/** Engine to page. Every request gets exactly one `done` or `failed`; after `crashed` nothing follows. `ready` answers `hello`. */
+/** Engine to page. Every request gets exactly one `done` or `failed`; after `crashed` and `lost` nothing follows. `ready` answers `hello`. */
 export type Reply =
   | { type: "ready"; build: string }
   | (Event & { id: number })
   | { type: "done"; id: number; value: Answers[keyof Answers] }
   | { type: "failed"; id: number; error: PlainError }
-  | { type: "crashed"; error: PlainError };
+  | { type: "crashed"; error: PlainError }
+  /** The GPU is gone; `what` says so in a sentence. */
+  | { type: "lost"; what: string };

@@ -2,20 +2,20 @@
 import init, { Engine } from "../pkg/llava_web.js";
 import { BUILD } from "./build.js";
 import { aborted, toLlavaError, toPlain } from "./errors.js";
-import { describeAdapter, findAdapter, onGpuFailure } from "./gpu.js";
+import { describeAdapter, findAdapter, onGpuFailure, untilLossIsTold } from "./gpu.js";
 import type { ModelInfo } from "./info.js";
 import { Loader } from "./loader.js";
 import { chooseContext } from "./memory.js";
 import { watchPolicy } from "./policy.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, Reply, Request } from "./protocol.js";
-import { keepVariants, storedVariants } from "./variants.js";
+import { keepVariants, namesOf, storedVariants } from "./variants.js";
 import { startWasm } from "./wasm.js";
 
 /** An engine's end of the protocol. */
 export interface Served {
   receive(request: Request): void;
   /** Ends it for a failure that no request tells. */
-  crash(reason: unknown): void;
+  crash(reason: unknown): Promise<void>;
   /** Stops what runs, and frees the engine after that. */
   end(): void;
 }
@@ -37,7 +37,8 @@ export function serve(post: (reply: Reply) => void): Served {
     previous = previous.then(() => answer(request, stop.signal)).finally(() => stops.delete(request.id));
   }
 
-  function crash(reason: unknown): void {
+  async function crash(reason: unknown): Promise<void> {
+    await untilLossIsTold();
     const { message } = toLlavaError(reason, "engine_failed");
     const cure = "Load the model again; if it happens again, please report it with what the console says.";
     post({ type: "crashed", error: { code: "engine_failed", message: `The engine crashed: ${message}. ${cure}` } });
@@ -57,17 +58,22 @@ export function serve(post: (reply: Reply) => void): Served {
       const value = request.type === "load" ? await load(request, signal, tell) : await generate(request, signal, tell);
       post({ type: "done", id, value });
     } catch (error) {
-      if (error instanceof WebAssembly.RuntimeError) crash(error);
-      else post({ type: "failed", id, error: toPlain(toLlavaError(error, "engine_failed")) });
+      if (error instanceof WebAssembly.RuntimeError) return crash(error);
+      const failure = toLlavaError(error, "engine_failed");
+      if (failure.code === "gpu") await untilLossIsTold();
+      post({ type: "failed", id, error: toPlain(failure) });
     }
   }
 
   async function load(request: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
-    const { source, wasm, kv_cache = "f32", precision = "exact", update, evict } = request;
+    const { source, wasm, kv_cache = "f32", precision = "exact", update, evict, chosen } = request;
     const started = performance.now();
     // Without a GPU there is no point in downloading anything.
     const adapter = await findAdapter();
-    unwatch = onGpuFailure((message) => post({ type: "crashed", error: { code: "gpu", message } }));
+    unwatch = onGpuFailure({
+      onLost: (what) => post({ type: "lost", what }),
+      onOutOfMemory: (message) => post({ type: "crashed", error: { code: "gpu", message } }),
+    });
     // Ends the downloads still under way when the load fails for another reason.
     const end = new AbortController();
     let readFailure: unknown;
@@ -97,7 +103,7 @@ export function serve(post: (reply: Reply) => void): Served {
       const name = describeAdapter(adapter);
       const options = { context_length, kv_cache, precision };
       const asked = Engine.variants_key(loader.manifestText, JSON.stringify(options));
-      const variants = await storedVariants(name, asked);
+      const variants = chosen?.adapter === name ? namesOf(chosen.variants) : await storedVariants(name, asked);
       engine = await Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
       const info = JSON.parse(engine.info()) as ModelInfo;

@@ -1,3 +1,4 @@
+import { unlessAborted } from "./abort.js";
 import { aborted, LlavaError } from "./errors.js";
 import { noBrowser } from "./gpu.js";
 import { readImage } from "./image.js";
@@ -85,18 +86,12 @@ export class SharedModels {
 
   async #wait(entry: Entry, onProgress: SharedLoadOptions["onProgress"], signal: AbortSignal | undefined): Promise<Model> {
     if (onProgress) entry.listeners.add(onProgress);
-    let onAbort: (() => void) | undefined;
     try {
-      const stopped = new Promise<never>((_, reject) => {
-        onAbort = () => reject(aborted(signal));
-        signal?.addEventListener("abort", onAbort);
-      });
-      return await Promise.race([entry.model, stopped]);
+      return await unlessAborted(entry.model, signal);
     } catch (error) {
       const { reason } = entry.stop.signal;
       throw reason instanceof LlavaError ? reason : error;
     } finally {
-      signal?.removeEventListener("abort", onAbort!);
       if (onProgress) entry.listeners.delete(onProgress);
     }
   }

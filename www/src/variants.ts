@@ -14,8 +14,12 @@ export function storedVariants(adapter: string, asked: string): Promise<Record<s
 
 /** Keeps what the engine reports for the next load. Never rejects. */
 export function keepVariants(adapter: string, asked: string, { variants }: ModelInfo): Promise<void> {
-  const names = Object.fromEntries(Object.entries(variants).map(([operation, { variant }]) => [operation, variant]));
-  return withStore((store) => store.putVariants(key(adapter, asked), names), undefined);
+  return withStore((store) => store.putVariants(key(adapter, asked), namesOf(variants)), undefined);
+}
+
+/** The variant of each operation. */
+export function namesOf(variants: ModelInfo["variants"]): Record<string, string> {
+  return Object.fromEntries(Object.entries(variants).map(([operation, { variant }]) => [operation, variant]));
 }
 
 function key(adapter: string, asked: string): string {
