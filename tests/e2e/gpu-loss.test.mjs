@@ -162,3 +162,17 @@ test("it crashes three times in one answer: gpu, and the next question is answer
   assert.match(value.description, /circle/);
   assert.deepEqual(server.requests, []);
 });
+
+test("it crashes in mid-answer of an engine in the page's own thread: that thread gets a new one too", async () => {
+  await page.exposeFunction("crashGpu", () => crashGpu(browser, page));
+  await page.evaluate(SLOW);
+  const { error } = await page.evaluate(async (url) => {
+    const engine = await import("/dist/llava-web/engine.js");
+    return globalThis.attempt(async () => void (globalThis.model = await globalThis.llava.load(url, { engine })));
+  }, url());
+  assert.equal(error, undefined, error?.message);
+  assert.equal(page.workers().length, 0);
+  await assertSame(QUESTION, await ask(QUESTION), [3]);
+  await assertSame(DRAWN, await ask(DRAWN), [3, 13]);
+  assert.equal(page.workers().length, 0);
+});

@@ -48,42 +48,46 @@ export function untilLossIsTold(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, TOLD_WITHIN));
 }
 
-const failures = new Set<GpuFailures>();
+/** Whom to tell of the devices that engines of this thread are about to request, in the order in which they do. */
+const expecting: GpuFailures[] = [];
 
 /**
- * Calls `tell` when the device that the engine requests next, or has requested in this thread before, fails for good. The engine
- * itself learns that late or never, and would wait for what the device was to compute.
+ * Tells `failures` when the device that the engine requests next fails for good. The engine itself learns that late or never, and
+ * would wait for what the device was to compute.
  *
- * @returns the function that ends this
+ * @returns the function that ends this for an engine that requests none any more
  */
-export function onGpuFailure(tell: GpuFailures): () => void {
-  failures.add(tell);
-  const { prototype } = GPUAdapter;
-  const { requestDevice } = prototype;
-  const watching = async function (this: GPUAdapter, ...options: [GPUDeviceDescriptor?]) {
-    prototype.requestDevice = requestDevice; // other devices of this thread are not the engine's
-    const device = await requestDevice.apply(this, options);
-    watch(device);
-    return device;
-  };
-  prototype.requestDevice = watching;
+export function watchNextDevice(failures: GpuFailures): () => void {
+  if (expecting.length === 0) wrapRequestDevice();
+  expecting.push(failures);
   return () => {
-    failures.delete(tell);
-    if (prototype.requestDevice === watching) prototype.requestDevice = requestDevice;
+    const index = expecting.indexOf(failures);
+    if (index !== -1) expecting.splice(index, 1);
   };
 }
 
-function watch(device: GPUDevice): void {
+function wrapRequestDevice(): void {
+  const { prototype } = GPUAdapter;
+  const { requestDevice } = prototype;
+  prototype.requestDevice = async function (...options) {
+    const failures = expecting.shift();
+    if (expecting.length === 0) prototype.requestDevice = requestDevice; // other devices of this thread are not the engine's
+    const device = await requestDevice.apply(this, options);
+    if (failures) watch(device, failures);
+    return device;
+  };
+}
+
+function watch(device: GPUDevice, { onLost, onOutOfMemory }: GpuFailures): void {
   void device.lost.then(({ reason, message }) => {
-    if (reason === "destroyed") return;
-    for (const { onLost } of failures) onLost(`The GPU was lost (${message || "no reason is given"}).`);
+    if (reason !== "destroyed") onLost(`The GPU was lost (${message || "no reason is given"}).`);
   });
   device.addEventListener("uncapturederror", ({ error }) => {
     if (!(error instanceof GPUOutOfMemoryError)) return;
     const cure =
       "Close other tabs and programs that use the GPU, load with a smaller `context_length` or " +
       'kv_cache: "f16", or take a smaller model.';
-    for (const { onOutOfMemory } of failures) onOutOfMemory(`The GPU is out of memory. ${cure} availability(url) says what the model needs.`);
+    onOutOfMemory(`The GPU is out of memory. ${cure} availability(url) says what the model needs.`);
   });
 }
 

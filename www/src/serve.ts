@@ -1,8 +1,8 @@
 // The thread that owns the engine: one model, one request at a time, every request answered.
-import init, { Engine } from "../pkg/llava_web.js";
+import { instantiate, type Engine } from "llava-web:wasm";
 import { BUILD } from "./build.js";
 import { aborted, toLlavaError, toPlain } from "./errors.js";
-import { describeAdapter, findAdapter, onGpuFailure, untilLossIsTold } from "./gpu.js";
+import { describeAdapter, findAdapter, untilLossIsTold, watchNextDevice } from "./gpu.js";
 import type { ModelInfo } from "./info.js";
 import { Loader } from "./loader.js";
 import { chooseContext } from "./memory.js";
@@ -23,8 +23,8 @@ export interface Served {
 /** Serves one engine, whose replies go to `post`. */
 export function serve(post: (reply: Reply) => void): Served {
   const stops = new Map<number, AbortController>();
+  const wasm = instantiate();
   let engine: Engine | undefined;
-  let unwatch: (() => void) | undefined;
   /** Settles when the request before has; the engine takes one at a time. */
   let previous: Promise<unknown> = Promise.resolve();
   watchPolicy();
@@ -46,7 +46,6 @@ export function serve(post: (reply: Reply) => void): Served {
 
   function end(): void {
     for (const stop of stops.values()) stop.abort();
-    unwatch?.();
     void previous.then(() => engine?.free());
   }
 
@@ -66,11 +65,11 @@ export function serve(post: (reply: Reply) => void): Served {
   }
 
   async function load(request: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
-    const { source, wasm, kv_cache = "f32", precision = "exact", update, evict, chosen } = request;
+    const { source, kv_cache = "f32", precision = "exact", update, evict, chosen } = request;
     const started = performance.now();
     // Without a GPU there is no point in downloading anything.
     const adapter = await findAdapter();
-    unwatch = onGpuFailure({
+    const unwatch = watchNextDevice({
       onLost: (what) => post({ type: "lost", what }),
       onOutOfMemory: (message) => post({ type: "crashed", error: { code: "gpu", message } }),
     });
@@ -86,10 +85,10 @@ export function serve(post: (reply: Reply) => void): Served {
           update,
           evict,
         }),
-        startWasm(wasm, init),
+        startWasm(request.wasm, wasm.default),
       ]);
       // Neither a picture that cannot be read nor a context that does not fit may cost a download.
-      if (request.picture) Engine.check_picture(request.picture);
+      if (request.picture) wasm.Engine.check_picture(request.picture);
       const context_length = chooseContext(loader.manifest, adapter.limits, kv_cache, request.context_length);
       const readChunk = (index: number) =>
         loader.chunk(index).catch((error: unknown) => {
@@ -102,9 +101,9 @@ export function serve(post: (reply: Reply) => void): Served {
       // In a browser the engine is not told the adapter's name.
       const name = describeAdapter(adapter);
       const options = { context_length, kv_cache, precision };
-      const asked = Engine.variants_key(loader.manifestText, JSON.stringify(options));
+      const asked = wasm.Engine.variants_key(loader.manifestText, JSON.stringify(options));
       const variants = chosen?.adapter === name ? namesOf(chosen.variants) : await storedVariants(name, asked);
-      engine = await Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
+      engine = await wasm.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
       const info = JSON.parse(engine.info()) as ModelInfo;
       await keepVariants(name, asked, info);
@@ -114,6 +113,7 @@ export function serve(post: (reply: Reply) => void): Served {
       throw readFailure ?? error;
     } finally {
       end.abort();
+      unwatch();
     }
   }
 
