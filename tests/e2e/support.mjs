@@ -151,7 +151,7 @@ export async function openBrowser(options) {
             } catch (error) {
               const { name, code, hosted_code, message } = error;
               // A test of a single module has the class of that.
-              const { LlavaError } = await import("/build/errors.js");
+              const { LlavaError } = await import("/build/basics/errors.js");
               const llava = error instanceof globalThis.llava.LlavaError || error instanceof LlavaError;
               return { error: { name, code, hosted_code, message, llava } };
             }
@@ -242,7 +242,7 @@ export function load(page, url, options = {}) {
 /** Hashes of what is stored, read as the package does. */
 export function storedHashes(page) {
   return page.evaluate(async () => {
-    const { openStore } = await import("/build/store.js");
+    const { openStore } = await import("/build/weights/store.js");
     const store = await openStore();
     const hashes = [...(await store.hashes())];
     store.close();
@@ -256,8 +256,8 @@ export function storedHashes(page) {
  */
 export async function assertSound(page) {
   const { wrong, stray, missing, hashes } = await page.evaluate(async () => {
-    const { openStore } = await import("/build/store.js");
-    const { sha256 } = await import("/build/download.js");
+    const { openStore } = await import("/build/weights/store.js");
+    const { sha256 } = await import("/build/basics/sha256.js");
     const store = await openStore();
     const [hashes, models] = [await store.hashes(), await store.models()];
     const wrong = [];

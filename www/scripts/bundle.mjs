@@ -11,7 +11,7 @@ import { copyTypes } from "./types.mjs";
 const WWW = dirname(dirname(fileURLToPath(import.meta.url)));
 const WASM = join(WWW, "pkg/llava_web_bg.wasm");
 
-/** What src/build.ts declares, for the engine whose wasm is `wasm` (bytes). */
+/** What src/engine/build.ts declares, for the engine whose wasm is `wasm` (bytes). */
 export async function definitions(wasm) {
   const { version } = JSON.parse(await readFile(join(WWW, "package.json"), "utf8"));
   const sha256 = createHash("sha256").update(wasm).digest("hex");
