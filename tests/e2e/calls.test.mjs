@@ -79,6 +79,56 @@ test("abort in mid-answer rejects at once, and the next call works", async () =>
   assert.equal(next, "word0 ");
 });
 
+test("a callback that throws ends its call with an error that says which, and no other call", async () => {
+  const { failed, answers, uncaught } = await inPage(
+    async ({ llava, attempt, url, image }) => {
+      let uncaught = 0;
+      for (const event of ["error", "unhandledrejection"]) addEventListener(event, () => uncaught++);
+      const fail = () => {
+        throw new TypeError("no such element");
+      };
+      const failed = { onProgress: await attempt(() => llava.load(url, { onProgress: fail })) };
+      const ask = (options) => attempt(() => llava.caption(image, "words=2", { model: url, ...options }));
+      const [mine, other] = await Promise.all([ask({ onProgress: fail }), ask({})]);
+      failed.shared = mine;
+      const model = await llava.load(url);
+      const slow = "words=1000 pause=20";
+      failed.onToken = await attempt(() => model.caption(image, slow, { onToken: fail }));
+      failed.stream = await attempt(() => model.stream(image, slow, { onToken: fail }).result);
+      return { failed, answers: [other.value, await model.caption(image, "words=3")], uncaught };
+    },
+    { loaded: false },
+  );
+  for (const [call, { error }] of Object.entries(failed)) {
+    assert.equal(error?.code, "invalid_input", call);
+    assert.match(error.message, /^`on(Progress|Token)` has thrown an error.*no such element/, call);
+    assert.equal(error.llava, true);
+  }
+  assert.deepEqual(answers, ["word0 word1 ", "word0 word1 word2 "]);
+  assert.equal(uncaught, 0);
+});
+
+test("an onWarning that throws makes its warnings errors", async () => {
+  site.prelude = 'indexedDB.open = () => { throw new Error("none") };';
+  const page = await browser.open(site);
+  const load = (strict) =>
+    page.evaluate(
+      ([url, strict]) => {
+        const onWarning = (warning) => {
+          if (strict) throw warning;
+        };
+        return globalThis.attempt(async () => (await globalThis.llava.load(url, { onWarning })).info.model);
+      },
+      [url(), strict],
+    );
+  const [strict, lenient] = [await load(true), await load(false)];
+  site.prelude = "";
+  await page.close();
+  assert.equal(strict.error?.code, "invalid_input");
+  assert.match(strict.error.message, /^`onWarning` has thrown.*no storage/);
+  assert.equal(lenient.value, "fake");
+});
+
 test("leaving a stream's loop stops the model; an abort ends the loop with an error", async () => {
   const { pieces, next, outcome, result } = await inPage(async ({ model, attempt, image }) => {
     const pieces = [];

@@ -190,6 +190,24 @@ test("a model that was deleted from the store meanwhile is fetched again", async
   assert.equal(server.takeChunks().length, makeBundle().chunkPaths.length);
 });
 
+test("lost again while the model is loaded again: it is loaded a second time", async () => {
+  await page.evaluate(() => globalThis.loadModel());
+  let reached;
+  const held = new Promise((resolve) => (reached = resolve));
+  server.fault = (path) => path.includes("/chunks/") && (reached(), true); // and never answer
+  const answering = page.evaluate(async () => {
+    await globalThis.llava.models.delete(globalThis.url);
+    return { answer: await globalThis.ask("words=9 pause=100"), warnings: globalThis.warnings };
+  });
+  await held;
+  server.fault = () => false;
+  await crashGpu(browser, page);
+  const { answer, warnings } = await answering;
+  assert.equal(answer.error, undefined, answer.error?.message);
+  assertTold(answer, 9);
+  assert.equal(warnings.length, 2, warnings.join("\n"));
+});
+
 test("deleted, and its server is gone: gpu with the reason, and the next question works once it is back", async () => {
   await page.evaluate(() => globalThis.loadModel());
   server.fault = (path, request, response) => (response.writeHead(403).end(), true);

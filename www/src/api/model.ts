@@ -1,3 +1,4 @@
+import { callback } from "../basics/callback.js";
 import { LlavaError } from "../basics/errors.js";
 import type { KvFormat, LoadProgress, ModelInfo } from "../basics/info.js";
 import { wasmAddress, type Assets } from "../engine/assets.js";
@@ -20,6 +21,7 @@ declare global {
 
 /** How a model is loaded. `worker`, `wasm` and `engine` are as in `configure`, for this load alone. */
 export interface LoadOptions extends Assets {
+  /** Told how far it is. As with every callback, what it throws ends the call. */
   onProgress?: (progress: LoadProgress) => void;
   /**
    * Told what went wrong without stopping a load (no room to store, a damaged file, ...) or an answer (the GPU was lost, and the
@@ -54,7 +56,7 @@ export interface LoadOptions extends Assets {
 export interface RunOptions {
   /** Stops the model; the call rejects with code `aborted`. */
   signal?: AbortSignal;
-  /** Told the answer piece by piece, with the number of tokens so far. */
+  /** Told the answer piece by piece, with the number of tokens so far. What it throws ends the call. */
   onToken?: (piece: string, tokens: number) => void;
 }
 
@@ -92,7 +94,8 @@ export class Model {
     const engine = settings.engine ?? (settings.worker === undefined ? configured.engine : undefined);
     const source = sourceOf(url);
     const request = { type: "load", source, wasm: wasmAddress({ wasm }), context_length, kv_cache, precision, update, evict } as const;
-    return new Model(await RecoveringEngine.load({ assets: { worker, engine }, request, onWarning }, { picture, onProgress, signal }));
+    const plan = { assets: { worker, engine }, request, onWarning: callback("onWarning", onWarning) };
+    return new Model(await RecoveringEngine.load(plan, { picture, onProgress: callback("onProgress", onProgress), signal }));
   }
 
   /** The description of a picture, or the answer to a question about it; without a picture from a model that sees none. */
@@ -132,8 +135,7 @@ export class Model {
   /** Runs what was checked and read before. @internal */
   async answer(image: EngineImage | undefined, input: EngineInput, { signal, onToken }: RunOptions): Promise<Result> {
     const { seed = randomSeed() } = input;
-    const tell = (piece: string, tokens: number) => onToken?.(piece, tokens);
-    const output = await this.#engine.generate({ type: "generate", image, input: { ...input, seed } }, tell, signal);
+    const output = await this.#engine.generate({ type: "generate", image, input: { ...input, seed } }, callback("onToken", onToken), signal);
     const { prompt_tokens, cached_tokens, completion_tokens } = output;
     return {
       description: output.description,

@@ -1,4 +1,5 @@
 import { unlessAborted } from "../basics/abort.js";
+import { callback } from "../basics/callback.js";
 import { aborted, LlavaError } from "../basics/errors.js";
 import type { LoadProgress } from "../basics/info.js";
 import { noBrowser } from "../engine/gpu.js";
@@ -86,14 +87,25 @@ export class SharedModels {
   }
 
   async #wait(entry: Entry, onProgress: SharedLoadOptions["onProgress"], signal: AbortSignal | undefined): Promise<Model> {
-    if (onProgress) entry.listeners.add(onProgress);
+    // What one caller's callback throws is no reason for another's call to fail.
+    let fail: (error: unknown) => void;
+    const failed = new Promise<never>((_, reject) => (fail = reject));
+    const tell = callback("onProgress", onProgress);
+    const listener = (progress: LoadProgress) => {
+      try {
+        tell(progress);
+      } catch (error) {
+        fail(error);
+      }
+    };
+    entry.listeners.add(listener);
     try {
-      return await unlessAborted(entry.model, signal);
+      return await Promise.race([unlessAborted(entry.model, signal), failed]);
     } catch (error) {
       const { reason } = entry.stop.signal;
       throw reason instanceof LlavaError ? reason : error;
     } finally {
-      if (onProgress) entry.listeners.delete(onProgress);
+      entry.listeners.delete(listener);
     }
   }
 

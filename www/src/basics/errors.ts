@@ -42,6 +42,12 @@ export class LlavaError extends Error {
     this.code = code;
     this.hosted_code = HOSTED_CODES[code];
   }
+
+  /** What `JSON.stringify` writes: of an Error it would leave out the message. */
+  toJSON(): { name: string; code: ErrorCode; hosted_code?: number; message: string } {
+    const { name, code, hosted_code, message } = this;
+    return { name, code, ...(hosted_code !== undefined && { hosted_code }), message };
+  }
 }
 
 /** The GPU was lost, whatever was running on it: another engine may do better. */

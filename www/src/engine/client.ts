@@ -7,6 +7,8 @@ import { openThread, type Thread } from "./thread.js";
 interface Pending {
   resolve: (value: never) => void;
   reject: (error: LlavaError) => void;
+  /** Rejects, and stops the engine's work on it. */
+  stop: (reason: LlavaError) => void;
   onEvent: (event: Event) => void;
 }
 
@@ -40,9 +42,10 @@ export class EngineClient {
   }
 
   /**
-   * Sends a request. When `signal` fires the promise rejects at once, and the engine stops as soon as the GPU lets it.
+   * Sends a request. When `signal` fires, or `onEvent` throws, the promise rejects at once, and the engine stops as soon as the GPU
+   * lets it.
    *
-   * @throws LlavaError whatever failed in the engine, or `aborted`.
+   * @throws LlavaError whatever failed in the engine, `aborted`, or what `onEvent` throws.
    */
   request<T extends LoadRequest | GenerateRequest>(
     body: T,
@@ -52,16 +55,17 @@ export class EngineClient {
     if (this.#ended) return Promise.reject(this.#ended);
     if (signal?.aborted) return Promise.reject(aborted(signal));
     const id = ++this.#lastId;
-    const settled = new Promise<Answers[T["type"]]>((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject, onEvent });
-    });
-    const stop = () => {
+    const stop = (reason: LlavaError) => {
       this.#thread?.post({ type: "abort", id });
-      this.#take(id)?.reject(aborted(signal));
+      this.#take(id)?.reject(reason);
     };
-    signal?.addEventListener("abort", stop);
+    const settled = new Promise<Answers[T["type"]]>((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject, stop, onEvent });
+    });
+    const onAbort = () => stop(aborted(signal));
+    signal?.addEventListener("abort", onAbort);
     this.#thread?.post({ ...body, id });
-    return settled.finally(() => signal?.removeEventListener("abort", stop));
+    return settled.finally(() => signal?.removeEventListener("abort", onAbort));
   }
 
   /** Ends the engine, and with it the GPU memory it holds. Requests under way reject with `reason`. */
@@ -95,7 +99,16 @@ export class EngineClient {
         this.#take(reply.id)?.reject(fromPlain(reply.error));
         break;
       default:
-        this.#pending.get(reply.id)?.onEvent(reply);
+        this.#tell(reply);
+    }
+  }
+
+  #tell(event: Event & { id: number }): void {
+    const pending = this.#pending.get(event.id);
+    try {
+      pending?.onEvent(event);
+    } catch (error) {
+      pending?.stop(error as LlavaError);
     }
   }
 }

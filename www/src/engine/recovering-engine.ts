@@ -17,13 +17,14 @@ const PAUSES = [0, 1000, 3000];
 export interface LoadPlan {
   assets: Pick<Assets, "worker" | "engine">;
   request: Omit<LoadRequest, "picture" | "chosen">;
+  /** What it throws ends the load, or the request that needs it. */
   onWarning: (error: LlavaError) => void;
 }
 
 /** What concerns the first load alone. */
 export interface FirstLoad {
   picture: EngineImage | undefined;
-  onProgress: ((progress: LoadProgress) => void) | undefined;
+  onProgress: (progress: LoadProgress) => void;
   signal: AbortSignal | undefined;
 }
 
@@ -139,7 +140,7 @@ export class RecoveringEngine {
   }
 }
 
-async function start(plan: LoadPlan, request: LoadRequest, onProgress: FirstLoad["onProgress"], signal: AbortSignal | undefined): Promise<Running> {
+async function start(plan: LoadPlan, request: LoadRequest, onProgress: FirstLoad["onProgress"] | undefined, signal: AbortSignal | undefined): Promise<Running> {
   const persisted = askToPersist();
   const client = await EngineClient.open(plan.assets, signal);
   try {
@@ -155,22 +156,20 @@ async function start(plan: LoadPlan, request: LoadRequest, onProgress: FirstLoad
   }
 }
 
-/** @throws LlavaError `gpu` where the answer begins otherwise than what was told of it before. */
+/** @throws LlavaError `gpu` where the answer is not the one of which a part was told before. */
 async function answerOnce(client: EngineClient, request: GenerateRequest, replay: Replay, signal: AbortSignal | undefined): Promise<EngineOutput> {
   replay.restart();
-  const differs = new AbortController();
-  const either = signal ? AbortSignal.any([signal, differs.signal]) : differs.signal;
   const onEvent = (event: Event) => {
-    if (event.type === "piece" && !replay.take(event.text, event.tokens)) differs.abort();
+    if (event.type === "piece" && !replay.take(event.text, event.tokens)) throw anotherAnswer();
   };
-  try {
-    const output = await client.request(request, onEvent, either);
-    if (replay.caughtUp) return output;
-  } catch (error) {
-    if (!differs.signal.aborted) throw error;
-  }
+  const output = await client.request(request, onEvent, signal);
+  if (!replay.caughtUp) throw anotherAnswer();
+  return output;
+}
+
+function anotherAnswer(): LlavaError {
   const what = "The GPU was lost in mid-answer, and the answer that began again is not the one that was told so far";
-  throw new LlavaError("gpu", `${what}: rounding differs, as part of the prompt had been cached, or the model or the GPU is another. Ask again.`);
+  return new LlavaError("gpu", `${what}: rounding differs, as part of the prompt had been cached, or the model or the GPU is another. Ask again.`);
 }
 
 function lostAgain(cause: GpuLost): LlavaError {
