@@ -10,6 +10,7 @@ use super::tune::ModelShapes;
 use super::*;
 use crate::device;
 use crate::error::Result;
+use crate::quant::CHUNK;
 
 /// What the inputs of a comparison are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,31 +63,35 @@ pub struct Linear<'a> {
     device: &'a Device,
 }
 
-/// Columns of x: three blocks.
-const COLS: usize = 96;
+/// Columns of x: three blocks, or chunks.
+fn cols(format: Format) -> usize {
+    3 * format.block().next_multiple_of(CHUNK)
+}
+
 /// Rows of the weight.
 const OUT: usize = 67;
 
 impl<'a> Linear<'a> {
     pub fn new(use_: LinearUse, format: Format, inputs: Inputs, device: &'a Device) -> Self {
         let n = if use_ == LinearUse::Vec { 1 } else { 9 };
-        let x = inputs.numbers(n * COLS, 2);
+        let x = inputs.numbers(n * cols(format), 2);
         let (read, tolerance) = match linear_variant(use_) {
-            LinearVariant::Dot if format.is_quantized() => (naive::bytes(&x), 1e-2),
+            variant @ LinearVariant::Dot if variant.fits(format) => (naive::bytes(&x), 1e-2),
             LinearVariant::MatF16 => (x.clone(), 1e-2),
             _ => (x.clone(), 1e-4),
         };
-        Self { n, format, inputs, read, tolerance, x: rows(&x, COLS, device), device }
+        Self { n, format, inputs, read, tolerance, x: rows(&x, cols(format), device), device }
     }
 
     /// A weight of `out` rows, and the sums over it.
     fn weight(&self, out: usize) -> Result<(Weight, Vec<u8>)> {
-        let bytes = self.format.encode("weight", out, COLS, &Inputs::Plain.numbers(out * COLS, 1))?;
-        Ok((Weight::from_bytes(bytes.clone(), self.format, out, COLS, self.device), bytes))
+        let cols = cols(self.format);
+        let bytes = self.format.encode("weight", out, cols, &Inputs::Plain.numbers(out * cols, 1))?;
+        Ok((Weight::from_bytes(bytes.clone(), self.format, out, cols, self.device), bytes))
     }
 
     fn sums(&self, bytes: &[u8], out: usize, bias: &[f32]) -> Vec<f32> {
-        naive::linear(&self.read, bytes, self.format, (out, COLS), Some(bias), None, Activation::None)
+        naive::linear(&self.read, bytes, self.format, (out, cols(self.format)), Some(bias), None, Activation::None)
     }
 
     /// `act(x Wᵀ + bias) + residual`.
@@ -96,7 +101,7 @@ impl<'a> Linear<'a> {
         let act = Activation::QuickGelu;
         let residual_rows = rows(&residual, OUT, self.device);
         let actual = linear(self.x.clone(), &w, Some(&vector(&bias, self.device)), Some(residual_rows), act);
-        let shape = (OUT, COLS);
+        let shape = (OUT, cols(self.format));
         let expected = naive::linear(&self.read, &bytes, self.format, shape, Some(&bias), Some(&residual), act);
         Ok(close(&device::read_floats(actual).await?, &expected, self.tolerance))
     }
@@ -205,11 +210,12 @@ pub async fn first_wrong(shapes: &ModelShapes, device: &Device) -> Result<Option
         }
     }
     for &format in &shapes.head {
-        let bytes = format.encode("table", OUT, COLS, &Inputs::Plain.numbers(OUT * COLS, 1))?;
-        let table = Weight::from_bytes(bytes.clone(), format, OUT, COLS, device);
+        let cols = cols(format);
+        let bytes = format.encode("table", OUT, cols, &Inputs::Plain.numbers(OUT * cols, 1))?;
+        let table = Weight::from_bytes(bytes.clone(), format, OUT, cols, device);
         let ids = [66, 0, 31, 32, 99];
         let actual = device::read_floats(embedding(words(&ids, device), &table)).await?;
-        if !close(&actual, &naive::embedding(&ids, &bytes, format, OUT, COLS), 1e-6) {
+        if !close(&actual, &naive::embedding(&ids, &bytes, format, OUT, cols), 1e-6) {
             return Ok(Some("embedding"));
         }
     }

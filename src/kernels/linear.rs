@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::device::gpu::{self, Features, GpuTensor, Shader};
+use crate::quant::CHUNK;
 
 /// From this many rows on the mat-mul variants are used.
 const MIN_MAT_ROWS: usize = 4;
@@ -39,7 +40,7 @@ pub enum LinearVariant {
     Mat,
     /// The same with f16 tiles: inputs are rounded to f16.
     MatF16,
-    /// Packed products of bytes: inputs are rounded to 8 bits in blocks of 32. Only for q4 and q8.
+    /// Packed products of bytes: inputs are rounded to 8 bits in chunks of 32. Only for formats in chunks.
     Dot,
 }
 
@@ -80,7 +81,7 @@ impl LinearVariant {
 
     /// Whether it can run on weights of this format.
     pub fn fits(self, format: Format) -> bool {
-        self != Self::Dot || format.is_quantized()
+        self != Self::Dot || format.is_chunked()
     }
 
     /// Whether it computes with f32 inputs throughout, so that results differ from other variants' by rounding only.
@@ -163,15 +164,14 @@ impl Epilogue {
 }
 
 fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilogue: Epilogue) -> Shader {
-    let mut constants = WeightLayout::constants(format, quads);
-    constants.push(("BLOCKS", format.is_quantized() as u32));
+    let mut constants = WeightLayout::constants(format, quads, variant.for_cpu());
     constants.extend(epilogue.constants());
     let subgroups = matches!(variant, LinearVariant::RowsSubgroups | LinearVariant::Vec64Subgroups);
     constants.push(("SUBGROUPS", subgroups as u32));
     let (name, text) = match variant {
         LinearVariant::Rows | LinearVariant::RowsSubgroups => {
             let (x_rows, lanes) = rows_shape(many);
-            let one_row = !many && format.is_quantized();
+            let one_row = !many && format.is_chunked();
             constants.extend([("X_ROWS", x_rows as u32), ("LANES", lanes as u32), ("ONE_ROW", one_row as u32)]);
             ("linear_rows", include_str!("../../shaders/linear_rows.wgsl"))
         }
@@ -191,7 +191,7 @@ fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilo
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for variant in LinearVariant::ALL {
-        for (format, quads) in WeightLayout::KINDS.into_iter().filter(|(format, _)| variant.fits(*format)) {
+        for (format, quads) in WeightLayout::kinds().filter(|(format, _)| variant.fits(*format)) {
             for epilogue in Epilogue::ALL {
                 let uses: &[bool] = if variant.for_cpu() { &[false, true] } else { &[false] };
                 all.extend(uses.iter().map(|many| shader(variant, *many, format, quads, epilogue)));
@@ -296,14 +296,14 @@ pub fn naive(
     out
 }
 
-/// What [`LinearVariant::Dot`] makes of `x`: 8 bits in blocks of 32 with one scale each.
+/// What [`LinearVariant::Dot`] makes of `x`: 8 bits in chunks with one scale each.
 pub fn naive_bytes(x: &[f32]) -> Vec<f32> {
-    let block = |block: &[f32]| {
-        let top = block.iter().fold(0f32, |top, x| top.max(x.abs()));
+    let chunk = |chunk: &[f32]| {
+        let top = chunk.iter().fold(0f32, |top, x| top.max(x.abs()));
         let inverse = if top == 0.0 { 0.0 } else { 127.0 / top };
-        block.iter().map(|x| (x * inverse).round_ties_even() * (top / 127.0)).collect::<Vec<_>>()
+        chunk.iter().map(|x| (x * inverse).round_ties_even() * (top / 127.0)).collect::<Vec<_>>()
     };
-    x.chunks(32).flat_map(block).collect()
+    x.chunks(CHUNK).flat_map(chunk).collect()
 }
 
 /// The second half of [`linear_gated`] on plain slices: `gate_up` is `[n, 2 * ffn]`.
