@@ -87,7 +87,7 @@ struct Candidate {
 /// # Errors
 /// [`Error::Gpu`] if the device is lost, or if no variant of an operation computes correctly on it.
 pub async fn tune(
-    gpu: &device::Gpu,
+    gpu: &device::Opened,
     shapes: &ModelShapes,
     work: &TuneWork<'_>,
     stored: &BTreeMap<String, String>,
@@ -131,8 +131,8 @@ pub async fn tune(
         let candidates = AttentionVariant::ALL.into_iter().filter(available).map(candidate).collect();
         let check = async || attention_is_correct(use_, n, shapes, inputs, device).await;
         let q = Tensor::zeros([n, shapes.heads.heads * shapes.heads.head_dim], device);
-        let state = device::persistent_words(4, device);
-        device::write_words(&state, &[TIMED_CONTEXT - n as u32, 0, 0, 0]);
+        let state = Buffer::zeros(4, device);
+        state.write(&[TIMED_CONTEXT - n as u32, 0, 0, 0]);
         let launch = |turn: usize| {
             let cache = work.caches[turn % work.caches.len()];
             drop(attention(q.clone(), cache, &state, shapes.heads));
@@ -140,7 +140,7 @@ pub async fn tune(
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
     }
     if inputs.contains(&Inputs::Outliers)
-        && let Some(operation) = device::validated(gpu, check::first_wrong(shapes, device)).await?
+        && let Some(operation) = device::validated(&gpu.device, check::first_wrong(shapes, device)).await?
     {
         return Err(computed_wrongly(operation, "the only way there is", adapter));
     }
@@ -206,14 +206,14 @@ async fn choose(
     stored: Option<&str>,
     check: impl AsyncFn() -> Result<bool>,
     launch: impl Fn(usize),
-    gpu: &device::Gpu,
+    gpu: &device::Opened,
 ) -> Result<Chosen> {
     let mut wrong = Vec::new();
     let mut microseconds = BTreeMap::new();
     // A variant that does not even compile fails the comparison; a lost device fails that of all of them.
     let mut correct = async |candidate: &Candidate| {
         (candidate.select)();
-        let correct = device::validated(gpu, check()).await.unwrap_or(false);
+        let correct = device::validated(&gpu.device, check()).await.unwrap_or(false);
         if !correct {
             wrong.push(candidate.name);
         }
@@ -263,7 +263,7 @@ const RECORDED: usize = 64;
 const TIMED_CONTEXT: u32 = 256;
 
 /// Microseconds of one launch. `launch` is given a running number, to take turns by.
-async fn time(launch: &impl Fn(usize), gpu: &device::Gpu) -> Result<f64> {
+async fn time(launch: &impl Fn(usize), gpu: &device::Opened) -> Result<f64> {
     let turn = Cell::new(0);
     let next = || launch(turn.replace(turn.get() + 1));
     let one = || {
@@ -283,7 +283,7 @@ async fn time(launch: &impl Fn(usize), gpu: &device::Gpu) -> Result<f64> {
 }
 
 /// Microseconds of each of the `launches` that `enqueue` enqueues.
-async fn fastest(gpu: &device::Gpu, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
+async fn fastest(gpu: &device::Opened, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
     let (mut repeats, mut fastest) = (1, f64::INFINITY);
     let mut runs = 0;
     while runs < RUNS {
@@ -299,7 +299,7 @@ async fn fastest(gpu: &device::Gpu, launches: usize, enqueue: impl Fn() -> Resul
 }
 
 /// How long the GPU takes for what `run` enqueues, the wait included.
-async fn milliseconds(gpu: &device::Gpu, run: impl Fn() -> Result<()>) -> Result<f64> {
+async fn milliseconds(gpu: &device::Opened, run: impl Fn() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     run()?;
     device::sync(&gpu.device).await?;
@@ -317,8 +317,8 @@ mod tests {
     use super::*;
 
     /// Launches of which those of the later candidates do more: by some microseconds of a GPU, less than a wait.
-    fn work(gpu: &device::Gpu, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
-        let (state, selected) = (device::persistent_words(4, &gpu.device), selected.clone());
+    fn work(gpu: &device::Opened, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
+        let (state, selected) = (Buffer::zeros(4, &gpu.device), selected.clone());
         move |_| (0..8usize.pow(selected.get() as u32)).for_each(|_| advance(&state, 1))
     }
 
@@ -331,7 +331,7 @@ mod tests {
     /// What [`choose`] makes of candidates `(name, preferred, correct)`.
     fn chosen(candidates: &[(&'static str, bool, bool)], stored: Option<&str>) -> Result<Chosen> {
         let _alone = alone();
-        let gpu = block_on(device::init_device()).unwrap();
+        let gpu = block_on(device::open()).unwrap();
         let selected = Rc::new(Cell::new(usize::MAX));
         let candidate = |(i, (name, preferred, _)): (usize, &(&'static str, bool, bool))| {
             let selected = selected.clone();
@@ -357,8 +357,8 @@ mod tests {
     #[test]
     fn a_timing_takes_turns_and_finds_the_time_of_one_launch() {
         let _alone = alone();
-        let gpu = block_on(device::init_device()).unwrap();
-        let state = device::persistent_words(4, &gpu.device);
+        let gpu = block_on(device::open()).unwrap();
+        let state = Buffer::zeros(4, &gpu.device);
         let timed = |count: usize| {
             let expected = Cell::new(0);
             let launch = |turn: usize| {
