@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{Spec, TooLarge};
+use super::{Encoded, Spec, TooLarge};
 
 pub static F16: Spec = Spec {
     name: "f16",
@@ -22,7 +22,7 @@ pub static F16: Spec = Spec {
 
 /// # Errors
 /// It is beyond the largest f16.
-pub fn to_f16(value: f32) -> Result<f16, TooLarge> {
+pub fn to_f16(value: f32) -> Encoded<f16> {
     let half = f16::from_f32(value);
     if half.is_finite() { Ok(half) } else { Err(TooLarge(value)) }
 }

@@ -1,5 +1,5 @@
-//! The ways a weight tensor is stored, in a bundle and on the GPU alike: the same little-endian bytes. A format is a file
-//! here, a file `shaders/shared/weight_<format>.wgsl` and a row of [`Format`]'s table; nothing else knows it by name.
+//! The ways a weight tensor is stored, in a bundle and on the GPU alike: the same little-endian bytes. To add a format takes
+//! a file here, a file `shaders/shared/weight_<format>.wgsl` and a row in `formats!`; no kernel knows one by name.
 //!
 //! A tensor is a matrix `[rows, cols]` (a vector is one row). A format cuts every row into blocks of neighbouring columns,
 //! numbered `row * (cols / block) + block of the row`; of plain numbers each is a block. First come the quants of all blocks,
@@ -21,6 +21,9 @@ use crate::{Error, Result};
 /// Columns that kernels take at once where these share a scale.
 pub const CHUNK: usize = 32;
 
+type Encode = fn(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Encoded<()>;
+type Encoded<T> = std::result::Result<T, TooLarge>;
+
 /// What there is to know of a format.
 struct Spec {
     /// In manifests and on the command line: the variant's in lower case.
@@ -35,7 +38,7 @@ struct Spec {
     /// numbers of 8 bits or fewer. The WGSL then has functions for chunks, and all kernels run: the packed dot product, too.
     chunked: bool,
     /// Appends what whole blocks of finite values become to quants and scales.
-    encode: fn(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> std::result::Result<(), TooLarge>,
+    encode: Encode,
     /// Appends the values of whole blocks.
     decode: fn(quants: &[u8], scales: &[u8], values: &mut Vec<f32>),
     /// How shaders read it; `shaders/shared/weight.wgsl` says what must be there.
