@@ -11,7 +11,7 @@ use futures_lite::future::block_on;
 use half::f16;
 use llava_web::{
     Error,
-    bundle::source::TensorReader,
+    bundle::reader::TensorReader,
     bundle::{FolderSource, Manifest},
     convert::{Checkpoint, Options, gguf, hf, plan},
     device,
