@@ -27,7 +27,9 @@ use crate::parts::{self, Parts};
 use crate::quant::Format;
 use crate::text::prompt::{Message, Prompt};
 use crate::text::sampling::Sampling;
-use crate::text::tokenizer::{TextStream, Tokenizer};
+use crate::text::stream::TextStream;
+use crate::text::template::Template;
+use crate::text::tokenizer::Tokenizer;
 
 /// Positions kept when the caller does not say: the checkpoint's own limit, but no more than this.
 const DEFAULT_CONTEXT: usize = 2048;
@@ -111,6 +113,7 @@ pub struct Output {
 pub struct Engine {
     model: Llava,
     config: LlavaConfig,
+    template: &'static Template,
     tokenizer: Tokenizer,
     /// `None` in a model without a vision tower.
     preprocessor: Option<PreprocessorConfig>,
@@ -298,7 +301,7 @@ impl Engine {
         options: LoadOptions,
     ) -> Result<Self> {
         let manifest = source.manifest();
-        let Parts { config, preprocessor, tokenizer } =
+        let Parts { config, preprocessor, template, tokenizer } =
             Parts::read(&manifest.config, &manifest.generation, &manifest.preprocessor, tokenizer_json)?;
         let context_length = context_length_of(&config, &options, gpu.adapter.max_binding)?;
         check_activations(&config, context_length, gpu.adapter.max_binding)?;
@@ -321,6 +324,7 @@ impl Engine {
             quantization: manifest.quantization.clone(),
             model,
             config,
+            template,
             tokenizer,
             preprocessor,
             context_length,
@@ -358,7 +362,13 @@ impl Engine {
         if picture.is_some() && self.config.vision.is_none() {
             return Err(sees_nothing());
         }
-        let prompt = Prompt::new(input.prompt.as_deref(), input.messages.as_deref(), input.raw, picture.is_some())?;
+        let prompt = Prompt::new(
+            self.template,
+            input.prompt.as_deref(),
+            input.messages.as_deref(),
+            input.raw,
+            picture.is_some(),
+        )?;
         // Without a vision tower there is no picture in any prompt, and no id of one.
         let (image_token_id, image_tokens) =
             self.config.vision.as_ref().map_or((u32::MAX, 0), |vision| (vision.image_token_id, vision.image_tokens()));
