@@ -31,9 +31,9 @@ pub fn slots(ids: &[u32], image: Option<(Range<usize>, ImageHash)>) -> Vec<Slot>
 /// The record of the caches' rows from the first on. It never claims a row that is not there: it is cut before rows are
 /// overwritten and grows when the host has seen that they are written.
 #[derive(Debug, Default)]
-pub struct Prefix(Vec<Slot>);
+pub struct CacheRecord(Vec<Slot>);
 
-impl Prefix {
+impl CacheRecord {
     /// Keeps what the record has in common with `wanted` from the first position on; the number of those positions.
     pub fn keep_common(&mut self, wanted: &[Slot]) -> usize {
         let common = self.0.iter().zip(wanted).take_while(|(held, wanted)| held == wanted).count();
@@ -56,10 +56,10 @@ mod tests {
 
     /// A record of `held` after `wanted` came: how many positions are kept.
     fn kept(held: &[Slot], wanted: &[Slot]) -> usize {
-        let mut prefix = Prefix::default();
-        prefix.extend(held.iter().copied());
-        let common = prefix.keep_common(wanted);
-        assert_eq!(prefix.0, &wanted[..common]);
+        let mut record = CacheRecord::default();
+        record.extend(held.iter().copied());
+        let common = record.keep_common(wanted);
+        assert_eq!(record.0, &wanted[..common]);
         common
     }
 

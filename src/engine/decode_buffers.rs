@@ -1,0 +1,45 @@
+//! What a request has on the GPU beside the caches.
+
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::text::sampling::Sampling;
+use crate::{device, kernels};
+
+/// What the decode step reads and writes on the GPU. The recorded step refers to these very buffers, so they are
+/// written in place and never replaced.
+pub struct DecodeBuffers {
+    /// `[position, step, token, 0]`.
+    pub state: Tensor<1, Int>,
+    pub params: Tensor<1, Int>,
+    /// Per token of the vocabulary: bit 0 = in the prompt, the rest = times generated.
+    seen: Tensor<1, Int>,
+    /// Generated tokens by step.
+    pub tokens: Tensor<1, Int>,
+}
+
+impl DecodeBuffers {
+    /// For a vocabulary of `vocab` tokens and answers of up to `capacity`.
+    pub fn new(vocab: usize, capacity: usize, device: &Device) -> Self {
+        let words = |len| device::persistent_words(len, device);
+        Self { state: words(4), params: words(Sampling::WORDS), seen: words(vocab), tokens: words(capacity) }
+    }
+
+    /// Readies all for a request that begins at `position`: `ids` are the prompt's, of a vocabulary of `vocab`; `sampling` its
+    /// [words](Sampling::to_words).
+    pub fn begin(&self, position: usize, ids: &[u32], vocab: usize, sampling: &[u32]) {
+        let mut seen = vec![0; vocab];
+        for id in ids {
+            if let Some(flag) = seen.get_mut(*id as usize) {
+                *flag = 1;
+            }
+        }
+        device::write_words(&self.seen, &seen);
+        device::write_words(&self.params, sampling);
+        device::write_words(&self.state, &[position as u32, 0, 0, 0]);
+    }
+
+    /// Draws from `logits` `[1, vocab]` and moves the state on.
+    pub fn sample(&self, logits: Tensor<2>) {
+        kernels::sample(logits, &self.params, &self.seen, &self.tokens, &self.state);
+    }
+}
