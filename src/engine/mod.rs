@@ -150,6 +150,7 @@ impl Engine {
             cached_tokens,
             completion_tokens: 0,
             finish_reason: FinishReason::Aborted,
+            seed: input.sampling.draws().then(|| input.sampling.seed.unwrap_or_else(seed::pick)),
             timings: Timings::default(),
         };
 
@@ -168,7 +169,7 @@ impl Engine {
         let prefill_started = Instant::now();
         let prefilled = match features {
             Ok(features) => {
-                let sampling = input.sampling.to_words(seed::entropy());
+                let sampling = input.sampling.to_words(output.seed.unwrap_or(0));
                 self.buffers.begin(cached_tokens, &prompt.ids, self.config.text.vocab_size, &sampling);
                 prefill(llama, &self.buffers, device, &prompt, cached_tokens, features.as_ref(), &mut go_on).await
             }

@@ -61,6 +61,10 @@ pub struct Output {
     pub cached_tokens: usize,
     pub completion_tokens: usize,
     pub finish_reason: FinishReason,
+    /// The seed that the answer was drawn with: the caller's, or one that was picked, below 2^53, so that a number of
+    /// JavaScript holds it. `None` of greedy decoding (no `temperature`, or 0), which draws nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     pub timings: Timings,
 }
 
