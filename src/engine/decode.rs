@@ -20,7 +20,7 @@ use crate::text::tokenizer::Tokenizer;
 /// [`Error::Gpu`] if the device was lost or the step cannot be recorded.
 pub async fn record_step(llama: &Llama, buffers: &DecodeBuffers, device: &Device) -> Result<Recorded<()>> {
     // Greedy while recording: which shaders run does not depend on the values in the buffers.
-    device::write_words(&buffers.params, &Sampling::default().to_words(0));
+    buffers.params.write(&Sampling::default().to_words(0));
     device::record(device, || {
         let hidden = llama.forward(llama.embed_drawn(&buffers.state), &buffers.state);
         buffers.sample(llama.logits(hidden));
@@ -61,7 +61,7 @@ impl Decode<'_> {
         let mut queued = 0;
         let mut pace = Pace::new();
         let mut decode_started = Instant::now();
-        let mut reading = device::read_words(&self.buffers.tokens);
+        let mut reading = self.buffers.tokens.read();
         output.finish_reason = loop {
             // The prefill drew one more than the steps.
             let drawn = queued + 1;
@@ -70,7 +70,7 @@ impl Decode<'_> {
                 self.step.replay()?;
             }
             queued += steps;
-            let ahead = (steps > 0).then(|| device::read_words(&self.buffers.tokens));
+            let ahead = (steps > 0).then(|| self.buffers.tokens.read());
             let words = reading.await?;
             if tokens.is_empty() {
                 output.timings.prefill = since(prefill_started);

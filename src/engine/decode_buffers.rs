@@ -1,26 +1,27 @@
 //! What a request has on the GPU beside the caches.
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
+use crate::device::Buffer;
+use crate::kernels;
 use crate::text::sampling::Sampling;
-use crate::{device, kernels};
 
 /// What the decode step reads and writes on the GPU. The recorded step refers to these very buffers, so they are
 /// written in place and never replaced.
 pub struct DecodeBuffers {
     /// `[position, step, token, 0]`.
-    pub state: Tensor<1, Int>,
-    pub params: Tensor<1, Int>,
+    pub state: Buffer,
+    pub params: Buffer,
     /// Per token of the vocabulary: bit 0 = in the prompt, the rest = times generated.
-    seen: Tensor<1, Int>,
+    seen: Buffer,
     /// Generated tokens by step.
-    pub tokens: Tensor<1, Int>,
+    pub tokens: Buffer,
 }
 
 impl DecodeBuffers {
     /// For a vocabulary of `vocab` tokens and answers of up to `capacity`.
     pub fn new(vocab: usize, capacity: usize, device: &Device) -> Self {
-        let words = |len| device::persistent_words(len, device);
+        let words = |len| Buffer::zeros(len, device);
         Self { state: words(4), params: words(Sampling::WORDS), seen: words(vocab), tokens: words(capacity) }
     }
 
@@ -33,9 +34,9 @@ impl DecodeBuffers {
                 *flag = 1;
             }
         }
-        device::write_words(&self.seen, &seen);
-        device::write_words(&self.params, sampling);
-        device::write_words(&self.state, &[position as u32, 0, 0, 0]);
+        self.seen.write(&seen);
+        self.params.write(sampling);
+        self.state.write(&[position as u32, 0, 0, 0]);
     }
 
     /// Draws from `logits` `[1, vocab]` and moves the state on.

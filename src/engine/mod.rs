@@ -54,7 +54,7 @@ pub struct Engine {
     kv_cache: KvFormat,
     name: String,
     quantization: String,
-    gpu: device::Gpu,
+    gpu: device::Opened,
     precision: Precision,
     variants: Variants,
     buffers: DecodeBuffers,
@@ -77,7 +77,7 @@ impl Engine {
     /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
     /// is compiled.
     pub async fn load<S: WeightSource>(
-        gpu: device::Gpu,
+        gpu: device::Opened,
         source: &S,
         tokenizer_json: &[u8],
         options: LoadOptions,
@@ -93,7 +93,7 @@ impl Engine {
         let shapes = shapes::model_shapes(manifest, &config, &options);
         let variants = kernels::tune(&gpu, &shapes, &model.language_model.tune_work(), &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
-        let decode_step = device::validated(&gpu, record_step(&model.language_model, &buffers, device)).await?;
+        let decode_step = device::validated(&gpu.device, record_step(&model.language_model, &buffers, device)).await?;
         let patch_size = config.vision.as_ref().map(|vision| vision.tower.patch_size);
         let engine = Self {
             name: manifest.model.name.clone(),
@@ -112,7 +112,7 @@ impl Engine {
             decode_step,
             cached: CacheRecord::default(),
         };
-        device::validated(&engine.gpu, engine.warm_up()).await?;
+        device::validated(&engine.gpu.device, engine.warm_up()).await?;
         Ok(engine)
     }
 
@@ -269,7 +269,7 @@ impl Engine {
         };
         match run.await {
             Err(Halt::Failed(error)) => Err(error),
-            Err(Halt::Aborted) | Ok(()) => device::read_words(&self.buffers.tokens).await.map(drop),
+            Err(Halt::Aborted) | Ok(()) => self.buffers.tokens.read().await.map(drop),
         }
     }
 }
