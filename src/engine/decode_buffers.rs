@@ -25,10 +25,9 @@ impl DecodeBuffers {
         Self { state: words(4), params: words(Sampling::WORDS), seen: words(vocab), tokens: words(capacity) }
     }
 
-    /// Readies all for a request that begins at `position`: `ids` are the prompt's, of a vocabulary of `vocab`; `sampling` its
-    /// [words](Sampling::to_words).
-    pub fn begin(&self, position: usize, ids: &[u32], vocab: usize, sampling: &[u32]) {
-        let mut seen = vec![0; vocab];
+    /// Readies all for a request that begins at `position`: `ids` are the prompt's, `sampling` its [words](Sampling::to_words).
+    pub fn begin(&self, position: usize, ids: &[u32], sampling: &[u32]) {
+        let mut seen = vec![0; self.seen.words()];
         for id in ids {
             if let Some(flag) = seen.get_mut(*id as usize) {
                 *flag = 1;

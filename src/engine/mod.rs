@@ -15,7 +15,7 @@ mod shapes;
 
 use web_time::Instant;
 
-use self::cache_record::{CacheRecord, Slot};
+use self::cache_record::CacheRecord;
 use self::decode::{Decode, record_step};
 use self::decode_buffers::DecodeBuffers;
 use self::layers::Halt;
@@ -141,8 +141,8 @@ impl Engine {
         let slots = cache_record::slots(&prompt.ids, prompt.image.clone().zip(image.as_ref().map(|image| image.hash)));
         let prompt_tokens = prompt.ids.len();
         // The last position always runs: its logits give the first token. What comes after the prefix is about to be
-        // overwritten.
-        let cached_tokens = self.cached.keep_common(&slots[..prompt_tokens - 1]);
+        // overwritten. Where tokens are drawn, a seed must give the same ones whatever was there.
+        let cached_tokens = self.cached.keep_common(&slots[..prompt_tokens - 1], input.sampling.draws());
         let mut output = Output {
             description: String::new(),
             token_ids: Vec::new(),
@@ -170,13 +170,14 @@ impl Engine {
         let prefilled = match features {
             Ok(features) => {
                 let sampling = input.sampling.to_words(output.seed.unwrap_or(0));
-                self.buffers.begin(cached_tokens, &prompt.ids, self.config.text.vocab_size, &sampling);
-                prefill(llama, &self.buffers, device, &prompt, cached_tokens, features.as_ref(), &mut go_on).await
+                self.buffers.begin(cached_tokens, &prompt.ids, &sampling);
+                let state = &self.buffers.state;
+                prefill(llama, state, device, &prompt, cached_tokens, features.as_ref(), &mut go_on).await
             }
             Err(halt) => Err(halt),
         };
         match prefilled {
-            Ok(()) => {}
+            Ok(logits) => self.buffers.sample(logits),
             Err(Halt::Aborted) => return Ok(output),
             Err(Halt::Failed(error)) => return Err(error),
         }
@@ -191,9 +192,9 @@ impl Engine {
             precision: self.precision,
         };
         let steps = decode.run(prefill_started, &mut output, on_piece).await?;
-        self.cached.extend(slots[cached_tokens..].iter().copied());
+        self.cached.prefilled(&slots[cached_tokens..]);
         // A token's keys and values are written by the step after the one that drew it.
-        self.cached.extend(output.token_ids.iter().take(steps).copied().map(Slot::Token));
+        self.cached.decoded(&output.token_ids[..steps.min(output.token_ids.len())]);
         Ok(output)
     }
 
@@ -264,8 +265,11 @@ impl Engine {
                 let patches = Patches { rows, cols, values: vec![0.0; rows * cols] };
                 features = Some(encode(patches, vision, device, &mut || true).await?);
             }
-            self.buffers.begin(0, &prompt.ids, self.config.text.vocab_size, &Sampling::default().to_words(0));
-            prefill(llama, &self.buffers, device, &prompt, 0, features.as_ref(), &mut || true).await
+            self.buffers.begin(0, &prompt.ids, &Sampling::default().to_words(0));
+            let logits =
+                prefill(llama, &self.buffers.state, device, &prompt, 0, features.as_ref(), &mut || true).await?;
+            self.buffers.sample(logits);
+            Ok(())
         };
         match run.await {
             Err(Halt::Failed(error)) => Err(error),
