@@ -35,12 +35,14 @@ struct Spec {
     /// numbers of 8 bits or fewer. The WGSL then has functions for chunks, and all kernels run: the packed dot product, too.
     chunked: bool,
     /// Appends what whole blocks of finite values become to quants and scales.
-    encode: fn(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> std::result::Result<(), TooLarge>,
+    encode: Encode,
     /// Appends the values of whole blocks.
     decode: fn(quants: &[u8], scales: &[u8], values: &mut Vec<f32>),
     /// How shaders read it; `shaders/shared/weight.wgsl` says what must be there.
     wgsl: &'static str,
 }
+
+type Encode = fn(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> std::result::Result<(), TooLarge>;
 
 /// A value, scale or minimum that no f16 can hold.
 #[derive(Debug)]
