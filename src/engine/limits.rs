@@ -13,7 +13,7 @@ pub const MAX_PREFILL: usize = 1024;
 
 /// Positions of the caches: as asked for, or the model's own limit up to [`DEFAULT_CONTEXT`].
 ///
-/// `max_binding` is the largest buffer of the GPU in bytes: a layer's keys are one, its values another. www/src/memory.ts
+/// `max_binding` is the largest buffer of the GPU in bytes: a layer's keys are one, its values another. www/src/engine/memory.ts
 /// has the same rule, because a page asks before it downloads anything.
 ///
 /// # Errors
