@@ -1,14 +1,14 @@
-// What the tests of the package in Chromium share: servers with faults, bundles made on the spot, pages.
+// What the tests of the package in a browser share: servers with faults, bundles made on the spot, pages.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, readlink, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
-import { launchProfile } from "../../www/scripts/browser.mjs";
 import { bundle, definitions } from "../../www/scripts/bundle.mjs";
 import { MOUNTS, PACKAGE, serveFiles, start } from "../../www/scripts/serve.mjs";
+import { kill, launchProfile } from "./browsers.mjs";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -173,11 +173,7 @@ export async function openBrowser(options) {
     },
     /** Kills the browser process and starts another one on the same profile. */
     async restart() {
-      const closed = new Promise((resolve) => context.once("close", resolve));
-      // The link's target ends with the process id.
-      const pid = Number((await readlink(join(profile, "SingletonLock"))).split("-").at(-1));
-      process.kill(pid, "SIGKILL");
-      await closed;
+      await kill(context, profile);
       context = await launchProfile(profile, options);
     },
     async close() {
