@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::config::LlavaConfig;
 use crate::error::{Error, Result};
 use crate::image::{self, Picture, PreprocessorConfig};
-use crate::prompt::Prompt;
-use crate::tokenizer::Tokenizer;
+use crate::model::config::LlavaConfig;
+use crate::text::prompt::Prompt;
+use crate::text::tokenizer::Tokenizer;
 
 /// Configuration, image settings and tokenizer that fit each other.
 pub struct Parts {

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use futures_lite::future::block_on;
+use llava_web::bundle::source::{TensorReader, WeightSource};
 use llava_web::bundle::{BundleHead, BundleWriter, FolderSource, Manifest, ModelInfo, Span, check_space};
 use llava_web::progress::Meter;
 use llava_web::quant::Format;
-use llava_web::weights::{TensorReader, WeightSource};
 use llava_web::{Error, Result};
 use serde_json::{Value, json};
 

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use futures_lite::future::block_on;
 use half::{bf16, f16};
+use llava_web::bundle::source::{TensorReader, WeightSource};
 use llava_web::bundle::{FolderSource, Manifest};
-use llava_web::config::LlavaConfig;
 use llava_web::convert::synthetic::Synthetic;
 use llava_web::convert::{Options, Role, Summary, hf, plan};
+use llava_web::model::config::LlavaConfig;
 use llava_web::quant::Format;
-use llava_web::weights::{TensorReader, WeightSource};
 use llava_web::{Error, Result};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::{Value, json};

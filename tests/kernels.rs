@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_lite::future::block_on;
-use llava_web::kernels::{self, launch};
+use llava_web::device;
+use llava_web::kernels;
 
 /// The GPU. There is no skipping: a suite that passes without one proves nothing.
-fn gpu() -> &'static launch::Gpu {
-    static GPU: OnceLock<launch::Gpu> = OnceLock::new();
+fn gpu() -> &'static device::Gpu {
+    static GPU: OnceLock<device::Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
-        let opened = block_on(launch::init_device());
+        let opened = block_on(device::init_device());
         opened.unwrap_or_else(|error| {
             panic!("{error}\nThese tests need a Vulkan adapter; a software one is enough (Debian: mesa-vulkan-drivers)")
         })

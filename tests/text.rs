@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use llava_web::{
     Error,
-    prompt::{Message, Prompt},
-    tokenizer::{TextStream, Tokenizer},
+    text::prompt::{Message, Prompt},
+    text::tokenizer::{TextStream, Tokenizer},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};

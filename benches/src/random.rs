@@ -3,11 +3,11 @@
 use std::cell::Cell;
 
 use llava_web::Result;
+use llava_web::bundle::source::WeightSource;
 use llava_web::bundle::{FORMAT_NAME, FORMAT_VERSION, FileEntry, Manifest, ModelInfo, Span, TensorEntry};
-use llava_web::config::LlavaConfig;
-use llava_web::plan::{Needed, Role, plan};
+use llava_web::model::config::LlavaConfig;
+use llava_web::model::parameters::{Needed, Role, plan};
 use llava_web::quant::Format;
-use llava_web::weights::WeightSource;
 use serde_json::Value;
 use web_time::Instant;
 

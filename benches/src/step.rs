@@ -3,10 +3,10 @@
 
 use burn::tensor::Tensor;
 use llava_web::Result;
-use llava_web::kernels::launch::{persistent_words, write_words};
+use llava_web::device::{persistent_words, write_words};
 use llava_web::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
 use llava_web::quant::Format;
-use llava_web::sampler::Sampling;
+use llava_web::text::sampling::Sampling;
 
 use crate::Bench;
 use crate::clock::time;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use llava_web::tokenizer::{TextStream, Tokenizer};
+use llava_web::text::tokenizer::{TextStream, Tokenizer};
 
 fuzz_target!(|json: &[u8]| {
     let Ok(tokenizer) = Tokenizer::from_bytes(json) else { return };

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::mapped::Mapped;
 use super::{Checkpoint, Options, Summary, python};
 use crate::bundle::{BundleHead, ModelInfo};
-use crate::config::{LlavaConfig, VisionConfig};
+use crate::model::config::{LlavaConfig, VisionConfig};
 use crate::{Error, Result};
 
 const EMBEDDING: &str = "language_model.model.embed_tokens.weight";

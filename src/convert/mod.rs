@@ -18,14 +18,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::bundle::{self, BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
-use crate::config::LlavaConfig;
+use crate::model::config::LlavaConfig;
 use crate::parallel;
 use crate::parts::Parts;
 use crate::progress::{Meter, Report};
 use crate::quant::{self, BLOCK, Format};
 use crate::{Error, Result};
 
-pub use crate::plan::{Needed, Role, plan};
+pub use crate::model::parameters::{Needed, Role, plan};
 
 /// Elements converted at a time: 4 MiB in f32. A multiple of the block size: as rows are whole blocks, none is cut.
 const PIECE: usize = 1 << 20;

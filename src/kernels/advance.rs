@@ -1,8 +1,8 @@
 //! Moves the position in `state`, on the GPU: after a prefill of `n` rows the token drawn next belongs at `position +
 //! n`.
 
-use super::launch::{self, GpuTensor, Shader};
 use super::*;
+use crate::device::gpu::{self, GpuTensor, Shader};
 
 pub(super) fn shader() -> Shader {
     Shader { name: "advance", text: include_str!("../../shaders/advance.wgsl"), constants: vec![], dims: &["by"] }
@@ -15,6 +15,6 @@ pub fn advance(state: &Tensor<1, Int>, by: usize) {
 }
 
 pub(super) fn launch(state: GpuTensor, by: usize) -> GpuTensor {
-    launch::launch(shader(), &[&state], &[by as u32], 1);
+    gpu::launch(shader(), &[&state], &[by as u32], 1);
     state
 }

@@ -2,8 +2,8 @@
 //! tower. Few queries go through `attention_decode` (each key and value is used once, so reading it is all that
 //! counts), many through `attention_flash` (each key and value is used by many queries).
 
-use super::launch::{self, Features, GpuTensor};
 use super::*;
+use crate::device::gpu::{self, Features, GpuTensor};
 
 /// Shapes of the shaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn set_attention_variant(use_: AttentionUse, variant: Option<AttentionVarian
 pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
     match CHOSEN[use_ as usize].get() {
         Some(index) => AttentionVariant::ALL[index],
-        None if launch::software_adapter() && AttentionVariant::Cpu.available(use_, &launch::adapter_features()) => {
+        None if gpu::software_adapter() && AttentionVariant::Cpu.available(use_, &gpu::adapter_features()) => {
             AttentionVariant::Cpu
         }
         None => AttentionVariant::Gpu,
@@ -138,7 +138,7 @@ pub(super) fn launch(
     format: KvFormat,
 ) -> GpuTensor {
     heads.check();
-    let q = launch::contiguous(q);
+    let q = gpu::contiguous(q);
     let [n, width] = q.meta.shape().dims();
     let [_, kv_width] = k.meta.shape().dims();
     assert_eq!(width, heads.heads * heads.head_dim, "attention: columns of the queries");
@@ -153,7 +153,7 @@ pub(super) fn launch(
 pub(super) fn launch_full(qkv: GpuTensor, heads: Heads) -> GpuTensor {
     heads.check();
     assert_eq!(heads.kv_heads, heads.heads, "attention_full: every head has its own keys and values");
-    let qkv = launch::contiguous(qkv);
+    let qkv = gpu::contiguous(qkv);
     let [_, width] = qkv.meta.shape().dims();
     assert_eq!(width, 3 * heads.heads * heads.head_dim, "attention_full: columns of q, k and v together");
     attention_flash::launch_full(qkv, heads)

@@ -1,8 +1,8 @@
 //! Attention of many queries, tiled, with an online softmax: scores are never stored beyond a tile. Causal over the
 //! cache, or of all positions over all positions.
 
-use super::launch::{self, GpuTensor, Shader, WORKGROUP};
 use super::*;
+use crate::device::gpu::{self, GpuTensor, Shader, WORKGROUP};
 
 /// Queries that share a pass over the keys.
 fn tile_queries(variant: AttentionVariant) -> usize {
@@ -63,7 +63,7 @@ pub(super) fn shaders() -> Vec<Shader> {
 /// format where there is one.
 fn enqueue(buffers: &[&GpuTensor], n: usize, heads: Heads, cache: Option<(usize, usize, KvFormat)>) -> GpuTensor {
     let variant = attention_variant(AttentionUse::Flash);
-    let out = launch::output(buffers[0], [n, heads.heads * heads.head_dim]);
+    let out = gpu::output(buffers[0], [n, heads.heads * heads.head_dim]);
     let all = n.div_ceil(tile_queries(variant)) * heads.heads;
     let tiles = workgroup_tiles(variant, all);
     let scale = 1.0 / (heads.head_dim as f32).sqrt();
@@ -77,10 +77,10 @@ fn enqueue(buffers: &[&GpuTensor], n: usize, heads: Heads, cache: Option<(usize,
     let workgroups = all.div_ceil(tiles);
     match variant {
         AttentionVariant::Cpu => {
-            let scratch = launch::output(&out, [all * 2 * tile_queries(variant), heads.head_dim]);
-            launch::launch(shader, &[&buffers[..], &[&scratch]].concat(), &dims, workgroups);
+            let scratch = gpu::output(&out, [all * 2 * tile_queries(variant), heads.head_dim]);
+            gpu::launch(shader, &[&buffers[..], &[&scratch]].concat(), &dims, workgroups);
         }
-        AttentionVariant::Gpu => launch::launch(shader, &buffers, &dims, workgroups),
+        AttentionVariant::Gpu => gpu::launch(shader, &buffers, &dims, workgroups),
     }
     out
 }

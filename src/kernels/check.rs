@@ -8,6 +8,7 @@ use burn::tensor::TensorData;
 
 use super::tune::ModelShapes;
 use super::*;
+use crate::device;
 use crate::error::Result;
 
 /// What the inputs of a comparison are like.
@@ -37,8 +38,8 @@ fn vector(values: &[f32], device: &Device) -> Tensor<1> {
 }
 
 fn words(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let words = launch::persistent_words(values.len(), device);
-    launch::write_words(&words, values);
+    let words = device::persistent_words(values.len(), device);
+    device::write_words(&words, values);
     words
 }
 
@@ -97,7 +98,7 @@ impl<'a> Linear<'a> {
         let actual = linear(self.x.clone(), &w, Some(&vector(&bias, self.device)), Some(residual_rows), act);
         let shape = (OUT, COLS);
         let expected = naive::linear(&self.read, &bytes, self.format, shape, Some(&bias), Some(&residual), act);
-        Ok(close(&launch::read_floats(actual).await?, &expected, self.tolerance))
+        Ok(close(&device::read_floats(actual).await?, &expected, self.tolerance))
     }
 
     /// `act(gate) * up`.
@@ -106,7 +107,7 @@ impl<'a> Linear<'a> {
         let (bias, act) = (self.inputs.numbers(2 * OUT, 3), Activation::Silu);
         let actual = linear_gated(self.x.clone(), &w, Some(&vector(&bias, self.device)), act);
         let expected = naive::gated(&self.sums(&bytes, 2 * OUT, &bias), OUT, act);
-        Ok(close(&launch::read_floats(actual).await?, &expected, self.tolerance))
+        Ok(close(&device::read_floats(actual).await?, &expected, self.tolerance))
     }
 
     /// The rotation, and the write into a cache of `kv_cache`.
@@ -126,12 +127,12 @@ impl<'a> Linear<'a> {
         let written = position * heads.head_dim;
         let tolerance = if kv_cache == KvFormat::F16 { self.tolerance.max(1e-3) } else { self.tolerance };
         for (cache, expected) in [(kv.k, k), (kv.v, v)] {
-            let actual = kv_cache.unpack(&launch::read_floats(cache).await?, heads.head_dim);
+            let actual = kv_cache.unpack(&device::read_floats(cache).await?, heads.head_dim);
             if !close(&actual[written..], &expected[written..], tolerance) {
                 return Ok(false);
             }
         }
-        Ok(close(&launch::read_floats(q).await?, &expected, self.tolerance))
+        Ok(close(&device::read_floats(q).await?, &expected, self.tolerance))
     }
 }
 
@@ -166,7 +167,7 @@ pub async fn attention_over_cache(
     let position = positions - n;
     let state = words(&[position as u32, 0, 0, 0], device);
     let actual = attention(rows(&q, heads.heads * heads.head_dim, device), &kv, &state, heads);
-    Ok(close(&launch::read_floats(actual).await?, &naive::attention(&q, &k, &v, position, heads), 1e-4))
+    Ok(close(&device::read_floats(actual).await?, &naive::attention(&q, &k, &v, position, heads), 1e-4))
 }
 
 /// The selected variant of attention of 37 positions over each other.
@@ -179,7 +180,7 @@ pub async fn attention_over_all(heads: Heads, inputs: Inputs, device: &Device) -
         row[2 * width..].iter_mut().for_each(|v| *v *= v_scale);
     }
     let actual = attention_full(rows(&qkv, 3 * width, device), heads);
-    Ok(close(&launch::read_floats(actual).await?, &naive::attention_full(&qkv, heads), 1e-4))
+    Ok(close(&device::read_floats(actual).await?, &naive::attention_full(&qkv, heads), 1e-4))
 }
 
 /// The operations of which there are no variants to choose from, as this model runs them: the name of the first that is
@@ -191,7 +192,7 @@ pub async fn first_wrong(shapes: &ModelShapes, device: &Device) -> Result<Option
     for inputs in [Inputs::Plain, Inputs::Outliers] {
         let (x, weight) = (inputs.numbers(3 * shapes.hidden, 1), Inputs::Plain.numbers(shapes.hidden, 2));
         let actual = rms_norm(rows(&x, shapes.hidden, device), &vector(&weight, device), 1e-5);
-        if !close(&launch::read_floats(actual).await?, &naive::rms_norm(&x, &weight, 1e-5), 1e-4) {
+        if !close(&device::read_floats(actual).await?, &naive::rms_norm(&x, &weight, 1e-5), 1e-4) {
             return Ok(Some("rms_norm"));
         }
         let Some(vision) = &shapes.vision else { continue };
@@ -199,7 +200,7 @@ pub async fn first_wrong(shapes: &ModelShapes, device: &Device) -> Result<Option
         let bias = Inputs::Plain.numbers(vision.hidden, 3);
         let (w, b) = (vector(&weight, device), vector(&bias, device));
         let actual = layer_norm(rows(&x, vision.hidden, device), &w, &b, 1e-5);
-        if !close(&launch::read_floats(actual).await?, &naive::layer_norm(&x, &weight, &bias, 1e-5), 1e-4) {
+        if !close(&device::read_floats(actual).await?, &naive::layer_norm(&x, &weight, &bias, 1e-5), 1e-4) {
             return Ok(Some("layer_norm"));
         }
     }
@@ -207,7 +208,7 @@ pub async fn first_wrong(shapes: &ModelShapes, device: &Device) -> Result<Option
         let bytes = format.encode("table", OUT, COLS, &Inputs::Plain.numbers(OUT * COLS, 1))?;
         let table = Weight::from_bytes(bytes.clone(), format, OUT, COLS, device);
         let ids = [66, 0, 31, 32, 99];
-        let actual = launch::read_floats(embedding(words(&ids, device), &table)).await?;
+        let actual = device::read_floats(embedding(words(&ids, device), &table)).await?;
         if !close(&actual, &naive::embedding(&ids, &bytes, format, OUT, COLS), 1e-6) {
             return Ok(Some("embedding"));
         }
@@ -232,7 +233,7 @@ async fn sample_is_correct(device: &Device) -> Result<bool> {
             sample(rows(&logits, vocab, device), &p, &s, &t, &at);
             naive::sample(&logits, &params, &mut seen, &mut tokens, &mut state);
         }
-        if (launch::read_words(&t).await?, launch::read_words(&at).await?) != (tokens, state) {
+        if (device::read_words(&t).await?, device::read_words(&at).await?) != (tokens, state) {
             return Ok(false);
         }
     }

@@ -1,7 +1,7 @@
 //! Rows of a (quantized) embedding table, picked by id.
 
-use super::launch::{self, GpuTensor, Shader, WORKGROUP};
 use super::*;
+use crate::device::gpu::{self, GpuTensor, Shader, WORKGROUP};
 
 fn shader(format: Format, quads: bool) -> Shader {
     Shader {
@@ -61,10 +61,10 @@ pub(super) fn launch(
     first: usize,
     n: usize,
 ) -> GpuTensor {
-    let ids = launch::contiguous(ids);
-    let out = launch::output(&ids, [n, layout.cols]);
+    let ids = gpu::contiguous(ids);
+    let out = gpu::output(&ids, [n, layout.cols]);
     let dims = [n, layout.rows, layout.cols, first, start].map(|dim| dim as u32);
     let shader = shader(layout.format, layout.quads());
-    launch::launch(shader, &[&ids, &weight, &out], &dims, (n * layout.cols.div_ceil(4)).div_ceil(WORKGROUP));
+    gpu::launch(shader, &[&ids, &weight, &out], &dims, (n * layout.cols.div_ceil(4)).div_ceil(WORKGROUP));
     out
 }

@@ -3,8 +3,8 @@
 //! a mat-vec variant (each weight is used once, so reading it is all that counts), many through a mat-mul variant (each
 //! weight is dequantized once for many rows).
 
-use super::launch::{self, Features, GpuTensor, Shader};
 use super::*;
+use crate::device::gpu::{self, Features, GpuTensor, Shader};
 
 /// From this many rows on the mat-mul variants are used.
 const MIN_MAT_ROWS: usize = 4;
@@ -125,7 +125,7 @@ pub fn set_linear_variant(use_: LinearUse, variant: Option<LinearVariant>) {
 pub fn linear_variant(use_: LinearUse) -> LinearVariant {
     match CHOSEN[use_ as usize].get() {
         Some(index) => LinearVariant::ALL[index],
-        None if launch::software_adapter() => match launch::adapter_features().subgroups {
+        None if gpu::software_adapter() => match gpu::adapter_features().subgroups {
             true => LinearVariant::RowsSubgroups,
             false => LinearVariant::Rows,
         },
@@ -353,13 +353,13 @@ pub(super) fn launch(
     act: Activation,
 ) -> GpuTensor {
     let [n, _] = x.meta.shape().dims();
-    let residual = residual.map(launch::contiguous);
+    let residual = residual.map(gpu::contiguous);
     if let Some(residual) = &residual {
         assert_eq!(residual.meta.shape().dims(), [n, layout.rows], "linear: shape of the residual");
     }
     let has_residual = residual.is_some() as u32;
-    let residual = residual.unwrap_or_else(|| launch::absent(&x, 1));
-    let out = launch::output(&x, [n, layout.rows]);
+    let residual = residual.unwrap_or_else(|| gpu::absent(&x, 1));
+    let out = gpu::output(&x, [n, layout.rows]);
     run(x, weight, &out, bias, layout, Epilogue::Sum, 1, &[&residual], &[has_residual, act as u32]);
     out
 }
@@ -374,7 +374,7 @@ pub(super) fn launch_gated(
     let [n, _] = x.meta.shape().dims();
     assert!(layout.rows.is_multiple_of(2), "linear_gated: as many rows of gate as of up");
     let ffn = layout.rows / 2;
-    let out = launch::output(&x, [n, ffn]);
+    let out = gpu::output(&x, [n, ffn]);
     run(x, weight, &out, bias, layout, Epilogue::Gated, ffn, &[], &[act as u32]);
     out
 }
@@ -400,7 +400,7 @@ pub(super) fn launch_rope_cache(
     assert_eq!(kv_width, format.width(kv_heads * head_dim), "linear_rope_cache: columns of the cache");
     assert_eq!(v.meta.shape(), k.meta.shape(), "linear_rope_cache: the caches' shapes");
     assert_eq!(rope.meta.shape().dims(), [capacity, head_dim], "linear_rope_cache: shape of the table");
-    let out = launch::output(&x, [n, heads * head_dim]);
+    let out = gpu::output(&x, [n, heads * head_dim]);
     let dims = [heads, kv_heads, capacity].map(|dim| dim as u32);
     run(x, weight, &out, bias, layout, Epilogue::RopeCache(format), head_dim / 2, &[&rope, &k, &v, &state], &dims);
     out
@@ -419,7 +419,7 @@ fn run(
     buffers: &[&GpuTensor],
     dims: &[u32],
 ) {
-    let x = launch::contiguous(x);
+    let x = gpu::contiguous(x);
     let [n, cols] = x.meta.shape().dims();
     let WeightLayout { format, rows, .. } = layout;
     assert_eq!(cols, layout.cols, "linear: columns of the input and of the weight");
@@ -442,10 +442,10 @@ fn run(
         LinearVariant::Mat | LinearVariant::MatF16 | LinearVariant::Dot => n.div_ceil(TILE) * rows.div_ceil(TILE),
     };
     let has_bias = bias.is_some();
-    let bias = bias.unwrap_or_else(|| launch::absent(&x, 0));
+    let bias = bias.unwrap_or_else(|| gpu::absent(&x, 0));
     let mut all_buffers = vec![&x, &weight, out, &bias];
     all_buffers.extend(buffers);
     let mut all_dims = [n, rows, cols, distance, has_bias as usize].map(|dim| dim as u32).to_vec();
     all_dims.extend(dims);
-    launch::launch(shader(variant, many, format, layout.quads(), epilogue), &all_buffers, &all_dims, groups);
+    gpu::launch(shader(variant, many, format, layout.quads(), epilogue), &all_buffers, &all_dims, groups);
 }

@@ -13,7 +13,6 @@ mod attention_decode;
 mod attention_flash;
 mod check;
 mod embedding;
-pub mod launch;
 mod layer_norm;
 mod linear;
 mod rms_norm;
@@ -29,8 +28,10 @@ use burn::backend::{Backend, Cube, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::device;
+use crate::device::gpu::GpuTensor;
+pub use crate::device::gpu::Shader;
 use crate::quant::Format;
-pub use launch::Shader;
 
 pub use advance::advance;
 pub use attention::{
@@ -134,7 +135,7 @@ impl KvCache {
     /// On f16 with a `head_dim` that is not a multiple of 8.
     pub fn new(capacity: usize, heads: Heads, format: KvFormat, device: &Device) -> Self {
         assert!(format.fits(heads.head_dim), "f16 caches need a head_dim that is a multiple of 8");
-        let rows = || launch::persistent_rows(capacity, format.width(heads.kv_heads * heads.head_dim), device);
+        let rows = || device::persistent_rows(capacity, format.width(heads.kv_heads * heads.head_dim), device);
         Self { k: rows(), v: rows(), format }
     }
 }
@@ -217,7 +218,7 @@ pub enum Operand<B: Backend> {
 }
 
 impl Operand<Cube> {
-    fn into_option(self) -> Option<launch::GpuTensor> {
+    fn into_option(self) -> Option<GpuTensor> {
         match self {
             Operand::Present(tensor) => Some(tensor),
             Operand::Absent => None,

@@ -1,12 +1,12 @@
 //! Draws the next token on the GPU: penalties, temperature, top-k, top-p and the draw itself, or the largest logit;
 //! then leaves the token where the next step reads it.
 
-use super::launch::{self, GpuTensor, Shader};
 use super::*;
+use crate::device::gpu::{self, GpuTensor, Shader};
 
 /// Square root of the number of invocations of `sample.wgsl`: what they find meets in two steps of as many.
 fn step() -> usize {
-    if launch::software_adapter() { STEP_SOFTWARE } else { STEP }
+    if gpu::software_adapter() { STEP_SOFTWARE } else { STEP }
 }
 
 /// Recorded instead of a token where a logit is no finite number.
@@ -138,14 +138,14 @@ pub(super) fn launch(
     tokens: GpuTensor,
     state: GpuTensor,
 ) -> GpuTensor {
-    let logits = launch::contiguous(logits);
+    let logits = gpu::contiguous(logits);
     let vocab = logits.meta.num_elements();
     assert_eq!(seen.meta.num_elements(), vocab, "sample: one word of `seen` for each of {vocab} logits");
     assert!(params.meta.num_elements() >= 9, "sample: too few parameters");
     assert!(state.meta.num_elements() >= 3, "sample: too short a state");
-    let scores = launch::output(&logits, [vocab]);
+    let scores = gpu::output(&logits, [vocab]);
     let dims = [vocab as u32, tokens.meta.num_elements() as u32];
-    launch::launch(shader(step()), &[&logits, &params, &seen, &tokens, &state, &scores], &dims, 1);
+    gpu::launch(shader(step()), &[&logits, &params, &seen, &tokens, &state, &scores], &dims, 1);
     state
 }
 

@@ -10,6 +10,7 @@ use web_time::Instant;
 
 use super::check::{self, Inputs};
 use super::*;
+use crate::device;
 use crate::error::{Error, Result};
 
 /// Which variants may be chosen.
@@ -86,7 +87,7 @@ struct Candidate {
 /// # Errors
 /// [`Error::Gpu`] if the device is lost, or if no variant of an operation computes correctly on it.
 pub async fn tune(
-    gpu: &launch::Gpu,
+    gpu: &device::Gpu,
     shapes: &ModelShapes,
     work: &TuneWork<'_>,
     stored: &BTreeMap<String, String>,
@@ -130,8 +131,8 @@ pub async fn tune(
         let candidates = AttentionVariant::ALL.into_iter().filter(available).map(candidate).collect();
         let check = async || attention_is_correct(use_, n, shapes, inputs, device).await;
         let q = Tensor::zeros([n, shapes.heads.heads * shapes.heads.head_dim], device);
-        let state = launch::persistent_words(4, device);
-        launch::write_words(&state, &[TIMED_CONTEXT - n as u32, 0, 0, 0]);
+        let state = device::persistent_words(4, device);
+        device::write_words(&state, &[TIMED_CONTEXT - n as u32, 0, 0, 0]);
         let launch = |turn: usize| {
             let cache = work.caches[turn % work.caches.len()];
             drop(attention(q.clone(), cache, &state, shapes.heads));
@@ -139,7 +140,7 @@ pub async fn tune(
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
     }
     if inputs.contains(&Inputs::Outliers)
-        && let Some(operation) = launch::validated(gpu, check::first_wrong(shapes, device)).await?
+        && let Some(operation) = device::validated(gpu, check::first_wrong(shapes, device)).await?
     {
         return Err(computed_wrongly(operation, "the only way there is", adapter));
     }
@@ -205,14 +206,14 @@ async fn choose(
     stored: Option<&str>,
     check: impl AsyncFn() -> Result<bool>,
     launch: impl Fn(usize),
-    gpu: &launch::Gpu,
+    gpu: &device::Gpu,
 ) -> Result<Chosen> {
     let mut wrong = Vec::new();
     let mut microseconds = BTreeMap::new();
     // A variant that does not even compile fails the comparison; a lost device fails that of all of them.
     let mut correct = async |candidate: &Candidate| {
         (candidate.select)();
-        let correct = launch::validated(gpu, check()).await.unwrap_or(false);
+        let correct = device::validated(gpu, check()).await.unwrap_or(false);
         if !correct {
             wrong.push(candidate.name);
         }
@@ -245,7 +246,7 @@ async fn choose(
     Err(computed_wrongly(operation, &format!("whichever way it is tried ({})", wrong.join(", ")), &gpu.adapter))
 }
 
-fn computed_wrongly(operation: &str, way: &str, adapter: &launch::Adapter) -> Error {
+fn computed_wrongly(operation: &str, way: &str, adapter: &device::Adapter) -> Error {
     let name = &adapter.name;
     Error::Gpu(format!(
         "`{operation}` is computed wrongly by \"{name}\", {way}: update the browser or the graphics driver"
@@ -262,7 +263,7 @@ const RECORDED: usize = 64;
 const TIMED_CONTEXT: u32 = 256;
 
 /// Microseconds of one launch. `launch` is given a running number, to take turns by.
-async fn time(launch: &impl Fn(usize), gpu: &launch::Gpu) -> Result<f64> {
+async fn time(launch: &impl Fn(usize), gpu: &device::Gpu) -> Result<f64> {
     let turn = Cell::new(0);
     let next = || launch(turn.replace(turn.get() + 1));
     let one = || {
@@ -277,12 +278,12 @@ async fn time(launch: &impl Fn(usize), gpu: &launch::Gpu) -> Result<f64> {
     }
     // On a fast GPU `once` is the wait, and more of them fit.
     let count = ((4.0 * RUN_MS / once) as usize).min(RECORDED);
-    let recorded = launch::record(&gpu.device, || (0..count).for_each(|_| next())).await?;
+    let recorded = device::record(&gpu.device, || (0..count).for_each(|_| next())).await?;
     fastest(gpu, count, || recorded.replay()).await
 }
 
 /// Microseconds of each of the `launches` that `enqueue` enqueues.
-async fn fastest(gpu: &launch::Gpu, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
+async fn fastest(gpu: &device::Gpu, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
     let (mut repeats, mut fastest) = (1, f64::INFINITY);
     let mut runs = 0;
     while runs < RUNS {
@@ -298,10 +299,10 @@ async fn fastest(gpu: &launch::Gpu, launches: usize, enqueue: impl Fn() -> Resul
 }
 
 /// How long the GPU takes for what `run` enqueues, the wait included.
-async fn milliseconds(gpu: &launch::Gpu, run: impl Fn() -> Result<()>) -> Result<f64> {
+async fn milliseconds(gpu: &device::Gpu, run: impl Fn() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     run()?;
-    launch::sync(&gpu.device).await?;
+    device::sync(&gpu.device).await?;
     Ok((start.elapsed().as_secs_f64() * 1e3).max(1e-3))
 }
 
@@ -316,8 +317,8 @@ mod tests {
     use super::*;
 
     /// Launches of which those of the later candidates do more: by some microseconds of a GPU, less than a wait.
-    fn work(gpu: &launch::Gpu, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
-        let (state, selected) = (launch::persistent_words(4, &gpu.device), selected.clone());
+    fn work(gpu: &device::Gpu, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
+        let (state, selected) = (device::persistent_words(4, &gpu.device), selected.clone());
         move |_| (0..8usize.pow(selected.get() as u32)).for_each(|_| advance(&state, 1))
     }
 
@@ -330,7 +331,7 @@ mod tests {
     /// What [`choose`] makes of candidates `(name, preferred, correct)`.
     fn chosen(candidates: &[(&'static str, bool, bool)], stored: Option<&str>) -> Result<Chosen> {
         let _alone = alone();
-        let gpu = block_on(launch::init_device()).unwrap();
+        let gpu = block_on(device::init_device()).unwrap();
         let selected = Rc::new(Cell::new(usize::MAX));
         let candidate = |(i, (name, preferred, _)): (usize, &(&'static str, bool, bool))| {
             let selected = selected.clone();
@@ -356,8 +357,8 @@ mod tests {
     #[test]
     fn a_timing_takes_turns_and_finds_the_time_of_one_launch() {
         let _alone = alone();
-        let gpu = block_on(launch::init_device()).unwrap();
-        let state = launch::persistent_words(4, &gpu.device);
+        let gpu = block_on(device::init_device()).unwrap();
+        let state = device::persistent_words(4, &gpu.device);
         let timed = |count: usize| {
             let expected = Cell::new(0);
             let launch = |turn: usize| {

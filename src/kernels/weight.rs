@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor};
 
-use super::launch;
+use crate::device::gpu;
 use crate::error::{Error, Result};
 use crate::quant::Format;
 
@@ -37,7 +37,7 @@ impl Weight {
     /// If the number of bytes is not what `format` needs for `[rows, cols]` (the bundle's manifest was checked before), or
     /// they are more than a buffer of this GPU may have.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>, format: Format, rows: usize, cols: usize, device: &Device) -> Self {
-        Self::split("weight", bytes, format, rows, cols, 1, launch::max_binding(), device).expect("a weight that fits")
+        Self::split("weight", bytes, format, rows, cols, 1, gpu::max_binding(), device).expect("a weight that fits")
     }
 
     /// Uploads a tensor's stored bytes in as few buffers of at most `limit` bytes as it takes. `stack` matrices of equal
@@ -64,7 +64,7 @@ impl Weight {
         assert_eq!(Some(bytes.len()), format.byte_len(rows, cols), "bytes of a [{rows}, {cols}] weight as {format:?}");
         if bytes.len().next_multiple_of(16) as u64 <= limit {
             let layout = WeightLayout { format, rows, cols };
-            let part = Part { data: launch::upload(bytes, device), rows: 0..rows / stack.max(1), layout };
+            let part = Part { data: gpu::upload(bytes, device), rows: 0..rows / stack.max(1), layout };
             return Ok(Self { parts: vec![part], format, rows, cols });
         }
         let too_large = || {
@@ -81,7 +81,7 @@ impl Weight {
             let rows = start..height.min(start + height.div_ceil(count));
             let bytes = format.rows(&bytes, (height * stack, cols), stack, rows.clone());
             let layout = WeightLayout { format, rows: rows.len() * stack, cols };
-            Part { data: launch::upload(bytes, device), rows, layout }
+            Part { data: gpu::upload(bytes, device), rows, layout }
         };
         Ok(Self { parts: starts.map(part).collect(), format, rows, cols })
     }

@@ -3,9 +3,9 @@
 use burn::tensor::{Int, Tensor};
 
 use super::loader::Loader;
+use crate::bundle::source::WeightSource;
 use crate::error::Result;
 use crate::kernels::{self, Activation, Heads, KvCache, Weight};
-use crate::weights::WeightSource;
 
 /// `y = activation(x Wᵀ + bias) + residual`.
 pub struct Linear {

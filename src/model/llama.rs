@@ -4,10 +4,10 @@ use burn::tensor::{Int, Tensor};
 
 use super::linear::Linear;
 use super::loader::Loader;
-use crate::config::{LlamaConfig, LlavaConfig};
+use crate::bundle::source::WeightSource;
 use crate::error::Result;
 use crate::kernels::{self, Activation, Heads, KvCache, KvFormat, TuneWork, Weight};
-use crate::weights::WeightSource;
+use crate::model::config::{LlamaConfig, LlavaConfig};
 
 /// Token embedding, decoder layers, final norm and language-model head.
 pub struct Llama {

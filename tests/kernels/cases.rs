@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use llava_web::kernels::launch::{self, read_floats, read_words, write_words};
+use llava_web::device::{self, read_floats, read_words, write_words};
 use llava_web::kernels::{
     self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, ModelShapes, Precision, Shader,
     TuneWork, Variants, VisionShapes,
@@ -66,7 +66,7 @@ fn vector(values: &[f32], device: &Device) -> Tensor<1> {
 }
 
 fn words(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let tensor = launch::persistent_words(values.len(), device);
+    let tensor = device::persistent_words(values.len(), device);
     write_words(&tensor, values);
     tensor
 }
@@ -117,7 +117,7 @@ type Rounding = fn(&[f32]) -> Vec<f32>;
 async fn each_linear_variant<F: AsyncFnMut(LinearVariant, f32, Rounding)>(n: usize, format: Format, mut case: F) {
     let use_ = if n < 4 { LinearUse::Vec } else { LinearUse::Mat };
     let runs = |variant: &LinearVariant| {
-        variant.available(&launch::adapter_features()) && variant.takes(use_) && variant.fits(format)
+        variant.available(&device::adapter_features()) && variant.takes(use_) && variant.fits(format)
     };
     for variant in LinearVariant::ALL.into_iter().filter(runs) {
         let (tolerance, inputs): (_, Rounding) = match variant {
@@ -478,7 +478,7 @@ impl Cache {
             write_words(&self.state, &[*position as u32]);
             let expected = naive::attention(&q, &self.k, &self.v, *position, self.heads);
             for variant in AttentionVariant::ALL {
-                if !variant.available(AttentionUse::Decode, &launch::adapter_features()) {
+                if !variant.available(AttentionUse::Decode, &device::adapter_features()) {
                     continue;
                 }
                 kernels::set_attention_variant(AttentionUse::Decode, Some(variant));
@@ -573,7 +573,7 @@ pub async fn recorded(device: &Device) {
         kernels::sample(logits.clone(), &params, &seen, &tokens, &state);
         logits
     };
-    let recorded = launch::record(device, step).await.unwrap();
+    let recorded = device::record(device, step).await.unwrap();
     // A second round after a reset must find the same buffers.
     for round in 0..2 {
         write_words(&seen, &vec![0; vocab]);
@@ -601,7 +601,7 @@ pub async fn recorded(device: &Device) {
 pub async fn launch_cost(device: &Device, count: usize) -> (f64, f64) {
     let state = words(&[0; 4], device);
     let chain = || (0..count).for_each(|_| kernels::advance(&state, 1));
-    let recorded = launch::record(device, chain).await.unwrap();
+    let recorded = device::record(device, chain).await.unwrap();
     let launched = fastest(device, count, chain).await;
     write_words(&state, &[0]);
     let replayed = fastest(device, count, || recorded.replay().unwrap()).await;
@@ -617,7 +617,7 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
     for _ in 0..ROUNDS {
         let start = web_time::Instant::now();
         enqueue();
-        launch::sync(device).await.unwrap();
+        device::sync(device).await.unwrap();
         fastest = fastest.min(start.elapsed().as_secs_f64() * 1e6 / count as f64);
     }
     fastest
@@ -625,7 +625,7 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
 
 /// What the device refuses is an error of who asked for it, also in a browser, and nothing else suffers from it.
 pub async fn refused(device: &Device) {
-    let gpu = launch::init_device().await.unwrap();
+    let gpu = device::init_device().await.unwrap();
     let (state, out) = (words(&[1, 2, 3, 4], device), words(&[0; 4], device));
     let binding = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;\n";
     let main = "@compute @workgroup_size(1)\nfn main()";
@@ -642,10 +642,10 @@ pub async fn refused(device: &Device) {
         let shader = Shader { name, text: text.leak(), constants: vec![], dims: &["n"] };
         kernels::advance(&state, 1);
         let launch = async {
-            launch::launch_words(shader, &[&out], &[1], 1);
+            device::launch_words(shader, &[&out], &[1], 1);
             read_words(&out).await
         };
-        let error = launch::validated(&gpu, launch).await.expect_err(name);
+        let error = device::validated(&gpu, launch).await.expect_err(name);
         assert_eq!(error.code(), "gpu", "{error}");
     }
     assert_eq!(read_words(&state).await.unwrap(), [3, 2, 3, 4], "launches before and after one that was refused");
@@ -653,7 +653,7 @@ pub async fn refused(device: &Device) {
     // A variant that this adapter may not have is found to be wrong, and another one is chosen.
     let mut able = gpu.clone();
     able.adapter.software = false;
-    able.adapter.features = launch::Features { subgroups: true, f16: true, packed_dot: true };
+    able.adapter.features = device::Features { subgroups: true, f16: true, packed_dot: true };
     let chosen = choose_variants(&able, &Default::default()).await;
     for (operation, chosen) in &chosen {
         assert!(!chosen.wrong.contains(&chosen.variant), "{operation}: {chosen:?}");
@@ -665,7 +665,7 @@ pub async fn refused(device: &Device) {
 }
 
 /// What [`kernels::tune`] chooses for small layers.
-async fn choose_variants(gpu: &launch::Gpu, stored: &BTreeMap<String, String>) -> Variants {
+async fn choose_variants(gpu: &device::Gpu, stored: &BTreeMap<String, String>) -> Variants {
     let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
     let (format, kv_cache) = (Format::Q4, KvFormat::F16);
     let shapes = ModelShapes {
@@ -704,7 +704,7 @@ fn release_variants() {
 
 /// The choice at load finds a correct variant of everything, and takes a choice made before.
 pub async fn tune(_: &Device) {
-    let gpu = launch::init_device().await.unwrap();
+    let gpu = device::init_device().await.unwrap();
     let chosen = choose_variants(&gpu, &Default::default()).await;
     let operations: Vec<&str> = chosen.keys().copied().collect();
     assert_eq!(operations, ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::blocks::Kind;
 use super::file::{Gguf, Tensor, broken};
-use crate::config::LlavaConfig;
 use crate::convert::{Checkpoint, Needed, Role, plan};
+use crate::model::config::LlavaConfig;
 use crate::quant::{BLOCK, Format};
 use crate::{Error, Result};
 

@@ -1,5 +1,8 @@
 //! A loaded model and one request at a time: picture and prompt in, text out, piece by piece.
 
+mod cache_record;
+mod pace;
+
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
@@ -8,22 +11,23 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use web_time::Instant;
 
+use self::cache_record::{ImageHash, Prefix, Slot};
+use self::pace::Pace;
 use crate::bundle::Manifest;
-use crate::config::{LlavaConfig, VisionConfig};
+use crate::bundle::source::WeightSource;
+use crate::device;
 use crate::error::{Error, Result};
 use crate::fields::{self, NoOther};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
-use crate::kernels::{self, KvFormat, ModelShapes, Precision, Variants, VisionShapes, launch};
+use crate::kernels::{self, KvFormat, ModelShapes, Precision, Variants, VisionShapes};
 use crate::model::Llava;
-use crate::pace::Pace;
+use crate::model::config::{LlavaConfig, VisionConfig};
+use crate::model::parameters::{Role, plan};
 use crate::parts::{self, Parts};
-use crate::plan::{Role, plan};
-use crate::prefix::{self, ImageHash, Prefix, Slot};
-use crate::prompt::{Message, Prompt};
 use crate::quant::Format;
-use crate::sampler::Sampling;
-use crate::tokenizer::{TextStream, Tokenizer};
-use crate::weights::WeightSource;
+use crate::text::prompt::{Message, Prompt};
+use crate::text::sampling::Sampling;
+use crate::text::tokenizer::{TextStream, Tokenizer};
 
 /// Positions kept when the caller does not say: the checkpoint's own limit, but no more than this.
 const DEFAULT_CONTEXT: usize = 2048;
@@ -114,11 +118,11 @@ pub struct Engine {
     kv_cache: KvFormat,
     name: String,
     quantization: String,
-    gpu: launch::Gpu,
+    gpu: device::Gpu,
     precision: Precision,
     variants: Variants,
     buffers: DecodeBuffers,
-    decode_step: launch::Recorded<()>,
+    decode_step: device::Recorded<()>,
     last_image: Option<LastImage>,
     /// What the key-value caches hold.
     cached: Prefix,
@@ -183,7 +187,7 @@ impl<'a> Layers<'a> {
 
     async fn after_layer(&mut self) -> std::result::Result<(), Halt> {
         if self.pace.queue(1) {
-            launch::sync(self.device).await?;
+            device::sync(self.device).await?;
             self.pace.waited();
             if !(self.go_on)() {
                 return Err(Halt::Aborted);
@@ -207,7 +211,7 @@ struct DecodeBuffers {
 
 impl DecodeBuffers {
     fn new(vocab: usize, capacity: usize, device: &Device) -> Self {
-        let words = |len| launch::persistent_words(len, device);
+        let words = |len| device::persistent_words(len, device);
         Self { state: words(4), params: words(Sampling::WORDS), seen: words(vocab), tokens: words(capacity) }
     }
 
@@ -288,7 +292,7 @@ impl Engine {
     /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
     /// is compiled.
     pub async fn load<S: WeightSource>(
-        gpu: launch::Gpu,
+        gpu: device::Gpu,
         source: &S,
         tokenizer_json: &[u8],
         options: LoadOptions,
@@ -305,13 +309,13 @@ impl Engine {
         let variants = kernels::tune(&gpu, &shapes, &model.language_model.tune_work(), &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         // Greedy while recording: which shaders run does not depend on the values in the buffers.
-        launch::write_words(&buffers.params, &Sampling::default().to_words(0));
-        let decode_step = launch::record(device, || {
+        device::write_words(&buffers.params, &Sampling::default().to_words(0));
+        let decode_step = device::record(device, || {
             let llama = &model.language_model;
             let hidden = llama.forward(llama.embed_drawn(&buffers.state), &buffers.state);
             buffers.sample(llama.logits(hidden));
         });
-        let decode_step = launch::validated(&gpu, decode_step).await?;
+        let decode_step = device::validated(&gpu, decode_step).await?;
         let engine = Self {
             name: manifest.model.name.clone(),
             quantization: manifest.quantization.clone(),
@@ -329,7 +333,7 @@ impl Engine {
             last_image: None,
             cached: Prefix::default(),
         };
-        launch::validated(&engine.gpu, engine.warm_up()).await?;
+        device::validated(&engine.gpu, engine.warm_up()).await?;
         Ok(engine)
     }
 
@@ -382,7 +386,7 @@ impl Engine {
             Some(picture) => Some(self.image(picture, input.image_aspect_ratio)?),
             None => None,
         };
-        let slots = prefix::slots(&prompt.ids, prompt.image.clone().zip(image.as_ref().map(|image| image.hash)));
+        let slots = cache_record::slots(&prompt.ids, prompt.image.clone().zip(image.as_ref().map(|image| image.hash)));
         let request = Request { ids: prompt.ids, image: prompt.image, slots };
         // The last position always runs: its logits give the first token. What comes after the prefix is about to be
         // overwritten.
@@ -438,7 +442,7 @@ impl Engine {
         let mut queued = 0;
         let mut pace = Pace::new();
         let mut decode_started = Instant::now();
-        let mut reading = launch::read_words(&self.buffers.tokens);
+        let mut reading = device::read_words(&self.buffers.tokens);
         output.finish_reason = loop {
             // The prefill drew one more than the steps.
             let drawn = queued + 1;
@@ -447,7 +451,7 @@ impl Engine {
                 self.decode_step.replay()?;
             }
             queued += steps;
-            let ahead = (steps > 0).then(|| launch::read_words(&self.buffers.tokens));
+            let ahead = (steps > 0).then(|| device::read_words(&self.buffers.tokens));
             let words = reading.await?;
             if tokens.is_empty() {
                 output.timings.prefill = since(prefill_started);
@@ -585,7 +589,7 @@ impl Engine {
         let patches = Tensor::from_data(patches, &self.gpu.device);
         let mut layers = Layers::new(&self.gpu.device, go_on);
         let features = vision.image_features(patches, &mut async || layers.after_layer().await).await?;
-        launch::sync(&self.gpu.device).await?;
+        device::sync(&self.gpu.device).await?;
         Ok(features)
     }
 
@@ -606,9 +610,9 @@ impl Engine {
                 *flag = 1;
             }
         }
-        launch::write_words(&self.buffers.seen, &seen);
-        launch::write_words(&self.buffers.params, &sampling.to_words(entropy()));
-        launch::write_words(&self.buffers.state, &[start as u32, 0, 0, 0]);
+        device::write_words(&self.buffers.seen, &seen);
+        device::write_words(&self.buffers.params, &sampling.to_words(entropy()));
+        device::write_words(&self.buffers.state, &[start as u32, 0, 0, 0]);
         let mut layers = Layers::new(&self.gpu.device, go_on);
         loop {
             let end = request.ids.len().min(start + MAX_PREFILL);
@@ -661,7 +665,7 @@ impl Engine {
         };
         match run.await {
             Err(Halt::Failed(error)) => Err(error),
-            Err(Halt::Aborted) | Ok(()) => launch::read_words(&self.buffers.tokens).await.map(drop),
+            Err(Halt::Aborted) | Ok(()) => device::read_words(&self.buffers.tokens).await.map(drop),
         }
     }
 }

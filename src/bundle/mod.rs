@@ -10,6 +10,8 @@
 //! but the last has the same size. A manifest that has passed [`Manifest::validate`] can be trusted in its arithmetic;
 //! what a chunk holds is checked against its hash.
 
+pub mod source;
+
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
@@ -267,9 +269,9 @@ mod native {
     use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::bundle::source::WeightSource;
     use crate::parallel;
     use crate::progress::Meter;
-    use crate::weights::WeightSource;
 
     /// Everything of a manifest that the writer does not work out itself.
     #[derive(Debug, Clone, Default)]

@@ -1,6 +1,6 @@
 //! Which tensors a model has, by its configuration: what the converter writes and what a made-up model needs.
 
-use crate::config::{LlamaConfig, LlavaConfig, VisionConfig};
+use crate::model::config::{LlamaConfig, LlavaConfig, VisionConfig};
 use crate::quant::Format;
 
 /// What a tensor is for: decides its format.

@@ -7,7 +7,7 @@ use tokenizers::AddedToken;
 
 use crate::{
     error::{Error, Result},
-    prompt::{IMAGE_MARK, Kind, Prompt},
+    text::prompt::{IMAGE_MARK, Kind, Prompt},
 };
 
 /// What an undecodable or unfinished byte sequence decodes to.

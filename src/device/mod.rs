@@ -1,0 +1,5 @@
+//! Where operations run.
+
+pub mod gpu;
+
+pub use gpu::*;
