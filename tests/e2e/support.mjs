@@ -106,16 +106,17 @@ async function fakeScripts() {
 /**
  * Serves the package. With `fake` the engine is tests/e2e/fake-engine.js instead of the built one; `prelude` is a script that
  * runs in the worker before the package's own code (to take something away from it). `headers` go with every answer, `overrides`
- * answer for a path. `/build/` has the modules before bundling.
+ * answer for a path, `requests` are the paths asked for. `/build/` has the modules before bundling.
  */
 export async function servePackage({ fake = false, prelude = "" } = {}) {
   const files = serveFiles({ ...MOUNTS, "/build/": join(ROOT, "www/build") });
   const faked = fake ? await fakeScripts() : undefined;
-  const site = { prelude, fake: faked, headers: {}, overrides: {} };
+  const site = { prelude, fake: faked, headers: {}, overrides: {}, requests: [] };
   const send = (response, type, body) => response.writeHead(200, { "content-type": type }).end(body);
   const handler = async (request, response) => {
     for (const [name, value] of Object.entries(site.headers)) response.setHeader(name, value);
     response.setHeader("access-control-allow-origin", "*");
+    site.requests.push(request.url);
     if (site.overrides[request.url]) return site.overrides[request.url](response);
     if (request.url === "/blank") return send(response, "text/html", "<!doctype html><title>test</title>");
     if (fake && request.url === "/dist/index.js") return send(response, "text/javascript", faked.page);
@@ -166,8 +167,8 @@ export async function openBrowser(options) {
       await Promise.all(context.pages().filter((other) => other !== page).map((other) => other.close()));
       await page.evaluate(() => new Promise((done, fail) => {
         const request = indexedDB.deleteDatabase("llava-web");
-        request.onsuccess = done;
-        request.onerror = fail;
+        request.onsuccess = () => done();
+        request.onerror = () => fail(request.error);
       }));
       await page.close();
     },
