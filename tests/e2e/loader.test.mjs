@@ -1,7 +1,7 @@
 // Loading a bundle in Chromium: network, store, resumption, damage. The engine is a fake one, which checks every chunk it gets.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eachWithFreshPage, load, makeBundle, storedHashes } from "./support.mjs";
+import { eachWithFreshPage, load, makeBundle, only, storedHashes } from "./support.mjs";
 
 let browser, site, server, page;
 const bundle = makeBundle();
@@ -229,7 +229,7 @@ describe("storage", () => {
     assert.deepEqual(await storedHashes(page), []);
   });
 
-  test("when storage is full the load goes on, says so, and what is stored stays usable", async () => {
+  test("when storage is full the load goes on, says so, and what is stored stays usable", only("chromium"), async () => {
     const other = makeBundle({ name: "other", seeds: [1, 2, 30, 40, 50] });
     server.bundles.other = other;
     await load(page, url());

@@ -8,7 +8,7 @@ import { after, afterEach, before, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
 import { bundle, definitions } from "../../www/scripts/bundle.mjs";
 import { MOUNTS, PACKAGE, serveFiles, start } from "../../www/scripts/serve.mjs";
-import { kill, launchProfile } from "./browsers.mjs";
+import { BROWSER, kill, launchProfile } from "./browsers.mjs";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -18,6 +18,9 @@ setTimeout(() => {
   console.error(`the tests of this file took longer than ${LONGEST_RUN / 1000} s`);
   process.exit(1);
 }, LONGEST_RUN).unref();
+
+/** Options of a test of what only one browser does, or lets be done to it: `test(name, only("chromium"), ...)`. */
+export const only = (browser) => ({ skip: BROWSER !== browser && `only in ${browser}` });
 
 /** Small chunks, so that a bundle of several of them is quick to make and to send. */
 const CHUNK_BYTES = 64 * 1024;

@@ -174,6 +174,8 @@ function decode({ type, value }) {
     case "string":
     case "boolean":
       return value;
+    case "date":
+      return new Date(value);
     case "array":
       return value.map(decode);
     case "object":
