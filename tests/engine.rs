@@ -64,7 +64,7 @@ impl Bundle {
 
     fn load(&self, options: LoadOptions) -> Result<Engine> {
         block_on(async {
-            let gpu = device::init_device().await?;
+            let gpu = device::open().await?;
             Engine::load(gpu, &self.source, &self.tokenizer, options).await
         })
     }
@@ -159,7 +159,7 @@ fn what_cannot_run_is_refused_before_a_chunk_is_read() {
         let mut manifest = bundle.source.manifest().clone();
         edit(&mut manifest);
         let load = async {
-            let gpu = device::init_device().await?;
+            let gpu = device::open().await?;
             Engine::load(gpu, &Unread(manifest), &bundle.tokenizer, options).await
         };
         block_on(load).err().expect("a refusal").to_string()
@@ -219,7 +219,7 @@ fn an_answer_of_no_numbers_is_an_error_that_says_what_to_try() {
     ] {
         let (f16, fast) = (options.kv_cache == KvFormat::F16, options.precision == Precision::Fast);
         let source = Damaged { source: &bundle.source, tensor: "language_model.model.norm.weight", value };
-        let load = async { Engine::load(device::init_device().await?, &source, &bundle.tokenizer, options).await };
+        let load = async { Engine::load(device::open().await?, &source, &bundle.tokenizer, options).await };
         let mut engine = block_on(load).unwrap();
         for fields in [serde_json::json!({}), serde_json::json!({ "temperature": 0.7, "top_p": 0.9, "top_k": 5 })] {
             let answer = block_on(engine.generate(Some(&picture(250)), &input(fields), &mut |_, _| true));

@@ -116,7 +116,7 @@ fn a_decoder_alone_answers_as_it_does_beside_the_tower() {
         let source = FolderSource::open(&out).unwrap();
         let tokenizer = source.tokenizer().unwrap();
         let load = async {
-            let gpu = device::init_device().await?;
+            let gpu = device::open().await?;
             Engine::load(gpu, &source, &tokenizer, LoadOptions::default()).await
         };
         block_on(load).unwrap()
@@ -439,7 +439,7 @@ fn a_pair_without_an_image_token_gets_one() {
     let ids = tokenizer.encode(&prompt, 414, 16).unwrap();
     assert_eq!(ids.image, Some(1..17));
     let load = async {
-        let gpu = device::init_device().await?;
+        let gpu = device::open().await?;
         let mut engine = Engine::load(gpu, &source, &tokenizer_json, LoadOptions::default()).await?;
         let input = Input { max_tokens: Some(4), ..Input::default() };
         let picture = Picture { width: 2, height: 2, rgb: vec![9; 12] }.into();

@@ -6,7 +6,7 @@ mod pace;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use web_time::Instant;
@@ -15,7 +15,7 @@ use self::cache_record::{ImageHash, Prefix, Slot};
 use self::pace::Pace;
 use crate::bundle::Manifest;
 use crate::bundle::source::WeightSource;
-use crate::device;
+use crate::device::{self, Buffer};
 use crate::error::{Error, Result};
 use crate::fields::{self, NoOther};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
@@ -118,7 +118,7 @@ pub struct Engine {
     kv_cache: KvFormat,
     name: String,
     quantization: String,
-    gpu: device::Gpu,
+    gpu: device::Opened,
     precision: Precision,
     variants: Variants,
     buffers: DecodeBuffers,
@@ -201,17 +201,17 @@ impl<'a> Layers<'a> {
 /// written in place and never replaced.
 struct DecodeBuffers {
     /// `[position, step, token, 0]`.
-    state: Tensor<1, Int>,
-    params: Tensor<1, Int>,
+    state: Buffer,
+    params: Buffer,
     /// Per token of the vocabulary: bit 0 = in the prompt, the rest = times generated.
-    seen: Tensor<1, Int>,
+    seen: Buffer,
     /// Generated tokens by step.
-    tokens: Tensor<1, Int>,
+    tokens: Buffer,
 }
 
 impl DecodeBuffers {
     fn new(vocab: usize, capacity: usize, device: &Device) -> Self {
-        let words = |len| device::persistent_words(len, device);
+        let words = |len| Buffer::zeros(len, device);
         Self { state: words(4), params: words(Sampling::WORDS), seen: words(vocab), tokens: words(capacity) }
     }
 
@@ -292,7 +292,7 @@ impl Engine {
     /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
     /// is compiled.
     pub async fn load<S: WeightSource>(
-        gpu: device::Gpu,
+        gpu: device::Opened,
         source: &S,
         tokenizer_json: &[u8],
         options: LoadOptions,
@@ -309,13 +309,13 @@ impl Engine {
         let variants = kernels::tune(&gpu, &shapes, &model.language_model.tune_work(), &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         // Greedy while recording: which shaders run does not depend on the values in the buffers.
-        device::write_words(&buffers.params, &Sampling::default().to_words(0));
+        buffers.params.write(&Sampling::default().to_words(0));
         let decode_step = device::record(device, || {
             let llama = &model.language_model;
             let hidden = llama.forward(llama.embed_drawn(&buffers.state), &buffers.state);
             buffers.sample(llama.logits(hidden));
         });
-        let decode_step = device::validated(&gpu, decode_step).await?;
+        let decode_step = device::validated(&gpu.device, decode_step).await?;
         let engine = Self {
             name: manifest.model.name.clone(),
             quantization: manifest.quantization.clone(),
@@ -333,7 +333,7 @@ impl Engine {
             last_image: None,
             cached: Prefix::default(),
         };
-        device::validated(&engine.gpu, engine.warm_up()).await?;
+        device::validated(&engine.gpu.device, engine.warm_up()).await?;
         Ok(engine)
     }
 
@@ -442,7 +442,7 @@ impl Engine {
         let mut queued = 0;
         let mut pace = Pace::new();
         let mut decode_started = Instant::now();
-        let mut reading = device::read_words(&self.buffers.tokens);
+        let mut reading = self.buffers.tokens.read();
         output.finish_reason = loop {
             // The prefill drew one more than the steps.
             let drawn = queued + 1;
@@ -451,7 +451,7 @@ impl Engine {
                 self.decode_step.replay()?;
             }
             queued += steps;
-            let ahead = (steps > 0).then(|| device::read_words(&self.buffers.tokens));
+            let ahead = (steps > 0).then(|| self.buffers.tokens.read());
             let words = reading.await?;
             if tokens.is_empty() {
                 output.timings.prefill = since(prefill_started);
@@ -610,9 +610,9 @@ impl Engine {
                 *flag = 1;
             }
         }
-        device::write_words(&self.buffers.seen, &seen);
-        device::write_words(&self.buffers.params, &sampling.to_words(entropy()));
-        device::write_words(&self.buffers.state, &[start as u32, 0, 0, 0]);
+        self.buffers.seen.write(&seen);
+        self.buffers.params.write(&sampling.to_words(entropy()));
+        self.buffers.state.write(&[start as u32, 0, 0, 0]);
         let mut layers = Layers::new(&self.gpu.device, go_on);
         loop {
             let end = request.ids.len().min(start + MAX_PREFILL);
@@ -665,7 +665,7 @@ impl Engine {
         };
         match run.await {
             Err(Halt::Failed(error)) => Err(error),
-            Err(Halt::Aborted) | Ok(()) => device::read_words(&self.buffers.tokens).await.map(drop),
+            Err(Halt::Aborted) | Ok(()) => self.buffers.tokens.read().await.map(drop),
         }
     }
 }

@@ -37,12 +37,6 @@ fn vector(values: &[f32], device: &Device) -> Tensor<1> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
 }
 
-fn words(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let words = device::persistent_words(values.len(), device);
-    device::write_words(&words, values);
-    words
-}
-
 /// Whether `actual` is within `tolerance` of `expected`, relative to the largest number expected.
 fn close(actual: &[f32], expected: &[f32], tolerance: f32) -> bool {
     let magnitude = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
@@ -117,7 +111,7 @@ impl<'a> Linear<'a> {
         let (w, bytes) = self.weight(out)?;
         let (bias, frequencies) = (self.inputs.numbers(out, 3), Inputs::Plain.numbers(heads.head_dim / 2, 8));
         let kv = KvCache::new(capacity, heads, kv_cache, self.device);
-        let state = words(&[position as u32, 0, 0, 0], self.device);
+        let state = Buffer::from_words(&[position as u32, 0, 0, 0], self.device);
         let rope = rope_table(&frequencies, capacity, self.device);
         let q = linear_rope_cache(self.x.clone(), &w, Some(&vector(&bias, self.device)), &rope, &kv, &state, heads);
         let (mut k, mut v) = (vec![0.0; capacity * heads.head_dim], vec![0.0; capacity * heads.head_dim]);
@@ -127,7 +121,7 @@ impl<'a> Linear<'a> {
         let written = position * heads.head_dim;
         let tolerance = if kv_cache == KvFormat::F16 { self.tolerance.max(1e-3) } else { self.tolerance };
         for (cache, expected) in [(kv.k, k), (kv.v, v)] {
-            let actual = kv_cache.unpack(&device::read_floats(cache).await?, heads.head_dim);
+            let actual = kv_cache.unpack(&cache.read().await?, heads.head_dim);
             if !close(&actual[written..], &expected[written..], tolerance) {
                 return Ok(false);
             }
@@ -160,12 +154,12 @@ pub async fn attention_over_cache(
     let (q_scale, v_scale) = attention_scales(inputs);
     let (k, v) = (scaled(capacity * width, 5, 1.0), scaled(capacity * width, 6, v_scale));
     let [k, v] = [k, v].map(|values| format.pack(&values, heads.head_dim));
-    let cached = |words: &[f32]| rows(words, format.width(width), device);
-    let kv = KvCache { k: cached(&k), v: cached(&v), format };
+    let cached = |words: &[u32]| Buffer::from_words(words, device);
+    let kv = KvCache { k: cached(&k), v: cached(&v), capacity, format };
     let [k, v] = [k, v].map(|words| format.unpack(&words, heads.head_dim));
     let q = scaled(n * heads.heads * heads.head_dim, 7, q_scale);
     let position = positions - n;
-    let state = words(&[position as u32, 0, 0, 0], device);
+    let state = Buffer::from_words(&[position as u32, 0, 0, 0], device);
     let actual = attention(rows(&q, heads.heads * heads.head_dim, device), &kv, &state, heads);
     Ok(close(&device::read_floats(actual).await?, &naive::attention(&q, &k, &v, position, heads), 1e-4))
 }
@@ -232,8 +226,8 @@ async fn embedding_is_correct(formats: &[Format], device: &Device) -> Result<boo
         let bytes = format.encode("table", OUT, COLS, &Inputs::Plain.numbers(OUT * COLS, 1))?;
         let table = Weight::from_bytes(bytes.clone(), format, OUT, COLS, device);
         let ids = [66, 0, 31, 32, 99];
-        let actual = device::read_floats(embedding(words(&ids, device), &table)).await?;
-        if !close(&actual, &naive::embedding(&ids, &bytes, format, OUT, COLS), 1e-6) {
+        let actual = device::read_floats(embedding(Tensor::from_data(ids, device), &table)).await?;
+        if !close(&actual, &naive::embedding(&ids.map(|id| id as u32), &bytes, format, OUT, COLS), 1e-6) {
             return Ok(false);
         }
     }
@@ -248,7 +242,7 @@ async fn sample_is_correct(device: &Device) -> Result<bool> {
         params.extend([1.3f32, 0.2, 0.1].map(f32::to_bits));
         let mut seen: Vec<u32> = (0..vocab).map(|token| token as u32 % 3 / 2).collect();
         let (mut tokens, mut state) = (vec![0; 4], vec![5, 0, 0, 0]);
-        let [p, s, t, at] = [&params, &seen, &tokens, &state].map(|values| words(values, device));
+        let [p, s, t, at] = [&params, &seen, &tokens, &state].map(|values| Buffer::from_words(values, device));
         for step in 0..4 {
             let mut logits = scaled(vocab, step, 4.0);
             if step == 3 {
@@ -257,7 +251,7 @@ async fn sample_is_correct(device: &Device) -> Result<bool> {
             sample(rows(&logits, vocab, device), &p, &s, &t, &at);
             naive::sample(&logits, &params, &mut seen, &mut tokens, &mut state);
         }
-        if (device::read_words(&t).await?, device::read_words(&at).await?) != (tokens, state) {
+        if (t.read().await?, at.read().await?) != (tokens, state) {
             return Ok(false);
         }
     }

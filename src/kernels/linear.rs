@@ -4,7 +4,8 @@
 //! weight is dequantized once for many rows).
 
 use super::*;
-use crate::device::gpu::{self, Features, GpuTensor, Shader};
+use crate::device::Features;
+use crate::device::gpu::{self, GpuTensor, Shader};
 
 /// From this many rows on the mat-mul variants are used.
 const MIN_MAT_ROWS: usize = 4;
@@ -216,7 +217,7 @@ pub fn linear(
     w.side_by_side(|part| {
         Tensor::from_dispatch(Dispatch::linear(
             x.clone().into_dispatch(),
-            part.data.clone().into_dispatch(),
+            part.data.clone(),
             Operand::of(w.bias_of(part, bias)),
             Operand::of(w.residual_of(part, residual.as_ref())),
             part.layout,
@@ -234,7 +235,7 @@ pub fn linear_gated(x: Tensor<2>, w: &Weight, bias: Option<&Tensor<1>>, act: Act
     w.side_by_side(|part| {
         Tensor::from_dispatch(Dispatch::linear_gated(
             x.clone().into_dispatch(),
-            part.data.clone().into_dispatch(),
+            part.data.clone(),
             Operand::of(w.bias_of(part, bias)),
             part.layout,
             act,
@@ -256,21 +257,19 @@ pub fn linear_rope_cache(
     bias: Option<&Tensor<1>>,
     rope: &Tensor<2>,
     kv: &KvCache,
-    state: &Tensor<1, Int>,
+    state: &Buffer,
     heads: Heads,
 ) -> Tensor<2> {
     let part = w.whole();
     Tensor::from_dispatch(Dispatch::linear_rope_cache(
         x.into_dispatch(),
-        part.data.clone().into_dispatch(),
+        part.data.clone(),
         Operand::of(bias.cloned()),
         rope.clone().into_dispatch(),
-        kv.k.clone().into_dispatch(),
-        kv.v.clone().into_dispatch(),
-        state.clone().into_dispatch(),
+        kv.clone(),
+        state.clone(),
         part.layout,
         heads,
-        kv.format,
     ))
 }
 
@@ -346,7 +345,7 @@ fn erf(x: f64) -> f64 {
 
 pub(super) fn launch(
     x: GpuTensor,
-    weight: GpuTensor,
+    weight: &Buffer,
     bias: Option<GpuTensor>,
     residual: Option<GpuTensor>,
     layout: WeightLayout,
@@ -366,7 +365,7 @@ pub(super) fn launch(
 
 pub(super) fn launch_gated(
     x: GpuTensor,
-    weight: GpuTensor,
+    weight: &Buffer,
     bias: Option<GpuTensor>,
     layout: WeightLayout,
     act: Activation,
@@ -382,27 +381,25 @@ pub(super) fn launch_gated(
 #[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
 pub(super) fn launch_rope_cache(
     x: GpuTensor,
-    weight: GpuTensor,
+    weight: &Buffer,
     bias: Option<GpuTensor>,
     rope: GpuTensor,
-    k: GpuTensor,
-    v: GpuTensor,
-    state: GpuTensor,
+    kv: &KvCache,
+    state: &Buffer,
     layout: WeightLayout,
     heads: Heads,
-    format: KvFormat,
 ) -> GpuTensor {
     heads.check();
+    kv.check(heads);
     let Heads { heads, kv_heads, head_dim } = heads;
     let [n, _] = x.meta.shape().dims();
-    let [capacity, kv_width] = k.meta.shape().dims();
+    let KvCache { k, v, capacity, format } = kv;
     assert_eq!(layout.rows, (heads + 2 * kv_heads) * head_dim, "linear_rope_cache: rows of q, k and v together");
-    assert_eq!(kv_width, format.width(kv_heads * head_dim), "linear_rope_cache: columns of the cache");
-    assert_eq!(v.meta.shape(), k.meta.shape(), "linear_rope_cache: the caches' shapes");
-    assert_eq!(rope.meta.shape().dims(), [capacity, head_dim], "linear_rope_cache: shape of the table");
+    assert_eq!(rope.meta.shape().dims(), [*capacity, head_dim], "linear_rope_cache: shape of the table");
     let out = gpu::output(&x, [n, heads * head_dim]);
-    let dims = [heads, kv_heads, capacity].map(|dim| dim as u32);
-    run(x, weight, &out, bias, layout, Epilogue::RopeCache(format), head_dim / 2, &[&rope, &k, &v, &state], &dims);
+    let dims = [heads, kv_heads, *capacity].map(|dim| dim as u32);
+    let buffers = [&rope, k.gpu(), v.gpu(), state.gpu()];
+    run(x, weight, &out, bias, layout, Epilogue::RopeCache(*format), head_dim / 2, &buffers, &dims);
     out
 }
 
@@ -410,7 +407,7 @@ pub(super) fn launch_rope_cache(
 #[allow(clippy::too_many_arguments, reason = "the three public operations differ in nothing else")]
 fn run(
     x: GpuTensor,
-    weight: GpuTensor,
+    weight: &Buffer,
     out: &GpuTensor,
     bias: Option<GpuTensor>,
     layout: WeightLayout,
@@ -443,7 +440,7 @@ fn run(
     };
     let has_bias = bias.is_some();
     let bias = bias.unwrap_or_else(|| gpu::absent(&x, 0));
-    let mut all_buffers = vec![&x, &weight, out, &bias];
+    let mut all_buffers = vec![&x, weight.gpu(), out, &bias];
     all_buffers.extend(buffers);
     let mut all_dims = [n, rows, cols, distance, has_bias as usize].map(|dim| dim as u32).to_vec();
     all_dims.extend(dims);

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
-use crate::device::gpu;
+use crate::device::{Buffer, gpu};
 use crate::error::{Error, Result};
 use crate::quant::Format;
 
@@ -24,7 +24,7 @@ pub struct Weight {
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     /// The bytes as 32-bit words, padded with zeros to whole 16 bytes.
-    pub data: Tensor<1, Int>,
+    pub data: Buffer,
     /// Counted within one matrix.
     pub rows: Range<usize>,
     pub layout: WeightLayout,
@@ -64,7 +64,7 @@ impl Weight {
         assert_eq!(Some(bytes.len()), format.byte_len(rows, cols), "bytes of a [{rows}, {cols}] weight as {format:?}");
         if bytes.len().next_multiple_of(16) as u64 <= limit {
             let layout = WeightLayout { format, rows, cols };
-            let part = Part { data: gpu::upload(bytes, device), rows: 0..rows / stack.max(1), layout };
+            let part = Part { data: Buffer::from_bytes(bytes, device), rows: 0..rows / stack.max(1), layout };
             return Ok(Self { parts: vec![part], format, rows, cols });
         }
         let too_large = || {
@@ -81,7 +81,7 @@ impl Weight {
             let rows = start..height.min(start + height.div_ceil(count));
             let bytes = format.rows(&bytes, (height * stack, cols), stack, rows.clone());
             let layout = WeightLayout { format, rows: rows.len() * stack, cols };
-            Part { data: gpu::upload(bytes, device), rows, layout }
+            Part { data: Buffer::from_bytes(bytes, device), rows, layout }
         };
         Ok(Self { parts: starts.map(part).collect(), format, rows, cols })
     }

@@ -44,7 +44,7 @@ impl<'a, S: WeightSource> Loader<'a, S> {
         let names = self.checked(parts, |rows| vec![rows, cols])?;
         let rows = parts.iter().map(|(_, rows)| rows).sum();
         let TensorBytes { name, bytes, format, .. } = self.reader.fused(&names).await?;
-        Weight::split(&name, bytes, format, rows, cols, stack, device::max_binding(), self.device)
+        Weight::split(&name, bytes, format, rows, cols, stack, device::gpu::max_binding(), self.device)
     }
 
     /// The vectors `parts` (`(name, length)`) end to end, in f32.

@@ -75,7 +75,9 @@ describe("load", () => {
     const fetched = server.takeChunks();
     assert.equal(fetched.length, bundle.chunkPaths.length - stored.length);
     assert.ok(fetched.every((path) => !stored.some((hash) => path.includes(hash))));
-    assert.ok(progress.some(({ from_cache }) => from_cache >= allowed * 64 * 1024));
+    // Which three of the six that are asked for at once come first is the browser's choice.
+    const sizes = bundle.manifest.chunks.filter(({ sha256 }) => stored.includes(sha256)).map(({ bytes }) => bytes);
+    assert.ok(progress.some(({ from_cache }) => from_cache >= sizes.reduce((sum, bytes) => sum + bytes)));
   });
 
   test("a flipped byte in the store is healed with exactly one fetch", async () => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use llava_web::device::{self, read_floats, read_words, write_words};
+use llava_web::device::{self, Buffer, read_floats};
 use llava_web::kernels::{
     self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, ModelShapes, Precision, Shader,
     TuneWork, Variants, VisionShapes,
@@ -65,10 +65,12 @@ fn vector(values: &[f32], device: &Device) -> Tensor<1> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
 }
 
-fn words(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let tensor = device::persistent_words(values.len(), device);
-    write_words(&tensor, values);
-    tensor
+fn words(values: &[u32], device: &Device) -> Buffer {
+    Buffer::from_words(values, device)
+}
+
+fn tokens(ids: &[u32], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(ids.to_vec(), [ids.len()]), device)
 }
 
 /// Panics unless every value is within `tolerance`, relative to the largest magnitude expected.
@@ -117,7 +119,7 @@ type Rounding = fn(&[f32]) -> Vec<f32>;
 async fn each_linear_variant<F: AsyncFnMut(LinearVariant, f32, Rounding)>(n: usize, format: Format, mut case: F) {
     let use_ = if n < 4 { LinearUse::Vec } else { LinearUse::Mat };
     let runs = |variant: &LinearVariant| {
-        variant.available(&device::adapter_features()) && variant.takes(use_) && variant.fits(format)
+        variant.available(&device::gpu::adapter_features()) && variant.takes(use_) && variant.fits(format)
     };
     for variant in LinearVariant::ALL.into_iter().filter(runs) {
         let (tolerance, inputs): (_, Rounding) = match variant {
@@ -234,8 +236,8 @@ pub async fn linear_rope_cache(device: &Device) {
                 assert_close(&format!("rope q: {what}"), &read_floats(q).await.unwrap(), &expected, tolerance);
                 // Rows that were not written hold anything.
                 let written = position * width..(position + n).min(capacity) * width;
-                let cached = async |cache: &Tensor<2>| {
-                    let values = read_floats(cache.clone()).await.unwrap();
+                let cached = async |cache: &Buffer| {
+                    let values = cache.read().await.unwrap();
                     kv_format.unpack(&values, shape.head_dim)[written.clone()].to_vec()
                 };
                 let tolerance = if kv_format == KvFormat::F16 { tolerance.max(1e-3) } else { tolerance };
@@ -316,7 +318,7 @@ pub async fn embedding(device: &Device) {
             if *n > 2 {
                 ids[2] = *vocab as u32 + 7;
             }
-            let actual = read_floats(kernels::embedding(words(&ids, device), &table)).await.unwrap();
+            let actual = read_floats(kernels::embedding(tokens(&ids, device), &table)).await.unwrap();
             assert_close(&what, &actual, &naive::embedding(&ids, &bytes, format, *vocab, *cols), 1e-6);
             let state = words(&[9, 9, 1, 9], device);
             let drawn = read_floats(kernels::embed_drawn(&state, &table)).await.unwrap();
@@ -359,7 +361,7 @@ pub async fn split_weights(device: &Device) {
         assert_close(&format!("split gated {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
 
         let ids = [0, 73, 24, 25, 99, 49, 50];
-        let actual = read_floats(kernels::embedding(words(&ids, device), &weight)).await.unwrap();
+        let actual = read_floats(kernels::embedding(tokens(&ids, device), &weight)).await.unwrap();
         let expected = naive::embedding(&ids, &bytes, format, out, cols);
         assert_close(&format!("split embedding {format:?}"), &actual, &expected, 1e-6);
         let drawn = read_floats(kernels::embed_drawn(&words(&[9, 9, 60, 9], device), &weight)).await.unwrap();
@@ -444,7 +446,8 @@ struct Cache {
     v: Vec<f32>,
     kv: KvCache,
     heads: Heads,
-    state: Tensor<1, Int>,
+    state: Buffer,
+    device: Device,
 }
 
 impl Cache {
@@ -462,10 +465,11 @@ impl Cache {
             let mut values = numbers.floats(capacity * width);
             values.iter_mut().skip(filled * width).for_each(|value| *value = f32::NAN);
             let packed = format.pack(&values, heads.head_dim);
-            (rows(&packed, format.width(width), device), format.unpack(&packed, heads.head_dim))
+            (words(&packed, device), format.unpack(&packed, heads.head_dim))
         };
-        let ((k_rows, k), (v_rows, v)) = (values(), values());
-        Self { k, v, kv: KvCache { k: k_rows, v: v_rows, format }, heads, state: words(&[0; 4], device) }
+        let ((k_words, k), (v_words, v)) = (values(), values());
+        let kv = KvCache { k: k_words, v: v_words, capacity, format };
+        Self { k, v, kv, heads, state: words(&[0; 4], device), device: device.clone() }
     }
 
     /// Attention of `n` queries after each of `positions`, by every variant.
@@ -473,18 +477,18 @@ impl Cache {
         let width = self.heads.heads * self.heads.head_dim;
         // Large scores, so that the softmax is sharp and its running maximum moves.
         let q: Vec<f32> = numbers.floats(n * width).iter().map(|value| value * 4.0).collect();
-        let q_rows = rows(&q, width, &self.state.device());
+        let q_rows = rows(&q, width, &self.device);
         for position in positions {
-            write_words(&self.state, &[*position as u32]);
+            self.state.write(&[*position as u32]);
             let expected = naive::attention(&q, &self.k, &self.v, *position, self.heads);
             for variant in AttentionVariant::ALL {
-                if !variant.available(AttentionUse::Decode, &device::adapter_features()) {
+                if !variant.available(AttentionUse::Decode, &device::gpu::adapter_features()) {
                     continue;
                 }
                 kernels::set_attention_variant(AttentionUse::Decode, Some(variant));
                 kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
                 let actual = kernels::attention(q_rows.clone(), &self.kv, &self.state, self.heads);
-                let (format, [capacity, _]) = (self.kv.format, self.kv.k.dims());
+                let KvCache { format, capacity, .. } = self.kv;
                 let what =
                     format!("attention {variant:?} {n} after {position} of {capacity}, {:?} {format:?}", self.heads);
                 assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 2e-5);
@@ -544,11 +548,11 @@ pub async fn sample(device: &Device) {
                 }
                 kernels::sample(rows(&logits, *vocab, device), &gpu[0], &gpu[1], &gpu[2], &gpu[3]);
                 naive::sample(&logits, &params, &mut seen, &mut tokens, &mut state);
-                assert_eq!(read_words(&gpu[3]).await.unwrap(), state, "{what}: state after step {step}");
+                assert_eq!(gpu[3].read().await.unwrap(), state, "{what}: state after step {step}");
                 assert_eq!(state[2] == kernels::BROKEN_LOGITS, step == 3, "{what}: step {step}");
             }
-            assert_eq!(read_words(&gpu[2]).await.unwrap(), tokens, "{what}: tokens");
-            assert_eq!(read_words(&gpu[1]).await.unwrap(), seen, "{what}: seen");
+            assert_eq!(gpu[2].read().await.unwrap(), tokens, "{what}: tokens");
+            assert_eq!(gpu[1].read().await.unwrap(), seen, "{what}: seen");
         }
     }
 }
@@ -576,13 +580,13 @@ pub async fn recorded(device: &Device) {
     let recorded = device::record(device, step).await.unwrap();
     // A second round after a reset must find the same buffers.
     for round in 0..2 {
-        write_words(&seen, &vec![0; vocab]);
-        write_words(&tokens, &vec![0; steps]);
-        write_words(&state, &[4, 0, 3, 0]);
+        seen.write(&vec![0; vocab]);
+        tokens.write(&vec![0; steps]);
+        state.write(&[4, 0, 3, 0]);
         for _ in 0..steps {
             recorded.replay().unwrap();
         }
-        let drawn = read_words(&tokens).await.unwrap();
+        let drawn = tokens.read().await.unwrap();
 
         let (mut seen, mut expected, mut state) = (vec![0; vocab], vec![0; steps], vec![4, 0, 3, 0]);
         for _ in 0..steps {
@@ -603,9 +607,9 @@ pub async fn launch_cost(device: &Device, count: usize) -> (f64, f64) {
     let chain = || (0..count).for_each(|_| kernels::advance(&state, 1));
     let recorded = device::record(device, chain).await.unwrap();
     let launched = fastest(device, count, chain).await;
-    write_words(&state, &[0]);
+    state.write(&[0]);
     let replayed = fastest(device, count, || recorded.replay().unwrap()).await;
-    assert_eq!(read_words(&state).await.unwrap()[0] as usize, ROUNDS * count, "launches of all replays");
+    assert_eq!(state.read().await.unwrap()[0] as usize, ROUNDS * count, "launches of all replays");
     (launched, replayed)
 }
 
@@ -625,7 +629,7 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
 
 /// What the device refuses is an error of who asked for it, also in a browser, and nothing else suffers from it.
 pub async fn refused(device: &Device) {
-    let gpu = device::init_device().await.unwrap();
+    let gpu = device::open().await.unwrap();
     let (state, out) = (words(&[1, 2, 3, 4], device), words(&[0; 4], device));
     let binding = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;\n";
     let main = "@compute @workgroup_size(1)\nfn main()";
@@ -642,13 +646,13 @@ pub async fn refused(device: &Device) {
         let shader = Shader { name, text: text.leak(), constants: vec![], dims: &["n"] };
         kernels::advance(&state, 1);
         let launch = async {
-            device::launch_words(shader, &[&out], &[1], 1);
-            read_words(&out).await
+            device::gpu::launch_on(shader, &[&out], &[1], 1);
+            out.read().await
         };
-        let error = device::validated(&gpu, launch).await.expect_err(name);
+        let error = device::validated(&gpu.device, launch).await.expect_err(name);
         assert_eq!(error.code(), "gpu", "{error}");
     }
-    assert_eq!(read_words(&state).await.unwrap(), [3, 2, 3, 4], "launches before and after one that was refused");
+    assert_eq!(state.read().await.unwrap(), [3, 2, 3, 4], "launches before and after one that was refused");
 
     // A variant that this adapter may not have is found to be wrong, and another one is chosen.
     let mut able = gpu.clone();
@@ -665,7 +669,7 @@ pub async fn refused(device: &Device) {
 }
 
 /// What [`kernels::tune`] chooses for small layers.
-async fn choose_variants(gpu: &device::Gpu, stored: &BTreeMap<String, String>) -> Variants {
+async fn choose_variants(gpu: &device::Opened, stored: &BTreeMap<String, String>) -> Variants {
     let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
     let (format, kv_cache) = (Format::Q4, KvFormat::F16);
     let shapes = ModelShapes {
@@ -704,7 +708,7 @@ fn release_variants() {
 
 /// The choice at load finds a correct variant of everything, and takes a choice made before.
 pub async fn tune(_: &Device) {
-    let gpu = device::init_device().await.unwrap();
+    let gpu = device::open().await.unwrap();
     let chosen = choose_variants(&gpu, &Default::default()).await;
     let operations: Vec<&str> = chosen.keys().copied().collect();
     assert_eq!(operations, ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);

@@ -3,9 +3,8 @@
 use burn::backend::{Backend, BackendGraph, Dispatch};
 use burn::tensor::Device;
 
-use super::gpu_error;
-use super::launch::LAUNCHES;
-use super::wait::sync;
+use super::gpu::{gpu_error, launched};
+use super::sync;
 use crate::error::Result;
 
 /// A chain of launches recorded once, with its bind groups and pipelines, to be enqueued again at a fraction of the
@@ -24,7 +23,7 @@ pub struct Recorded<T> {
 const WARM_UP: usize = 2;
 
 /// Records `step`. It is run for real a few times first, so the caller sets the buffers it changes in place
-/// afterwards (`write_words`). Within it nothing may be read or written by the host; its inputs are buffers that live
+/// afterwards ([`Buffer::write`](super::Buffer::write)). Within it nothing may be read or written by the host; its inputs are buffers that live
 /// on and are changed in place.
 ///
 /// # Errors
@@ -43,9 +42,9 @@ pub async fn record<T>(device: &Device, mut step: impl FnMut() -> T) -> Result<R
         }
     }
     Dispatch::graph_start_capture(dispatch).map_err(gpu_error)?;
-    let before = LAUNCHES.get();
+    let before = launched();
     let output = step();
-    let launches = LAUNCHES.get() - before;
+    let launches = launched() - before;
     let graph = Dispatch::graph_stop_capture(dispatch).map_err(gpu_error)?;
     Ok(Recorded { device: device.clone(), graph, output, launches })
 }
