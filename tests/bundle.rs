@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use futures_lite::future::block_on;
-use llava_web::bundle::source::{TensorReader, WeightSource};
+use llava_web::bundle::reader::TensorReader;
+use llava_web::bundle::source::WeightSource;
 use llava_web::bundle::{BundleHead, BundleWriter, FolderSource, Manifest, ModelInfo, Span, check_space};
 use llava_web::progress::Meter;
 use llava_web::quant::Format;

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use futures_lite::future::block_on;
 use half::{bf16, f16};
-use llava_web::bundle::source::{TensorReader, WeightSource};
+use llava_web::bundle::reader::TensorReader;
+use llava_web::bundle::source::WeightSource;
 use llava_web::bundle::{FolderSource, Manifest};
 use llava_web::convert::synthetic::Synthetic;
 use llava_web::convert::{Options, Role, Summary, hf, plan};

@@ -11,7 +11,7 @@ use futures_lite::future::block_on;
 use half::f16;
 use llava_web::{
     Error,
-    bundle::source::TensorReader,
+    bundle::reader::TensorReader,
     bundle::{FolderSource, Manifest},
     convert::{Checkpoint, Options, gguf, hf, plan},
     device,
@@ -20,6 +20,7 @@ use llava_web::{
     model::config::LlavaConfig,
     quant::Format,
     text::prompt::Prompt,
+    text::template::LLAVA_1_5,
     text::tokenizer::Tokenizer,
 };
 use serde::Deserialize;
@@ -438,7 +439,7 @@ fn a_pair_without_an_image_token_gets_one() {
 
     let tokenizer_json = source.tokenizer().unwrap();
     let mut tokenizer = Tokenizer::from_bytes(&tokenizer_json).unwrap();
-    let prompt = Prompt::new(Some("<image>a"), None, true, true).unwrap();
+    let prompt = Prompt::new(&LLAVA_1_5, Some("<image>a"), None, true, true).unwrap();
     let ids = tokenizer.encode(&prompt, 414, 16).unwrap();
     assert_eq!(ids.image, Some(1..17));
     let load = async {

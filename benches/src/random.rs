@@ -44,7 +44,7 @@ impl Random {
     pub fn tensor(&mut self, format: Format, rows: usize, cols: usize) -> Vec<u8> {
         let gain = (cols as f32).sqrt().recip();
         // A sample is encoded and repeated; an odd number of blocks, so that rows differ.
-        let blocks = (SAMPLE / format.block() + 1).min(rows * cols / format.block());
+        let blocks = ((SAMPLE / format.block()) | 1).min(rows * cols / format.block());
         let len = blocks * format.block();
         let values: Vec<f32> = self.floats(len).iter().map(|value| value * 1.7 * gain).collect();
         let (mut quants, mut scales) = (Vec::new(), Vec::new());

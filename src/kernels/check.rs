@@ -182,38 +182,62 @@ pub async fn attention_over_all(heads: Heads, inputs: Inputs, device: &Device) -
     Ok(close(&device::read_floats(actual).await?, &naive::attention_full(&qkv, heads), 1e-4))
 }
 
-/// The operations of which there are no variants to choose from, as this model runs them: the name of the first that is
-/// computed wrongly.
+/// The operations of which there are no variants to choose from.
+pub const WITHOUT_VARIANTS: [&str; 4] = ["rms_norm", "layer_norm", "embedding", "sample"];
+
+/// One of [`WITHOUT_VARIANTS`], as this model runs it.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) if a launch fails.
-pub async fn first_wrong(shapes: &ModelShapes, device: &Device) -> Result<Option<&'static str>> {
+pub async fn without_variants(operation: &str, shapes: &ModelShapes, device: &Device) -> Result<bool> {
+    match operation {
+        "rms_norm" => rms_norm_is_correct(shapes.hidden, device).await,
+        "layer_norm" => match &shapes.vision {
+            Some(vision) => layer_norm_is_correct(vision.hidden, device).await,
+            None => Ok(true),
+        },
+        "embedding" => embedding_is_correct(&shapes.head, device).await,
+        "sample" => sample_is_correct(device).await,
+        _ => unreachable!("`{operation}` has variants, or is none"),
+    }
+}
+
+async fn rms_norm_is_correct(hidden: usize, device: &Device) -> Result<bool> {
     for inputs in [Inputs::Plain, Inputs::Outliers] {
-        let (x, weight) = (inputs.numbers(3 * shapes.hidden, 1), Inputs::Plain.numbers(shapes.hidden, 2));
-        let actual = rms_norm(rows(&x, shapes.hidden, device), &vector(&weight, device), 1e-5);
+        let (x, weight) = (inputs.numbers(3 * hidden, 1), Inputs::Plain.numbers(hidden, 2));
+        let actual = rms_norm(rows(&x, hidden, device), &vector(&weight, device), 1e-5);
         if !close(&device::read_floats(actual).await?, &naive::rms_norm(&x, &weight, 1e-5), 1e-4) {
-            return Ok(Some("rms_norm"));
-        }
-        let Some(vision) = &shapes.vision else { continue };
-        let (x, weight) = (inputs.numbers(3 * vision.hidden, 1), Inputs::Plain.numbers(vision.hidden, 2));
-        let bias = Inputs::Plain.numbers(vision.hidden, 3);
-        let (w, b) = (vector(&weight, device), vector(&bias, device));
-        let actual = layer_norm(rows(&x, vision.hidden, device), &w, &b, 1e-5);
-        if !close(&device::read_floats(actual).await?, &naive::layer_norm(&x, &weight, &bias, 1e-5), 1e-4) {
-            return Ok(Some("layer_norm"));
+            return Ok(false);
         }
     }
-    for &format in &shapes.head {
+    Ok(true)
+}
+
+async fn layer_norm_is_correct(hidden: usize, device: &Device) -> Result<bool> {
+    for inputs in [Inputs::Plain, Inputs::Outliers] {
+        let (x, weight) = (inputs.numbers(3 * hidden, 1), Inputs::Plain.numbers(hidden, 2));
+        let bias = Inputs::Plain.numbers(hidden, 3);
+        let (w, b) = (vector(&weight, device), vector(&bias, device));
+        let actual = layer_norm(rows(&x, hidden, device), &w, &b, 1e-5);
+        if !close(&device::read_floats(actual).await?, &naive::layer_norm(&x, &weight, &bias, 1e-5), 1e-4) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn embedding_is_correct(formats: &[Format], device: &Device) -> Result<bool> {
+    for &format in formats {
         let cols = cols(format);
         let bytes = format.encode("table", OUT, cols, &Inputs::Plain.numbers(OUT * cols, 1))?;
         let table = Weight::from_bytes(bytes.clone(), format, OUT, cols, device);
         let ids = [66, 0, 31, 32, 99];
         let actual = device::read_floats(embedding(Tensor::from_data(ids, device), &table)).await?;
         if !close(&actual, &naive::embedding(&ids.map(|id| id as u32), &bytes, format, OUT, cols), 1e-6) {
-            return Ok(Some("embedding"));
+            return Ok(false);
         }
     }
-    Ok((!sample_is_correct(device).await?).then_some("sample"))
+    Ok(true)
 }
 
 /// Greedy and drawn, with every setting; the last logits are no numbers.

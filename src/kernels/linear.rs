@@ -9,7 +9,7 @@ use crate::device::gpu::{self, GpuTensor, Shader};
 use crate::quant::CHUNK;
 
 /// From this many rows on the mat-mul variants are used.
-const MIN_MAT_ROWS: usize = 4;
+pub(super) const MIN_MAT_ROWS: usize = 4;
 /// Slots of an invocation of `linear_rows.wgsl`.
 const ROWS_SLOTS: usize = 8;
 

@@ -67,6 +67,13 @@ pub mod naive {
     pub use super::sample::naive as sample;
 }
 
+/// From this many rows on every operation goes its way for many, where a row's results are the same bits whatever rows run
+/// beside it.
+pub const MANY_ROWS: usize = match linear::MIN_MAT_ROWS > attention::MAX_DECODE_QUERIES {
+    true => linear::MIN_MAT_ROWS,
+    false => attention::MAX_DECODE_QUERIES + 1,
+};
+
 /// What a linear layer applies to its sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {

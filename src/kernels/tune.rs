@@ -154,10 +154,15 @@ pub async fn tune(
         };
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
     }
-    if inputs.contains(&Inputs::Outliers)
-        && let Some(operation) = device::validated(&gpu.device, check::first_wrong(shapes, device)).await?
-    {
-        return Err(computed_wrongly(operation, "the only way there is", adapter));
+    if inputs.contains(&Inputs::Outliers) {
+        for operation in check::WITHOUT_VARIANTS {
+            let way = match device::validated(&gpu.device, check::without_variants(operation, shapes, device)).await {
+                Ok(true) => continue,
+                Ok(false) => "the only way there is".to_string(),
+                Err(error) => format!("the only way there is ({})", error.to_string().trim_end()),
+            };
+            return Err(computed_wrongly(operation, &way, adapter));
+        }
     }
     Ok(chosen)
 }
@@ -264,7 +269,7 @@ async fn choose(
 fn computed_wrongly(operation: &str, way: &str, adapter: &device::Adapter) -> Error {
     let name = &adapter.name;
     Error::Gpu(format!(
-        "`{operation}` is computed wrongly by \"{name}\", {way}: update the browser or the graphics driver"
+        "`{operation}` is refused or computed wrongly by \"{name}\", {way}: update the browser or the graphics driver"
     ))
 }
 

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::bundle::source::{TensorBytes, TensorReader, WeightSource};
+use crate::bundle::reader::{TensorBytes, TensorReader};
+use crate::bundle::source::WeightSource;
 use crate::device;
 use crate::error::Result;
 use crate::kernels::Weight;

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{Encoded, Spec, TooLarge};
+use super::{Spec, TooLarge};
 
 pub static F16: Spec = Spec {
     name: "f16",
@@ -22,7 +22,7 @@ pub static F16: Spec = Spec {
 
 /// # Errors
 /// It is beyond the largest f16.
-pub fn to_f16(value: f32) -> Encoded<f16> {
+pub fn to_f16(value: f32) -> Result<f16, TooLarge> {
     let half = f16::from_f32(value);
     if half.is_finite() { Ok(half) } else { Err(TooLarge(value)) }
 }

@@ -21,9 +21,6 @@ use crate::{Error, Result};
 /// Columns that kernels take at once where these share a scale.
 pub const CHUNK: usize = 32;
 
-type Encode = fn(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Encoded<()>;
-type Encoded<T> = std::result::Result<T, TooLarge>;
-
 /// What there is to know of a format.
 struct Spec {
     /// In manifests and on the command line: the variant's in lower case.
@@ -44,6 +41,8 @@ struct Spec {
     /// How shaders read it; `shaders/shared/weight.wgsl` says what must be there.
     wgsl: &'static str,
 }
+
+type Encode = fn(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> std::result::Result<(), TooLarge>;
 
 /// A value, scale or minimum that no f16 can hold.
 #[derive(Debug)]

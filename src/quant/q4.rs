@@ -8,7 +8,7 @@ use wide::f32x8;
 
 use super::f16::{inverse, to_f16};
 use super::lanes::{self, WIDTH, bytes, lanes, largest, sum, whole};
-use super::{Encoded, Spec};
+use super::{Spec, TooLarge};
 
 const BLOCK: usize = 32;
 const N: usize = BLOCK / WIDTH;
@@ -24,7 +24,7 @@ pub static Q4: Spec = Spec {
     wgsl: include_str!("../../shaders/shared/weight_q4.wgsl"),
 };
 
-fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Encoded<()> {
+fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {
     for block in values.chunks_exact(BLOCK) {
         let Block { quants: q, scale, minimum } = quantize(&lanes(block))?;
         let q = bytes(whole(q));
@@ -88,7 +88,7 @@ impl Block {
 }
 
 /// Spans minimum to maximum, then moves scale and minimum to the least squared error as long as that helps.
-fn quantize(values: &Lanes) -> Encoded<Block> {
+fn quantize(values: &Lanes) -> Result<Block, TooLarge> {
     let (low, high) = (-largest(values.map(|value| -value)), largest(*values));
     let minimum = to_f16(low)?;
     let scale = to_f16((high - minimum.to_f32()).max(0.0) / 15.0)?;

@@ -5,7 +5,7 @@ use wide::{f32x8, i32x8};
 
 use super::f16::{f16s, inverse, to_f16};
 use super::lanes::{self, WIDTH, bytes, lanes, largest, whole};
-use super::{Encoded, Spec};
+use super::{Spec, TooLarge};
 
 const BLOCK: usize = 32;
 const N: usize = BLOCK / WIDTH;
@@ -21,7 +21,7 @@ pub static Q8: Spec = Spec {
     wgsl: include_str!("../../shaders/shared/weight_q8.wgsl"),
 };
 
-fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Encoded<()> {
+fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {
     for block in values.chunks_exact(BLOCK) {
         let (quant, scale) = quantize(lanes(block))?;
         quants.extend(quant.as_flattened());
@@ -37,7 +37,7 @@ fn decode(quants: &[u8], scales: &[u8], values: &mut Vec<f32>) {
 }
 
 /// Symmetric: the largest magnitude becomes 127.
-fn quantize(values: lanes::Lanes<N>) -> Encoded<([[u8; WIDTH]; N], f16)> {
+fn quantize(values: lanes::Lanes<N>) -> Result<([[u8; WIDTH]; N], f16), TooLarge> {
     let scale = to_f16(largest(values.map(f32x8::abs)) / 127.0)?;
     let (inverse, half) = (f32x8::splat(inverse(scale)), f32x8::splat(128.5));
     let (least, most) = (f32x8::ONE, f32x8::splat(255.0));
