@@ -1,22 +1,16 @@
 //! LLaVA-1.5 (CLIP vision tower -> MLP projector -> LLaMA decoder) on hand-written WGSL kernels, natively and in the browser.
 
 pub mod bundle;
-pub mod config;
+pub mod device;
 pub mod engine;
 pub mod error;
 mod fields;
 pub mod image;
 pub mod kernels;
 pub mod model;
-mod pace;
 mod parts;
-pub mod plan;
-mod prefix;
-pub mod prompt;
 pub mod quant;
-pub mod sampler;
-pub mod tokenizer;
-pub mod weights;
+pub mod text;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod convert;

@@ -7,11 +7,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use crate::bundle::Manifest;
+use crate::bundle::source::WeightSource;
+use crate::device;
 use crate::engine::{self, LoadOptions};
 use crate::error::{Error, Result};
 use crate::image::{Picture, Source};
-use crate::kernels::launch;
-use crate::weights::WeightSource;
 
 unsafe extern "C" {
     fn __wasm_call_ctors();
@@ -46,7 +46,7 @@ impl Engine {
             let options = load_options(&options)?;
             let manifest = Manifest::from_json(&manifest)?;
             let source = JsSource { manifest, read_chunk, on_all_read };
-            let gpu = launch::init_device().await?;
+            let gpu = device::open().await?;
             engine::Engine::load(gpu, &source, tokenizer.as_bytes(), options).await
         };
         let engine = load.await.map_err(to_js)?;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use futures_lite::future::block_on;
 use llava_web::bundle::FolderSource;
+use llava_web::device;
 use llava_web::engine::{Engine, Input, LoadOptions};
 use llava_web::image::Source;
-use llava_web::kernels::launch;
 use serde::Deserialize;
 
 /// An adapter rounds in its own way, which turns an answer now and then where two are nearly as likely.
@@ -34,7 +34,7 @@ struct Score {
 
 async fn engine(bundle: &str) -> Engine {
     let source = FolderSource::open(Path::new("models").join(bundle)).unwrap();
-    let gpu = launch::init_device().await.unwrap();
+    let gpu = device::open().await.unwrap();
     Engine::load(gpu, &source, &source.tokenizer().unwrap(), LoadOptions::default()).await.unwrap()
 }
 

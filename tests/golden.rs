@@ -12,16 +12,18 @@ use burn::tensor::{Tensor, TensorData};
 use futures_lite::future::block_on;
 use llava_web::{
     bundle::FolderSource,
-    config::LlavaConfig,
+    bundle::source::WeightSource,
     convert::{Options, gguf, hf},
+    device::{self, Buffer},
     engine::{Engine, Input, LoadOptions},
     image::{MAX_PIXELS, Picture, PreprocessorConfig, patches},
-    kernels::{KvFormat, launch},
+    kernels::KvFormat,
     model::Llava,
-    prompt::Prompt,
+    model::config::LlavaConfig,
     quant::Format,
-    tokenizer::Tokenizer,
-    weights::WeightSource,
+    text::prompt::Prompt,
+    text::template::LLAVA_1_5,
+    text::tokenizer::Tokenizer,
 };
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -64,7 +66,7 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
     let expected = &golden.quantizations[quantization];
     let stage = |stage: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(stages.tensor(stage).unwrap().data()) };
     let source = FolderSource::open(bundle).unwrap();
-    let gpu = launch::init_device().await.unwrap();
+    let gpu = device::open().await.unwrap();
     let config = LlavaConfig::from_json(&source.manifest().config, &source.manifest().generation).unwrap();
     let picture = fs::read(folder().join("pictures").join(&golden.picture)).unwrap();
     let picture = Picture::decode(&picture, MAX_PIXELS).unwrap();
@@ -74,7 +76,7 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
     let pixels = largest_difference(&preprocessor.preprocess(&picture, None).values, &stage("pixel_values"));
     assert!(pixels <= PIXEL_TOLERANCE, "{name}: pixel values differ by {pixels}");
 
-    let prompt = Prompt::new(Some(&golden.prompt), None, false, true).unwrap();
+    let prompt = Prompt::new(&LLAVA_1_5, Some(&golden.prompt), None, false, true).unwrap();
     let mut tokenizer = Tokenizer::from_bytes(&source.tokenizer().unwrap()).unwrap();
     let prompt = tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens()).unwrap();
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
@@ -92,13 +94,13 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
         model.language_model.embed(Tensor::from_data(TensorData::new(ids.clone(), [ids.len()]), device))
     };
     let spliced = vec![embed(&prompt.ids[..span.start]), features.clone(), embed(&prompt.ids[span.end..])];
-    let state = launch::persistent_words(4, device);
+    let state = Buffer::zeros(4, device);
     let last = model.language_model.forward(Tensor::cat(spliced, 0), &state);
     let [positions, width] = last.dims();
     let logits = model.language_model.logits(last.slice([positions - 1..positions, 0..width]));
     let mut report = String::new();
     for (name, tensor) in [("vision_hidden_state", hidden), ("image_features", features), ("logits", logits)] {
-        let found = launch::read_floats(tensor).await.unwrap();
+        let found = device::read_floats(tensor).await.unwrap();
         let difference = largest_difference(&found, &stage(&format!("{quantization}.{name}")));
         report.push_str(&format!(" {name} {difference:.1e}"));
         assert!(difference <= TOLERANCE, "{name} {quantization}:{report}");

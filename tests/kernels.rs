@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_lite::future::block_on;
-use llava_web::kernels::{self, launch};
+use llava_web::device;
+use llava_web::kernels;
 
 /// The GPU. There is no skipping: a suite that passes without one proves nothing.
-fn gpu() -> &'static launch::Gpu {
-    static GPU: OnceLock<launch::Gpu> = OnceLock::new();
+fn gpu() -> &'static device::Opened {
+    static GPU: OnceLock<device::Opened> = OnceLock::new();
     GPU.get_or_init(|| {
-        let opened = block_on(launch::init_device());
+        let opened = block_on(device::open());
         opened.unwrap_or_else(|error| {
             panic!("{error}\nThese tests need a Vulkan adapter; a software one is enough (Debian: mesa-vulkan-drivers)")
         })
@@ -43,6 +44,19 @@ for_each_case!(on_the_gpu);
 fn launch_cost() {
     let (launched, replayed) = block_on(cases::launch_cost(&gpu().device, 200));
     println!("{:?}: {launched:.1} us a launch, {replayed:.1} us replayed", gpu().adapter);
+}
+
+/// So that it is known that a run for other subgroups had them.
+#[test]
+#[ignore = "for runs that set LP_NATIVE_VECTOR_WIDTH, the bits of lavapipe's vectors"]
+fn subgroups_have_the_size_asked_for() {
+    let text = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;\n\
+                @compute @workgroup_size(64)\nfn main(@builtin(subgroup_size) size: u32) { out[0] = size * dims.bits; }";
+    let shader = kernels::Shader { name: "subgroup_size", text, constants: vec![("SUBGROUPS", 1)], dims: &["bits"] };
+    let out = device::Buffer::zeros(4, &gpu().device);
+    device::gpu::launch_on(shader, &[&out], &[32], 1);
+    let width = std::env::var("LP_NATIVE_VECTOR_WIDTH").expect("LP_NATIVE_VECTOR_WIDTH");
+    assert_eq!(block_on(out.read()).unwrap()[0].to_string(), width);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use llava_web::{
     Error, Result,
-    config::LlavaConfig,
     image::{AspectRatio, MAX_BYTES, MAX_PIXELS, Picture, PreprocessorConfig, patches},
+    model::config::LlavaConfig,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};

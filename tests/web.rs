@@ -7,7 +7,7 @@ mod cases;
 
 use std::sync::Once;
 
-use llava_web::kernels::launch;
+use llava_web::device;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_browser);
@@ -15,9 +15,9 @@ wasm_bindgen_test_configure!(run_in_browser);
 /// The test runner leaves out what a page runs first.
 static START: Once = Once::new();
 
-async fn gpu() -> launch::Gpu {
+async fn gpu() -> device::Opened {
     START.call_once(llava_web::web::start);
-    launch::init_device().await.expect("these tests need a browser with WebGPU")
+    device::open().await.expect("these tests need a browser with WebGPU")
 }
 
 macro_rules! in_the_browser {

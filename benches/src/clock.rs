@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use llava_web::Result;
-use llava_web::kernels::launch;
+use llava_web::device;
 use web_time::Instant;
 
 use crate::Bench;
@@ -62,11 +62,11 @@ pub async fn time(bench: &Bench<'_>, operation: impl Fn(usize)) -> Result<Timing
     };
     let start = Instant::now();
     next(1);
-    launch::sync(device).await?;
+    device::sync(device).await?;
     let first_ms = since(start);
     let start = Instant::now();
     next(1);
-    launch::sync(device).await?;
+    device::sync(device).await?;
     let once = since(start);
     let timing = if once >= RECORD_BELOW_MS {
         let launch = || {
@@ -75,10 +75,10 @@ pub async fn time(bench: &Bench<'_>, operation: impl Fn(usize)) -> Result<Timing
         };
         rounds(bench, once, 1, launch).await?
     } else {
-        let recorded = launch::record(device, || next(RECORDED)).await?;
+        let recorded = device::record(device, || next(RECORDED)).await?;
         let start = Instant::now();
         recorded.replay()?;
-        launch::sync(device).await?;
+        device::sync(device).await?;
         rounds(bench, since(start), RECORDED, || recorded.replay()).await?
     };
     Ok(Timing { first_ms, ..timing })
@@ -99,7 +99,7 @@ async fn rounds(
         for _ in 0..calls {
             enqueue()?;
         }
-        launch::sync(&bench.gpu.device).await?;
+        device::sync(&bench.gpu.device).await?;
         samples.push(since(start));
     }
     let per_launch = |ms: f64| ms / launches as f64;

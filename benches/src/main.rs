@@ -22,8 +22,9 @@ mod native {
     use futures_lite::future::block_on;
     use llava_bench::{Options, report};
     use llava_web::bundle::FolderSource;
+    use llava_web::device;
     use llava_web::engine::{Engine, Input, LoadOptions};
-    use llava_web::kernels::{KvFormat, launch};
+    use llava_web::kernels::KvFormat;
     use serde_json::{Value, json};
 
     const USAGE: &str = "\
@@ -88,7 +89,7 @@ usage: llava-bench [--options JSON] [--json | --quiet] [--out FILE] [--commit ID
         let context_length = Some(context_length);
         let options = LoadOptions { context_length, kv_cache: KvFormat::F16, ..LoadOptions::default() };
         let tokenizer = source.tokenizer()?;
-        let mut engine = Engine::load(launch::init_device().await?, &source, &tokenizer, options).await?;
+        let mut engine = Engine::load(device::open().await?, &source, &tokenizer, options).await?;
         let load_s = start.elapsed().as_secs_f64();
         let input = Input { prompt: Some(prompt.clone()), raw: true, max_tokens: Some(4), ..Input::default() };
         let output = engine.generate(None, &input, &mut |_, _| true).await?;

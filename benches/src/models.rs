@@ -4,14 +4,14 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::Result;
 use llava_web::bundle::Manifest;
-use llava_web::config::{LlavaConfig, VisionConfig};
+use llava_web::device::{self, Buffer, Recorded};
 use llava_web::engine::{Engine, Input, LoadOptions};
 use llava_web::image::Picture;
-use llava_web::kernels::launch::{self, Recorded, read_words, write_words};
 use llava_web::kernels::{self, KvFormat};
+use llava_web::model::config::{LlavaConfig, VisionConfig};
 use llava_web::model::{Llama, Loader, MultiModalProjector, Vision, VisionTower};
 use llava_web::quant::Format;
-use llava_web::sampler::Sampling;
+use llava_web::text::sampling::Sampling;
 use serde_json::{Value, json};
 use web_time::Instant;
 
@@ -149,10 +149,10 @@ struct Decoder {
     contexts: [usize; 3],
     device: Device,
     llama: Llama,
-    state: Tensor<1, Int>,
-    params: Tensor<1, Int>,
-    seen: Tensor<1, Int>,
-    tokens: Tensor<1, Int>,
+    state: Buffer,
+    params: Buffer,
+    seen: Buffer,
+    tokens: Buffer,
     step: Recorded<()>,
 }
 
@@ -162,7 +162,7 @@ impl Decoder {
         let capacity = contexts(bench)[2] + ROOM;
         let start = Instant::now();
         let llama = Llama::load(&mut Loader::new(source, &device), config, capacity, KvFormat::F32).await?;
-        launch::sync(&device).await?;
+        device::sync(&device).await?;
         let load = since(start) - source.made_in_ms.get();
         emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
         emit(bench, name, "load", load, "ms");
@@ -171,11 +171,11 @@ impl Decoder {
 
     async fn record(bench: &mut Bench<'_>, name: &str, vocab: usize, llama: Llama, capacity: usize) -> Result<Self> {
         let device = bench.gpu.device.clone();
-        let words = |len| launch::persistent_words(len, &device);
+        let words = |len| Buffer::zeros(len, &device);
         let (state, params, seen, tokens) = (words(4), words(Sampling::WORDS), words(vocab), words(capacity));
-        write_words(&params, &Sampling::default().to_words(0));
+        params.write(&Sampling::default().to_words(0));
         let start = Instant::now();
-        let step = launch::record(&device, || {
+        let step = device::record(&device, || {
             let hidden = llama.forward(llama.embed_drawn(&state), &state);
             kernels::sample(llama.logits(hidden), &params, &seen, &tokens, &state);
         })
@@ -200,14 +200,14 @@ impl Decoder {
     async fn prefill(&self, positions: usize) -> Result<f64> {
         let ids: Vec<i32> = (0..positions).map(|i| (i * 37 % self.vocab) as i32).collect();
         let start = Instant::now();
-        write_words(&self.state, &[0; 4]);
+        self.state.write(&[0; 4]);
         let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [positions]), &self.device);
         let hidden = self.llama.forward(self.llama.embed(ids), &self.state);
         let [rows, width] = hidden.dims();
         let logits = self.llama.logits(hidden.slice([rows - 1..rows, 0..width]));
         kernels::advance(&self.state, positions - 1);
         kernels::sample(logits, &self.params, &self.seen, &self.tokens, &self.state);
-        read_words(&self.tokens).await?;
+        self.tokens.read().await?;
         Ok(since(start))
     }
 
@@ -226,13 +226,13 @@ impl Decoder {
     /// one batch is queued behind the one that is waited for. All of it is timed, from the first launch to the last token:
     /// the end of a batch cannot be told from that of the next, which a driver may wait for as well.
     async fn decode(&self, context: usize, steps: usize) -> Result<f64> {
-        write_words(&self.state, &[context as u32, 0, 1, 0]);
-        launch::sync(&self.device).await?;
+        self.state.write(&[context as u32, 0, 1, 0]);
+        device::sync(&self.device).await?;
         let queue = || -> Result<_> {
             for _ in 0..steps {
                 self.step.replay()?;
             }
-            Ok(read_words(&self.tokens))
+            Ok(self.tokens.read())
         };
         let start = Instant::now();
         let mut behind = queue()?;
@@ -249,14 +249,14 @@ impl Decoder {
         let steps = (HOST_LAUNCHES / self.step.launches).clamp(1, 4);
         let mut samples = Vec::new();
         for _ in 0..15 {
-            write_words(&self.state, &[self.contexts[0] as u32, 0, 1, 0]);
-            launch::sync(&self.device).await?;
+            self.state.write(&[self.contexts[0] as u32, 0, 1, 0]);
+            device::sync(&self.device).await?;
             let start = Instant::now();
             for _ in 0..steps {
                 self.step.replay()?;
             }
             samples.push(since(start) * 1e3 / steps as f64);
-            launch::sync(&self.device).await?;
+            device::sync(&self.device).await?;
         }
         emit(bench, &self.name, "host per token", median(&samples), "us");
         Ok(())
@@ -301,7 +301,7 @@ async fn vision(bench: &mut Bench<'_>, name: &str, config: &LlavaConfig, format:
     let source = RandomSource::new(config, "vision_tower", format);
     let start = Instant::now();
     let tower = VisionTower::load(&mut Loader::new(&source, &device), vision_config(config)).await?;
-    launch::sync(&device).await?;
+    device::sync(&device).await?;
     emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
     emit(bench, name, "load", since(start) - source.made_in_ms.get(), "ms");
     encode(bench, name, config, async |patches| tower.forward(patches, &mut async || Ok(())).await).await
@@ -327,7 +327,7 @@ async fn encode(
     while samples.len() < wanted_rounds(&samples) {
         let start = Instant::now();
         drop(forward(Tensor::from_data(TensorData::new(values.clone(), shape), &device)).await?);
-        launch::sync(&device).await?;
+        device::sync(&device).await?;
         match first {
             None => first = Some(since(start)),
             Some(_) => samples.push(since(start)),
@@ -403,7 +403,7 @@ async fn whole_7b(bench: &mut Bench<'_>) -> Result<()> {
         multi_modal_projector: MultiModalProjector::load(&mut Loader::new(&projector, &device), seen, hidden).await?,
     };
     let llama = Llama::load(&mut Loader::new(&decoder, &device), &config, capacity, KvFormat::F32).await?;
-    launch::sync(&device).await?;
+    device::sync(&device).await?;
     let load = since(start) - sources.iter().map(|source| source.made_in_ms.get()).sum::<f64>();
     emit(bench, name, "weights", sources.iter().map(|source| source.bytes()).sum::<usize>() as f64 / 1e6, "MB");
     emit(bench, name, "load", load, "ms");

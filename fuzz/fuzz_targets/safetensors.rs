@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use llava_web::config::LlavaConfig;
 use llava_web::convert::{Checkpoint, hf::HfCheckpoint, plan};
+use llava_web::model::config::LlavaConfig;
 use serde_json::json;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -24,9 +24,9 @@ mod native {
 
     use futures_lite::future::block_on;
     use llava_web::bundle::FolderSource;
+    use llava_web::device;
     use llava_web::engine::{Engine, Input, LoadOptions};
     use llava_web::image::Source;
-    use llava_web::kernels::launch;
     use pico_args::Arguments;
     use serde::Deserialize;
 
@@ -64,7 +64,7 @@ object a line, in order: description, token_ids, prompt_tokens, timings and the 
 
     async fn answer(bundle: &Path, lines: &[Line], folder: &Path) -> Result<(), Box<dyn Error>> {
         let source = FolderSource::open(bundle)?;
-        let gpu = launch::init_device().await?;
+        let gpu = device::open().await?;
         let mut engine = Engine::load(gpu, &source, &source.tokenizer()?, LoadOptions::default()).await?;
         for Line { image, input } in lines {
             let picture = match image {

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::mapped::Mapped;
 use super::{Checkpoint, Options, Summary, python};
 use crate::bundle::{BundleHead, ModelInfo};
-use crate::config::{LlavaConfig, VisionConfig};
+use crate::model::config::{LlavaConfig, VisionConfig};
+use crate::quant::Format;
 use crate::{Error, Result};
 
 const EMBEDDING: &str = "language_model.model.embed_tokens.weight";
@@ -24,7 +25,9 @@ const HEAD: &str = "language_model.lm_head.weight";
 /// # Errors
 /// A file is missing or damaged, the configuration is not supported, or as [`super::write`].
 pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> {
-    let format = options.format.ok_or_else(|| Error::input("quant", "say which format: --quant q4, q8, f16 or f32"))?;
+    let format = options.format.ok_or_else(|| {
+        Error::input("quant", format!("say which format: --quant with one of {}", Format::names(", ")))
+    })?;
     let mut notes = Vec::new();
     let mut config_json = read_json(&folder.join("config.json"))?.ok_or_else(|| {
         let cure = match folder.join("adapter_config.json").exists() {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Checkpoint, Needed, Options, Role, Summary, hf, plan};
 use crate::bundle::{self, BundleHead, ModelInfo};
-use crate::config::LlavaConfig;
+use crate::model::config::LlavaConfig;
 use crate::parallel;
 use crate::progress::{Meter, Report};
 use crate::quant::Format;

@@ -7,8 +7,8 @@ use super::{
     resize::{Canvas, Filter, Window, resize_window},
 };
 use crate::{
-    config::{LARGEST_IMAGE, VisionConfig},
     error::{Error, Result},
+    model::config::{LARGEST_IMAGE, VisionConfig},
 };
 
 /// OpenAI CLIP's channel statistics, the class defaults of CLIPImageProcessor.

@@ -1,8 +1,8 @@
 //! Moves the position in `state`, on the GPU: after a prefill of `n` rows the token drawn next belongs at `position +
 //! n`.
 
-use super::launch::{self, GpuTensor, Shader};
 use super::*;
+use crate::device::gpu::{self, GpuTensor, Shader};
 
 pub(super) fn shader() -> Shader {
     Shader { name: "advance", text: include_str!("../../shaders/advance.wgsl"), constants: vec![], dims: &["by"] }
@@ -10,11 +10,12 @@ pub(super) fn shader() -> Shader {
 
 /// Adds `by` to the position in `state`, in place. [`sample`] itself adds one, so a prefill of `n` rows is followed by
 /// `advance(state, n - 1)`.
-pub fn advance(state: &Tensor<1, Int>, by: usize) {
-    Dispatch::advance(state.clone().into_dispatch(), by);
+pub fn advance(state: &Buffer, by: usize) {
+    match state {
+        Buffer::Gpu(state) => launch(state, by),
+    }
 }
 
-pub(super) fn launch(state: GpuTensor, by: usize) -> GpuTensor {
-    launch::launch(shader(), &[&state], &[by as u32], 1);
-    state
+fn launch(state: &GpuTensor, by: usize) {
+    gpu::launch(shader(), &[state], &[by as u32], 1);
 }

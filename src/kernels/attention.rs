@@ -2,8 +2,9 @@
 //! tower. Few queries go through `attention_decode` (each key and value is used once, so reading it is all that
 //! counts), many through `attention_flash` (each key and value is used by many queries).
 
-use super::launch::{self, Features, GpuTensor};
 use super::*;
+use crate::device::Features;
+use crate::device::gpu::{self, GpuTensor};
 
 /// Shapes of the shaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub fn set_attention_variant(use_: AttentionUse, variant: Option<AttentionVarian
 pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
     match CHOSEN[use_ as usize].get() {
         Some(index) => AttentionVariant::ALL[index],
-        None if launch::software_adapter() && AttentionVariant::Cpu.available(use_, &launch::adapter_features()) => {
+        None if gpu::software_adapter() && AttentionVariant::Cpu.available(use_, &gpu::adapter_features()) => {
             AttentionVariant::Cpu
         }
         None => AttentionVariant::Gpu,
@@ -61,7 +62,7 @@ pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
 }
 
 /// Up to this many queries each gets workgroups of its own, as in decoding.
-const MAX_DECODE_QUERIES: usize = 4;
+pub(super) const MAX_DECODE_QUERIES: usize = 4;
 
 /// Causal attention over the cache: query `i` sees rows `0..=position + i`. Scores are scaled by `1 / sqrt(head_dim)`;
 /// `heads / kv_heads` neighbouring heads share a key/value head.
@@ -69,15 +70,8 @@ const MAX_DECODE_QUERIES: usize = 4;
 /// # Shapes
 /// - `q`: `[n, heads * head_dim]`
 /// - output: `[n, heads * head_dim]`
-pub fn attention(q: Tensor<2>, kv: &KvCache, state: &Tensor<1, Int>, heads: Heads) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::attention(
-        q.into_dispatch(),
-        kv.k.clone().into_dispatch(),
-        kv.v.clone().into_dispatch(),
-        state.clone().into_dispatch(),
-        heads,
-        kv.format,
-    ))
+pub fn attention(q: Tensor<2>, kv: &KvCache, state: &Buffer, heads: Heads) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::attention(q.into_dispatch(), kv.clone(), state.clone(), heads))
 }
 
 /// Attention of every position over every position; `heads.kv_heads` must equal `heads.heads`.
@@ -129,31 +123,22 @@ pub fn naive_full(qkv: &[f32], heads: Heads) -> Vec<f32> {
     q.chunks_exact(width).flat_map(|q| naive(q, &k, &v, n - 1, heads)).collect()
 }
 
-pub(super) fn launch(
-    q: GpuTensor,
-    k: GpuTensor,
-    v: GpuTensor,
-    state: GpuTensor,
-    heads: Heads,
-    format: KvFormat,
-) -> GpuTensor {
+pub(super) fn launch(q: GpuTensor, kv: &KvCache, state: &Buffer, heads: Heads) -> GpuTensor {
     heads.check();
-    let q = launch::contiguous(q);
+    let q = gpu::contiguous(q);
     let [n, width] = q.meta.shape().dims();
-    let [_, kv_width] = k.meta.shape().dims();
     assert_eq!(width, heads.heads * heads.head_dim, "attention: columns of the queries");
-    assert_eq!(kv_width, format.width(heads.kv_heads * heads.head_dim), "attention: columns of the cache");
-    assert_eq!(v.meta.shape(), k.meta.shape(), "attention: the caches' shapes");
+    kv.check(heads);
     match n <= MAX_DECODE_QUERIES {
-        true => attention_decode::launch(q, k, v, state, heads, format),
-        false => attention_flash::launch(q, k, v, state, heads, format),
+        true => attention_decode::launch(q, kv, state, heads),
+        false => attention_flash::launch(q, kv, state, heads),
     }
 }
 
 pub(super) fn launch_full(qkv: GpuTensor, heads: Heads) -> GpuTensor {
     heads.check();
     assert_eq!(heads.kv_heads, heads.heads, "attention_full: every head has its own keys and values");
-    let qkv = launch::contiguous(qkv);
+    let qkv = gpu::contiguous(qkv);
     let [_, width] = qkv.meta.shape().dims();
     assert_eq!(width, 3 * heads.heads * heads.head_dim, "attention_full: columns of q, k and v together");
     attention_flash::launch_full(qkv, heads)

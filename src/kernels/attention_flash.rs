@@ -1,8 +1,8 @@
 //! Attention of many queries, tiled, with an online softmax: scores are never stored beyond a tile. Causal over the
 //! cache, or of all positions over all positions.
 
-use super::launch::{self, GpuTensor, Shader, WORKGROUP};
 use super::*;
+use crate::device::gpu::{self, GpuTensor, Shader, WORKGROUP};
 
 /// Queries that share a pass over the keys.
 fn tile_queries(variant: AttentionVariant) -> usize {
@@ -63,7 +63,7 @@ pub(super) fn shaders() -> Vec<Shader> {
 /// format where there is one.
 fn enqueue(buffers: &[&GpuTensor], n: usize, heads: Heads, cache: Option<(usize, usize, KvFormat)>) -> GpuTensor {
     let variant = attention_variant(AttentionUse::Flash);
-    let out = launch::output(buffers[0], [n, heads.heads * heads.head_dim]);
+    let out = gpu::output(buffers[0], [n, heads.heads * heads.head_dim]);
     let all = n.div_ceil(tile_queries(variant)) * heads.heads;
     let tiles = workgroup_tiles(variant, all);
     let scale = 1.0 / (heads.head_dim as f32).sqrt();
@@ -77,26 +77,18 @@ fn enqueue(buffers: &[&GpuTensor], n: usize, heads: Heads, cache: Option<(usize,
     let workgroups = all.div_ceil(tiles);
     match variant {
         AttentionVariant::Cpu => {
-            let scratch = launch::output(&out, [all * 2 * tile_queries(variant), heads.head_dim]);
-            launch::launch(shader, &[&buffers[..], &[&scratch]].concat(), &dims, workgroups);
+            let scratch = gpu::output(&out, [all * 2 * tile_queries(variant), heads.head_dim]);
+            gpu::launch(shader, &[&buffers[..], &[&scratch]].concat(), &dims, workgroups);
         }
-        AttentionVariant::Gpu => launch::launch(shader, &buffers, &dims, workgroups),
+        AttentionVariant::Gpu => gpu::launch(shader, &buffers, &dims, workgroups),
     }
     out
 }
 
 /// Shapes were checked by `attention::launch`.
-pub(super) fn launch(
-    q: GpuTensor,
-    k: GpuTensor,
-    v: GpuTensor,
-    state: GpuTensor,
-    heads: Heads,
-    format: KvFormat,
-) -> GpuTensor {
+pub(super) fn launch(q: GpuTensor, kv: &KvCache, state: &Buffer, heads: Heads) -> GpuTensor {
     let [n, _] = q.meta.shape().dims();
-    let [capacity, _] = k.meta.shape().dims();
-    enqueue(&[&q, &k, &v, &state], n, heads, Some((heads.kv_heads, capacity, format)))
+    enqueue(&[&q, kv.k.gpu(), kv.v.gpu(), state.gpu()], n, heads, Some((heads.kv_heads, kv.capacity, kv.format)))
 }
 
 /// Shapes were checked by `attention::launch_full`.

@@ -1,7 +1,7 @@
 //! Layer normalization, as in CLIP: `(x - mean) / sqrt(var + eps) * weight + bias`.
 
-use super::launch::{self, GpuTensor, Shader};
 use super::*;
+use crate::device::gpu::{self, GpuTensor, Shader};
 
 pub(super) fn shader() -> Shader {
     Shader {
@@ -33,11 +33,11 @@ pub fn naive(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
 }
 
 pub(super) fn launch(x: GpuTensor, weight: GpuTensor, bias: GpuTensor, eps: f32) -> GpuTensor {
-    let x = launch::contiguous(x);
+    let x = gpu::contiguous(x);
     let [n, cols] = x.meta.shape().dims();
     assert_eq!(weight.meta.num_elements(), cols, "layer_norm: weight of rows of {cols}");
     assert_eq!(bias.meta.num_elements(), cols, "layer_norm: bias of rows of {cols}");
-    let out = launch::output(&x, [n, cols]);
-    launch::launch(shader(), &[&x, &weight, &bias, &out], &[n as u32, cols as u32, eps.to_bits()], n);
+    let out = gpu::output(&x, [n, cols]);
+    gpu::launch(shader(), &[&x, &weight, &bias, &out], &[n as u32, cols as u32, eps.to_bits()], n);
     out
 }

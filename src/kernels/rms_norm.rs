@@ -1,7 +1,7 @@
 //! Root-mean-square normalization, as in LLaMA: `x / sqrt(mean(x²) + eps) * weight`.
 
-use super::launch::{self, GpuTensor, Shader};
 use super::*;
+use crate::device::gpu::{self, GpuTensor, Shader};
 
 fn shader(subgroups: bool) -> Shader {
     Shader {
@@ -34,11 +34,11 @@ pub fn naive(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
 }
 
 pub(super) fn launch(x: GpuTensor, weight: GpuTensor, eps: f32) -> GpuTensor {
-    let x = launch::contiguous(x);
+    let x = gpu::contiguous(x);
     let [n, cols] = x.meta.shape().dims();
     assert_eq!(weight.meta.num_elements(), cols, "rms_norm: weight of rows of {cols}");
-    let out = launch::output(&x, [n, cols]);
-    let subgroups = launch::software_adapter() && launch::adapter_features().subgroups;
-    launch::launch(shader(subgroups), &[&x, &weight, &out], &[n as u32, cols as u32, eps.to_bits()], n);
+    let out = gpu::output(&x, [n, cols]);
+    let subgroups = gpu::software_adapter() && gpu::adapter_features().subgroups;
+    gpu::launch(shader(subgroups), &[&x, &weight, &out], &[n as u32, cols as u32, eps.to_bits()], n);
     out
 }

@@ -1,12 +1,12 @@
 //! Draws the next token on the GPU: penalties, temperature, top-k, top-p and the draw itself, or the largest logit;
 //! then leaves the token where the next step reads it.
 
-use super::launch::{self, GpuTensor, Shader};
 use super::*;
+use crate::device::gpu::{self, GpuTensor, Shader};
 
 /// Square root of the number of invocations of `sample.wgsl`: what they find meets in two steps of as many.
 fn step() -> usize {
-    if launch::software_adapter() { STEP_SOFTWARE } else { STEP }
+    if gpu::software_adapter() { STEP_SOFTWARE } else { STEP }
 }
 
 /// Recorded instead of a token where a logit is no finite number.
@@ -41,14 +41,8 @@ pub(super) fn shaders() -> Vec<Shader> {
 ///
 /// # Shapes
 /// - `logits`: `[1, vocab]`, `params`: `[9..]`, `seen`: `[vocab]`, `tokens`: `[max_new]`, `state`: `[4]`
-pub fn sample(
-    logits: Tensor<2>,
-    params: &Tensor<1, Int>,
-    seen: &Tensor<1, Int>,
-    tokens: &Tensor<1, Int>,
-    state: &Tensor<1, Int>,
-) {
-    let [params, seen, tokens, state] = [params, seen, tokens, state].map(|tensor| tensor.clone().into_dispatch());
+pub fn sample(logits: Tensor<2>, params: &Buffer, seen: &Buffer, tokens: &Buffer, state: &Buffer) {
+    let [params, seen, tokens, state] = [params, seen, tokens, state].map(Buffer::clone);
     Dispatch::sample(logits.into_dispatch(), params, seen, tokens, state);
 }
 
@@ -131,22 +125,16 @@ fn mix(mut x: u32) -> u32 {
     x ^ x >> 16
 }
 
-pub(super) fn launch(
-    logits: GpuTensor,
-    params: GpuTensor,
-    seen: GpuTensor,
-    tokens: GpuTensor,
-    state: GpuTensor,
-) -> GpuTensor {
-    let logits = launch::contiguous(logits);
+pub(super) fn launch(logits: GpuTensor, params: &Buffer, seen: &Buffer, tokens: &Buffer, state: &Buffer) {
+    let logits = gpu::contiguous(logits);
     let vocab = logits.meta.num_elements();
-    assert_eq!(seen.meta.num_elements(), vocab, "sample: one word of `seen` for each of {vocab} logits");
-    assert!(params.meta.num_elements() >= 9, "sample: too few parameters");
-    assert!(state.meta.num_elements() >= 3, "sample: too short a state");
-    let scores = launch::output(&logits, [vocab]);
-    let dims = [vocab as u32, tokens.meta.num_elements() as u32];
-    launch::launch(shader(step()), &[&logits, &params, &seen, &tokens, &state, &scores], &dims, 1);
-    state
+    assert_eq!(seen.words(), vocab, "sample: one word of `seen` for each of {vocab} logits");
+    assert!(params.words() >= 9, "sample: too few parameters");
+    assert!(state.words() >= 3, "sample: too short a state");
+    let scores = gpu::output(&logits, [vocab]);
+    let dims = [vocab as u32, tokens.words() as u32];
+    let [params, seen, tokens, state] = [params, seen, tokens, state].map(Buffer::gpu);
+    gpu::launch(shader(step()), &[&logits, params, seen, tokens, state, &scores], &dims, 1);
 }
 
 #[cfg(test)]

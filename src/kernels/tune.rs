@@ -1,6 +1,6 @@
-//! Which variant of each hot operation runs on this adapter. Every candidate is first compared with the naive version in
-//! every form in which the model runs it. The correct ones made for this kind of adapter are then timed on the model's own
-//! weights and caches. What has no variants is compared too.
+//! Which variant of each hot operation runs on this adapter. Every candidate made for this kind of adapter is compared with
+//! the naive version in one form, and the correct ones are timed on the model's own weights and caches. The fastest is then
+//! compared in every form in which the model runs it, and if one is wrong, the next. What has no variants is compared too.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use web_time::Instant;
 
 use super::check::{self, Inputs};
 use super::*;
+use crate::device;
 use crate::error::{Error, Result};
 
 /// Which variants may be chosen.
@@ -72,6 +73,15 @@ pub struct Chosen {
 /// By operation: `linear_vec`, `linear_mat`, `attention_decode`, `attention_flash`.
 pub type Variants = BTreeMap<&'static str, Chosen>;
 
+/// How much of what a variant computes is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// The form that is timed: each further one is a pipeline to compile, for nothing if another variant is faster.
+    Timed,
+    /// Every form in which the model runs it.
+    All,
+}
+
 /// One way to run an operation.
 struct Candidate {
     name: &'static str,
@@ -86,7 +96,7 @@ struct Candidate {
 /// # Errors
 /// [`Error::Gpu`] if the device is lost, or if no variant of an operation computes correctly on it.
 pub async fn tune(
-    gpu: &launch::Gpu,
+    gpu: &device::Opened,
     shapes: &ModelShapes,
     work: &TuneWork<'_>,
     stored: &BTreeMap<String, String>,
@@ -110,7 +120,10 @@ pub async fn tune(
             select: Box::new(move || set_linear_variant(use_, Some(variant))),
         };
         let candidates: Vec<Candidate> = LinearVariant::ALL.into_iter().filter(fits).map(candidate).collect();
-        let check = async || linear_is_correct(use_, shapes, inputs, device).await;
+        let check = async |extent| match extent {
+            Extent::Timed => check::Linear::new(use_, shapes.decoder[0], Inputs::Plain, device).sum().await,
+            Extent::All => linear_is_correct(use_, shapes, inputs, device).await,
+        };
         let x = Tensor::zeros([n, shapes.intermediate], device);
         let launch = |turn: usize| {
             let weight = work.weights[turn % work.weights.len()];
@@ -128,20 +141,28 @@ pub async fn tune(
         };
         let available = |variant: &AttentionVariant| variant.available(use_, &adapter.features);
         let candidates = AttentionVariant::ALL.into_iter().filter(available).map(candidate).collect();
-        let check = async || attention_is_correct(use_, n, shapes, inputs, device).await;
+        let check = async |extent| match extent {
+            Extent::Timed => check::attention_over_cache(n, shapes.heads, shapes.kv_cache, Inputs::Plain, device).await,
+            Extent::All => attention_is_correct(use_, n, shapes, inputs, device).await,
+        };
         let q = Tensor::zeros([n, shapes.heads.heads * shapes.heads.head_dim], device);
-        let state = launch::persistent_words(4, device);
-        launch::write_words(&state, &[TIMED_CONTEXT - n as u32, 0, 0, 0]);
+        let state = Buffer::zeros(4, device);
+        state.write(&[TIMED_CONTEXT - n as u32, 0, 0, 0]);
         let launch = |turn: usize| {
             let cache = work.caches[turn % work.caches.len()];
             drop(attention(q.clone(), cache, &state, shapes.heads));
         };
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
     }
-    if inputs.contains(&Inputs::Outliers)
-        && let Some(operation) = launch::validated(gpu, check::first_wrong(shapes, device)).await?
-    {
-        return Err(computed_wrongly(operation, "the only way there is", adapter));
+    if inputs.contains(&Inputs::Outliers) {
+        for operation in check::WITHOUT_VARIANTS {
+            let way = match device::validated(&gpu.device, check::without_variants(operation, shapes, device)).await {
+                Ok(true) => continue,
+                Ok(false) => "the only way there is".to_string(),
+                Err(error) => format!("the only way there is ({})", error.to_string().trim_end()),
+            };
+            return Err(computed_wrongly(operation, &way, adapter));
+        }
     }
     Ok(chosen)
 }
@@ -203,52 +224,52 @@ async fn choose(
     operation: &str,
     candidates: Vec<Candidate>,
     stored: Option<&str>,
-    check: impl AsyncFn() -> Result<bool>,
+    check: impl AsyncFn(Extent) -> Result<bool>,
     launch: impl Fn(usize),
-    gpu: &launch::Gpu,
+    gpu: &device::Opened,
 ) -> Result<Chosen> {
     let mut wrong = Vec::new();
     let mut microseconds = BTreeMap::new();
     // A variant that does not even compile fails the comparison; a lost device fails that of all of them.
-    let mut correct = async |candidate: &Candidate| {
+    let mut correct = async |candidate: &Candidate, extent| {
         (candidate.select)();
-        let correct = launch::validated(gpu, check()).await.unwrap_or(false);
+        let correct = device::validated(&gpu.device, check(extent)).await.unwrap_or(false);
         if !correct {
             wrong.push(candidate.name);
         }
         correct
     };
     if let Some(candidate) = candidates.iter().find(|candidate| Some(candidate.name) == stored)
-        && correct(candidate).await
+        && correct(candidate, Extent::All).await
     {
         return Ok(Chosen { variant: candidate.name, microseconds, wrong });
     }
     for preferred in [true, false] {
-        let mut passed = Vec::new();
-        for candidate in candidates.iter().filter(|candidate| candidate.preferred == preferred) {
-            if stored != Some(candidate.name) && correct(candidate).await {
-                passed.push(candidate);
-            }
-        }
+        let others = candidates.iter().filter(|candidate| Some(candidate.name) != stored);
+        let mut passed: Vec<&Candidate> = others.filter(|candidate| candidate.preferred == preferred).collect();
         if passed.len() > 1 {
-            for candidate in &passed {
-                (candidate.select)();
-                microseconds.insert(candidate.name, time(&launch, gpu).await?);
+            let all = std::mem::take(&mut passed);
+            for candidate in all {
+                if correct(candidate, Extent::Timed).await {
+                    microseconds.insert(candidate.name, time(&launch, gpu).await?);
+                    passed.push(candidate);
+                }
             }
             passed.sort_by(|a, b| microseconds[a.name].total_cmp(&microseconds[b.name]));
         }
-        if let Some(fastest) = passed.first() {
-            (fastest.select)();
-            return Ok(Chosen { variant: fastest.name, microseconds, wrong });
+        for candidate in passed {
+            if correct(candidate, Extent::All).await {
+                return Ok(Chosen { variant: candidate.name, microseconds, wrong });
+            }
         }
     }
     Err(computed_wrongly(operation, &format!("whichever way it is tried ({})", wrong.join(", ")), &gpu.adapter))
 }
 
-fn computed_wrongly(operation: &str, way: &str, adapter: &launch::Adapter) -> Error {
+fn computed_wrongly(operation: &str, way: &str, adapter: &device::Adapter) -> Error {
     let name = &adapter.name;
     Error::Gpu(format!(
-        "`{operation}` is computed wrongly by \"{name}\", {way}: update the browser or the graphics driver"
+        "`{operation}` is refused or computed wrongly by \"{name}\", {way}: update the browser or the graphics driver"
     ))
 }
 
@@ -262,7 +283,7 @@ const RECORDED: usize = 64;
 const TIMED_CONTEXT: u32 = 256;
 
 /// Microseconds of one launch. `launch` is given a running number, to take turns by.
-async fn time(launch: &impl Fn(usize), gpu: &launch::Gpu) -> Result<f64> {
+async fn time(launch: &impl Fn(usize), gpu: &device::Opened) -> Result<f64> {
     let turn = Cell::new(0);
     let next = || launch(turn.replace(turn.get() + 1));
     let one = || {
@@ -277,12 +298,12 @@ async fn time(launch: &impl Fn(usize), gpu: &launch::Gpu) -> Result<f64> {
     }
     // On a fast GPU `once` is the wait, and more of them fit.
     let count = ((4.0 * RUN_MS / once) as usize).min(RECORDED);
-    let recorded = launch::record(&gpu.device, || (0..count).for_each(|_| next())).await?;
+    let recorded = device::record(&gpu.device, || (0..count).for_each(|_| next())).await?;
     fastest(gpu, count, || recorded.replay()).await
 }
 
 /// Microseconds of each of the `launches` that `enqueue` enqueues.
-async fn fastest(gpu: &launch::Gpu, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
+async fn fastest(gpu: &device::Opened, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
     let (mut repeats, mut fastest) = (1, f64::INFINITY);
     let mut runs = 0;
     while runs < RUNS {
@@ -298,10 +319,10 @@ async fn fastest(gpu: &launch::Gpu, launches: usize, enqueue: impl Fn() -> Resul
 }
 
 /// How long the GPU takes for what `run` enqueues, the wait included.
-async fn milliseconds(gpu: &launch::Gpu, run: impl Fn() -> Result<()>) -> Result<f64> {
+async fn milliseconds(gpu: &device::Opened, run: impl Fn() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     run()?;
-    launch::sync(&gpu.device).await?;
+    device::sync(&gpu.device).await?;
     Ok((start.elapsed().as_secs_f64() * 1e3).max(1e-3))
 }
 
@@ -316,8 +337,8 @@ mod tests {
     use super::*;
 
     /// Launches of which those of the later candidates do more: by some microseconds of a GPU, less than a wait.
-    fn work(gpu: &launch::Gpu, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
-        let (state, selected) = (launch::persistent_words(4, &gpu.device), selected.clone());
+    fn work(gpu: &device::Opened, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
+        let (state, selected) = (Buffer::zeros(4, &gpu.device), selected.clone());
         move |_| (0..8usize.pow(selected.get() as u32)).for_each(|_| advance(&state, 1))
     }
 
@@ -327,18 +348,19 @@ mod tests {
         ALONE.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What [`choose`] makes of candidates `(name, preferred, correct)`.
+    /// What [`choose`] makes of candidates `(name, preferred, correct)`. What is called subtly wrong is so beyond the first look.
     fn chosen(candidates: &[(&'static str, bool, bool)], stored: Option<&str>) -> Result<Chosen> {
         let _alone = alone();
-        let gpu = block_on(launch::init_device()).unwrap();
+        let gpu = block_on(device::open()).unwrap();
         let selected = Rc::new(Cell::new(usize::MAX));
         let candidate = |(i, (name, preferred, _)): (usize, &(&'static str, bool, bool))| {
             let selected = selected.clone();
             Candidate { name, preferred: *preferred, select: Box::new(move || selected.set(i)) }
         };
         let list = candidates.iter().enumerate().map(candidate).collect();
-        let check = async || match candidates[selected.get()] {
+        let check = async |extent| match candidates[selected.get()] {
             ("does not compile", ..) => Err(Error::Gpu("a launch error".into())),
+            ("subtly wrong", ..) => Ok(extent == Extent::Timed),
             (.., correct) => Ok(correct),
         };
         let chosen = block_on(choose("operation", list, stored, check, work(&gpu, &selected), &gpu))?;
@@ -356,8 +378,8 @@ mod tests {
     #[test]
     fn a_timing_takes_turns_and_finds_the_time_of_one_launch() {
         let _alone = alone();
-        let gpu = block_on(launch::init_device()).unwrap();
-        let state = launch::persistent_words(4, &gpu.device);
+        let gpu = block_on(device::open()).unwrap();
+        let state = Buffer::zeros(4, &gpu.device);
         let timed = |count: usize| {
             let expected = Cell::new(0);
             let launch = |turn: usize| {
@@ -375,6 +397,10 @@ mod tests {
         let candidates = [("wrong", true, false), ("does not compile", true, true), ("right", true, true)];
         let found = chosen(&candidates, Some("wrong")).unwrap();
         assert_eq!((found.variant, found.wrong), ("right", vec!["wrong", "does not compile"]));
+        let candidates = [("subtly wrong", true, true), ("right", true, true)];
+        let found = chosen(&candidates, None).unwrap();
+        assert_eq!((found.variant, found.wrong), ("right", vec!["subtly wrong"]));
+        assert_eq!(found.microseconds.len(), 2);
         // Better one made for other machines than a wrong one.
         assert_eq!(chosen(&[("wrong", true, false), ("other kind", false, true)], None).unwrap().variant, "other kind");
         let error = chosen(&[("wrong", true, false)], None).unwrap_err().to_string();

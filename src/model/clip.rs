@@ -4,10 +4,10 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::linear::Linear;
 use super::loader::Loader;
-use crate::config::{ClipConfig, SelectStrategy, VisionConfig};
+use crate::bundle::source::WeightSource;
 use crate::error::Result;
 use crate::kernels::{self, Activation, Heads};
-use crate::weights::WeightSource;
+use crate::model::config::{ClipConfig, SelectStrategy, VisionConfig};
 
 /// CLIP's vision transformer up to the deepest layer LLaVA reads from.
 pub struct VisionTower {

@@ -1,11 +1,12 @@
 //! A linear layer over any weight format; quantization lives here and nowhere above.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 
 use super::loader::Loader;
+use crate::bundle::source::WeightSource;
+use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernels::{self, Activation, Heads, KvCache, Weight};
-use crate::weights::WeightSource;
 
 /// `y = activation(x Wᵀ + bias) + residual`.
 pub struct Linear {
@@ -66,7 +67,7 @@ impl Linear {
         x: Tensor<2>,
         rope: &Tensor<2>,
         kv: &KvCache,
-        state: &Tensor<1, Int>,
+        state: &Buffer,
         heads: Heads,
     ) -> Tensor<2> {
         kernels::linear_rope_cache(x, &self.weight, self.bias.as_ref(), rope, kv, state, heads)

@@ -4,10 +4,11 @@ use burn::tensor::{Int, Tensor};
 
 use super::linear::Linear;
 use super::loader::Loader;
-use crate::config::{LlamaConfig, LlavaConfig};
+use crate::bundle::source::WeightSource;
+use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernels::{self, Activation, Heads, KvCache, KvFormat, TuneWork, Weight};
-use crate::weights::WeightSource;
+use crate::model::config::{LlamaConfig, LlavaConfig};
 
 /// Token embedding, decoder layers, final norm and language-model head.
 pub struct Llama {
@@ -58,12 +59,12 @@ impl Llama {
     }
 
     /// The embedding of the token drawn last, `[1, hidden]`.
-    pub fn embed_drawn(&self, state: &Tensor<1, Int>) -> Tensor<2> {
+    pub fn embed_drawn(&self, state: &Buffer) -> Tensor<2> {
         kernels::embed_drawn(state, &self.embed_tokens)
     }
 
     /// Runs `x` `[n, hidden]` through all layers at positions `state[0]..state[0]+n`, filling the caches; `[n, hidden]`.
-    pub fn forward(&self, x: Tensor<2>, state: &Tensor<1, Int>) -> Tensor<2> {
+    pub fn forward(&self, x: Tensor<2>, state: &Buffer) -> Tensor<2> {
         self.layers.iter().fold(x, |x, layer| layer.forward(x, &self.rope, state))
     }
 
@@ -71,7 +72,7 @@ impl Llama {
     pub async fn prefill<E>(
         &self,
         mut x: Tensor<2>,
-        state: &Tensor<1, Int>,
+        state: &Buffer,
         after_layer: &mut impl AsyncFnMut() -> std::result::Result<(), E>,
     ) -> std::result::Result<Tensor<2>, E> {
         for layer in &self.layers {
@@ -135,7 +136,7 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: Tensor<2>, rope: &Tensor<2>, state: &Tensor<1, Int>) -> Tensor<2> {
+    fn forward(&self, x: Tensor<2>, rope: &Tensor<2>, state: &Buffer) -> Tensor<2> {
         let normed = self.input_layernorm.forward(x.clone());
         let q = self.qkv_proj.forward_rope_cache(normed, rope, &self.kv_cache, state, self.heads);
         let attended = kernels::attention(q, &self.kv_cache, state, self.heads);

@@ -2,10 +2,12 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::bundle::reader::{TensorBytes, TensorReader};
+use crate::bundle::source::WeightSource;
+use crate::device;
 use crate::error::Result;
-use crate::kernels::{Weight, launch};
-use crate::plan::Needed;
-use crate::weights::{TensorBytes, TensorReader, WeightSource};
+use crate::kernels::Weight;
+use crate::model::parameters::Needed;
 
 /// Reads tensors in the order the model asks for them; at most one tensor is in host memory at a time.
 pub struct Loader<'a, S> {
@@ -43,7 +45,7 @@ impl<'a, S: WeightSource> Loader<'a, S> {
         let names = self.checked(parts, |rows| vec![rows, cols])?;
         let rows = parts.iter().map(|(_, rows)| rows).sum();
         let TensorBytes { name, bytes, format, .. } = self.reader.fused(&names).await?;
-        Weight::split(&name, bytes, format, rows, cols, stack, launch::max_binding(), self.device)
+        Weight::split(&name, bytes, format, rows, cols, stack, device::gpu::max_binding(), self.device)
     }
 
     /// The vectors `parts` (`(name, length)`) end to end, in f32.

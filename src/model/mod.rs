@@ -1,18 +1,20 @@
 //! LLaVA as a graph of Burn tensors over the kernels of [`crate::kernels`].
 
 mod clip;
+pub mod config;
 mod linear;
 mod llama;
 mod loader;
+pub mod parameters;
 mod projector;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::config::LlavaConfig;
+use crate::bundle::source::WeightSource;
 use crate::error::Result;
 use crate::kernels::KvFormat;
-use crate::plan::plan;
-use crate::weights::WeightSource;
+use crate::model::config::LlavaConfig;
+use crate::model::parameters::plan;
 
 pub use clip::VisionTower;
 pub use llama::Llama;

@@ -4,10 +4,10 @@ use burn::tensor::Tensor;
 
 use super::linear::Linear;
 use super::loader::Loader;
-use crate::config::VisionConfig;
+use crate::bundle::source::WeightSource;
 use crate::error::Result;
 use crate::kernels::Activation;
-use crate::weights::WeightSource;
+use crate::model::config::VisionConfig;
 
 /// `linear_2(activation(linear_1(x)))`.
 pub struct MultiModalProjector {

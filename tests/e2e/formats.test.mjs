@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { openBrowser, ROOT, serveBundles, servePackage, sha256 } from "./support.mjs";
+import { only, openBrowser, ROOT, serveBundles, servePackage, sha256 } from "./support.mjs";
 
 const read = (path) => readFileSync(join(ROOT, path));
 const svg = (attributes, inside = '<rect width="100%" height="100%" fill="red"/>') => `<svg xmlns="http://www.w3.org/2000/svg" ${attributes}>${inside}</svg>`;
@@ -31,6 +31,9 @@ const BROWSER = {
   "SVG, half transparent": ["image/svg+xml", svg('width="9" height="7" opacity="0.5"'), "9x7", [255, 0, 0, 128]],
   "SVG with text": ["image/svg+xml", svg('width="90" height="20"', '<text y="15">é漢😀</text><rect x="40" width="20" height="20" fill="red"/>'), "90x20", [255, 0, 0, 255]],
 };
+
+/** Firefox has no such decoder, and blurs such a picture when it is drawn. */
+const CHROMIUM_ONLY = ["JPEG, arithmetic-coded", "SVG with a viewBox"];
 
 /** Files that no browser here shows, and what the error calls them. */
 const NEITHER = {
@@ -133,7 +136,7 @@ for (const [format, name] of Object.entries(ENGINE)) {
 }
 
 for (const [format, [type, contents, size, middle]] of Object.entries(BROWSER)) {
-  test(`${format}, in every way, looks as in an <img>`, async () => {
+  test(`${format}, in every way, looks as in an <img>`, CHROMIUM_ONLY.includes(format) ? only("chromium") : {}, async () => {
     const shown = await withFile(contents, type, "globalThis.shown");
     assert.deepEqual([shown.size, shown.middle], [size, middle]);
     for (const [way, { value, error }] of await inEveryWay(contents, type)) {

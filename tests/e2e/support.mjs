@@ -1,14 +1,14 @@
-// What the tests of the package in Chromium share: servers with faults, bundles made on the spot, pages.
+// What the tests of the package in a browser share: servers with faults, bundles made on the spot, pages.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, readlink, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
-import { launchProfile } from "../../www/scripts/browser.mjs";
 import { bundle, definitions } from "../../www/scripts/bundle.mjs";
 import { MOUNTS, PACKAGE, serveFiles, start } from "../../www/scripts/serve.mjs";
+import { BROWSER, kill, launchProfile } from "./browsers.mjs";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -18,6 +18,9 @@ setTimeout(() => {
   console.error(`the tests of this file took longer than ${LONGEST_RUN / 1000} s`);
   process.exit(1);
 }, LONGEST_RUN).unref();
+
+/** Options of a test of what only one browser does, or lets be done to it: `test(name, only("chromium"), ...)`. */
+export const only = (browser) => ({ skip: BROWSER !== browser && `only in ${browser}` });
 
 /** Small chunks, so that a bundle of several of them is quick to make and to send. */
 const CHUNK_BYTES = 64 * 1024;
@@ -106,16 +109,17 @@ async function fakeScripts() {
 /**
  * Serves the package. With `fake` the engine is tests/e2e/fake-engine.js instead of the built one; `prelude` is a script that
  * runs in the worker before the package's own code (to take something away from it). `headers` go with every answer, `overrides`
- * answer for a path. `/build/` has the modules before bundling.
+ * answer for a path, `requests` are the paths asked for. `/build/` has the modules before bundling.
  */
 export async function servePackage({ fake = false, prelude = "" } = {}) {
   const files = serveFiles({ ...MOUNTS, "/build/": join(ROOT, "www/build") });
   const faked = fake ? await fakeScripts() : undefined;
-  const site = { prelude, fake: faked, headers: {}, overrides: {} };
+  const site = { prelude, fake: faked, headers: {}, overrides: {}, requests: [] };
   const send = (response, type, body) => response.writeHead(200, { "content-type": type }).end(body);
   const handler = async (request, response) => {
     for (const [name, value] of Object.entries(site.headers)) response.setHeader(name, value);
     response.setHeader("access-control-allow-origin", "*");
+    site.requests.push(request.url);
     if (site.overrides[request.url]) return site.overrides[request.url](response);
     if (request.url === "/blank") return send(response, "text/html", "<!doctype html><title>test</title>");
     if (fake && request.url === "/dist/index.js") return send(response, "text/javascript", faked.page);
@@ -166,18 +170,14 @@ export async function openBrowser(options) {
       await Promise.all(context.pages().filter((other) => other !== page).map((other) => other.close()));
       await page.evaluate(() => new Promise((done, fail) => {
         const request = indexedDB.deleteDatabase("llava-web");
-        request.onsuccess = done;
-        request.onerror = fail;
+        request.onsuccess = () => done();
+        request.onerror = () => fail(request.error);
       }));
       await page.close();
     },
     /** Kills the browser process and starts another one on the same profile. */
     async restart() {
-      const closed = new Promise((resolve) => context.once("close", resolve));
-      // The link's target ends with the process id.
-      const pid = Number((await readlink(join(profile, "SingletonLock"))).split("-").at(-1));
-      process.kill(pid, "SIGKILL");
-      await closed;
+      await kill(context, profile);
       context = await launchProfile(profile, options);
     },
     async close() {

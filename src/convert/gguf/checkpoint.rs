@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use super::blocks::Kind;
 use super::file::{Gguf, Tensor, broken};
-use crate::config::LlavaConfig;
 use crate::convert::{Checkpoint, Needed, Role, plan};
-use crate::quant::{BLOCK, Format};
+use crate::model::config::LlavaConfig;
+use crate::quant::Format;
 use crate::{Error, Result};
 
 /// The tensors of a decoder's file and of a projector's.
@@ -82,7 +82,7 @@ impl<'a> GgufCheckpoint<'a> {
                     _ => stored.kind.format(),
                 };
                 let widest = joined.entry(group(name)).or_insert(own);
-                if bits(own) > bits(*widest) {
+                if own.bits() > widest.bits() {
                     *widest = own;
                 }
                 if pass == 1 {
@@ -94,15 +94,6 @@ impl<'a> GgufCheckpoint<'a> {
         if widened > 0 {
             notes.push(format!("{widened} matrices are stored wider than in the file, as those they are joined with"));
         }
-    }
-}
-
-fn bits(format: Format) -> usize {
-    match format {
-        Format::Q4 => 5,
-        Format::Q8 => 9,
-        Format::F16 => 16,
-        Format::F32 => 32,
     }
 }
 
@@ -213,7 +204,7 @@ impl Checkpoint for GgufCheckpoint<'_> {
     ) -> Result<bool> {
         let stored = self.get(name)?;
         let (weights, _) = stored.kind.block();
-        let whole = weights >= BLOCK && start.is_multiple_of(weights) && end.is_multiple_of(weights);
+        let whole = weights > 1 && start.is_multiple_of(weights) && end.is_multiple_of(weights);
         let mut carried = whole && format == stored.kind.format();
         if carried {
             stored.blocks(start, end, |blocks, _| {

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::file::{Gguf, broken};
-use crate::config::{LlamaConfig, LlavaConfig, RopeScaling};
 use crate::convert::said;
+use crate::model::config::{LlamaConfig, LlavaConfig, RopeScaling};
 use crate::{Error, Result};
 
 /// LLaMA-3.1 and its successors store the frequencies' divisors but not what they were made from; these are what all of

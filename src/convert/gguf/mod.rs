@@ -17,7 +17,7 @@ use super::hf::io_error;
 use super::mapped::Mapped;
 use super::{Options, Summary, refuse_pointer, template_note};
 use crate::bundle::{BundleHead, ModelInfo};
-use crate::config::LlavaConfig;
+use crate::model::config::LlavaConfig;
 use crate::{Error, Result};
 
 pub use blocks::Kind;

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::file::{Gguf, broken};
 use crate::convert::said;
-use crate::prompt::IMAGE_MARK;
-use crate::tokenizer::Tokenizer;
+use crate::text::prompt::IMAGE_MARK;
+use crate::text::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
 /// No SentencePiece model has longer tokens; finding all ways to a token takes the square of its bytes.

@@ -1,6 +1,6 @@
 //! Which tensors a model has, by its configuration: what the converter writes and what a made-up model needs.
 
-use crate::config::{LlamaConfig, LlavaConfig, VisionConfig};
+use crate::model::config::{LlamaConfig, LlavaConfig, VisionConfig};
 use crate::quant::Format;
 
 /// What a tensor is for: decides its format.
@@ -27,7 +27,7 @@ impl Role {
         match self {
             Role::Vector => Format::F32,
             Role::PatchEmbedding if asked.is_quantized() => Format::F16,
-            Role::Vision | Role::Projector if asked == Format::Q4 => Format::Q8,
+            Role::Vision | Role::Projector if asked.bits() < 8.0 => Format::Q8,
             _ => asked,
         }
     }

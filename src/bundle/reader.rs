@@ -1,28 +1,11 @@
 //! How the model gets its weights: it pulls tensors by name from a [`WeightSource`].
-//!
-//! The browser's store, a folder on disk and a test's memory are sources of the same loading code.
 
 use std::collections::HashMap;
 
-use crate::bundle::{Manifest, TensorEntry};
+use super::manifest::TensorEntry;
+use super::source::WeightSource;
 use crate::quant::Format;
 use crate::{Error, Result};
-
-/// Where the chunks of a bundle come from.
-#[allow(async_fn_in_trait, reason = "the browser's futures are not Send, and nothing here is sent to a thread")]
-pub trait WeightSource {
-    /// The validated manifest.
-    fn manifest(&self) -> &Manifest;
-
-    /// All bytes of chunk `index` of the manifest.
-    ///
-    /// # Errors
-    /// The chunk cannot be read or is damaged.
-    async fn read_chunk(&self, index: usize) -> Result<Vec<u8>>;
-
-    /// All weights are loaded: no further chunk will be asked for.
-    fn all_read(&self) {}
-}
 
 /// A tensor as it is stored.
 #[derive(Debug, Clone, PartialEq)]
