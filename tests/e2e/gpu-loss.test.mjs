@@ -137,14 +137,14 @@ async function assertSame(input, undisturbed, at) {
 }
 
 const QUESTION = { prompt: "What is in this picture?" };
-const DRAWN = { ...QUESTION, temperature: 3, seed: 7, max_tokens: 24 };
+const DRAWN = { ...QUESTION, temperature: 5, seed: 7, max_tokens: 40 };
 
 test("it crashes in mid-answer, once and twice: greedy and drawn answers are those that would have come, and nothing is fetched", async () => {
   await loadSlow();
   const [greedy, drawn] = [await ask(QUESTION), await ask(DRAWN)];
   assert.ok(greedy.value.token_ids.length > 6, greedy.value.description);
   assert.equal(drawn.value.seed, 7);
-  await assertSame(QUESTION, greedy, [3]);
+  await assertSame(QUESTION, greedy, [1]);
   await assertSame(DRAWN, drawn, [3, 13]);
   // Nobody gave this seed; it is the same all the same.
   const { seed: _, ...unseeded } = DRAWN;
@@ -159,7 +159,7 @@ test("it crashes in mid-answer, once and twice: greedy and drawn answers are tho
 
 test("it crashes three times in one answer: gpu, and the next question is answered", async () => {
   await loadSlow();
-  const { error, left } = await ask({ ...DRAWN, temperature: 5, max_tokens: 60 }, [2, 9, 16]);
+  const { error, left } = await ask(DRAWN, [2, 9, 16]);
   assert.equal(left, 0);
   assert.equal(error?.code, "gpu");
   assert.match(error.message, /lost 3 times/);
