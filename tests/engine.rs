@@ -8,7 +8,7 @@ use std::{
 use futures_lite::future::block_on;
 use llava_web::{
     Result,
-    bundle::source::WeightSource,
+    bundle::source::ChunkSource,
     bundle::{FolderSource, Manifest},
     convert::{Options, hf},
     device,
@@ -142,7 +142,7 @@ fn a_used_engine_answers_as_a_fresh_one() {
 /// A manifest of which no chunk may be read.
 struct Unread(Manifest);
 
-impl WeightSource for Unread {
+impl ChunkSource for Unread {
     fn manifest(&self) -> &Manifest {
         &self.0
     }
@@ -194,7 +194,7 @@ struct Damaged<'a> {
     value: f32,
 }
 
-impl WeightSource for Damaged<'_> {
+impl ChunkSource for Damaged<'_> {
     fn manifest(&self) -> &Manifest {
         self.source.manifest()
     }

@@ -10,6 +10,7 @@
 //! but the last has the same size. A manifest that has passed [`Manifest::validate`] can be trusted in its arithmetic;
 //! what a chunk holds is checked against its hash.
 
+mod memory;
 pub mod source;
 
 use std::collections::HashSet;
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::quant::Format;
 use crate::{Error, Result};
 
+pub use memory::{LargestWeight, Memory};
 #[cfg(not(target_family = "wasm"))]
 pub use native::{BundleHead, BundleWriter, FolderSource, check_space};
 
@@ -56,6 +58,9 @@ pub struct Manifest {
     pub preprocessor: Value,
     /// The format asked of the converter: a label; each tensor has its own `dtype`.
     pub quantization: String,
+    /// What pages plan by; absent from bundles made before there was this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     pub tokenizer: FileEntry,
     /// In the order in which the model needs them, and in which they lie in the chunks.
     pub tensors: Vec<TensorEntry>,
@@ -269,7 +274,7 @@ mod native {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::bundle::source::WeightSource;
+    use crate::bundle::source::ChunkSource;
     use crate::parallel;
     use crate::progress::Meter;
 
@@ -281,6 +286,7 @@ mod native {
         pub generation: Value,
         pub preprocessor: Value,
         pub quantization: String,
+        pub memory: Option<Memory>,
     }
 
     /// Writes a bundle, chunk by chunk; only [`BundleWriter::finish`] makes it one.
@@ -370,7 +376,7 @@ mod native {
         /// written, or a chunk is not what was written.
         pub fn finish(mut self, head: BundleHead, tokenizer: &[u8], mut meter: Meter) -> Result<Manifest> {
             self.flush()?;
-            let BundleHead { model, config, generation, preprocessor, quantization } = head;
+            let BundleHead { model, config, generation, preprocessor, quantization, memory } = head;
             let manifest = Manifest {
                 format: FORMAT_NAME.into(),
                 version: FORMAT_VERSION,
@@ -379,6 +385,7 @@ mod native {
                 generation,
                 preprocessor,
                 quantization,
+                memory,
                 tokenizer: FileEntry::new(TOKENIZER_FILE.into(), tokenizer),
                 total_bytes: self.chunks.iter().map(|chunk| chunk.bytes as u64).sum::<u64>() + tokenizer.len() as u64,
                 tensors: self.tensors,
@@ -514,7 +521,7 @@ mod native {
         }
     }
 
-    impl WeightSource for FolderSource {
+    impl ChunkSource for FolderSource {
         fn manifest(&self) -> &Manifest {
             &self.manifest
         }

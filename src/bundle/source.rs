@@ -1,4 +1,4 @@
-//! How the model gets its weights: it pulls tensors by name from a [`WeightSource`].
+//! How the model gets its weights: it pulls tensors by name from a [`ChunkSource`].
 //!
 //! The browser's store, a folder on disk and a test's memory are sources of the same loading code.
 
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// Where the chunks of a bundle come from.
 #[allow(async_fn_in_trait, reason = "the browser's futures are not Send, and nothing here is sent to a thread")]
-pub trait WeightSource {
+pub trait ChunkSource {
     /// The validated manifest.
     fn manifest(&self) -> &Manifest;
 
@@ -63,7 +63,7 @@ pub struct TensorReader<'a, S> {
     last: Option<(usize, Vec<u8>)>,
 }
 
-impl<'a, S: WeightSource> TensorReader<'a, S> {
+impl<'a, S: ChunkSource> TensorReader<'a, S> {
     /// A reader of all tensors in `source`.
     pub fn new(source: &'a S) -> Self {
         let tensors = source.manifest().tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();

@@ -14,15 +14,15 @@ use web_time::Instant;
 use self::cache_record::{ImageHash, Prefix, Slot};
 use self::pace::Pace;
 use crate::bundle::Manifest;
-use crate::bundle::source::WeightSource;
+use crate::bundle::source::ChunkSource;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::fields::{self, NoOther};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
 use crate::kernels::{self, KvFormat, ModelShapes, Precision, Variants, VisionShapes};
-use crate::model::Llava;
 use crate::model::config::{LlavaConfig, VisionConfig};
-use crate::model::parameters::{Role, plan};
+use crate::model::parameters::Role;
+use crate::model::{self, Llava};
 use crate::parts::{self, Parts};
 use crate::quant::Format;
 use crate::text::prompt::{Message, Prompt};
@@ -267,11 +267,10 @@ fn check_activations(config: &LlavaConfig, context_length: usize, max_binding: u
     if let Some(VisionConfig { tower, .. }) = &config.vision {
         let of = "`vision_config.image_size` and `patch_size`";
         refuse(&format!("a picture of {of}"), tower.patches(), tower.patch_values())?;
-        let widest = (3 * tower.hidden_size).max(tower.intermediate_size);
+        let widest = tower.widest_activation();
         refuse(&format!("a layer of the vision tower on all patches of {of}"), tower.positions(), widest)?;
     }
-    let text = &config.text;
-    let widest = text.query_size().max(text.intermediate_size).max(text.hidden_size);
+    let widest = config.text.widest_activation();
     let what = "a layer's `text_config.intermediate_size` or heads, over a part of a prompt,";
     refuse(what, context_length.min(MAX_PREFILL), widest)
 }
@@ -291,7 +290,7 @@ impl Engine {
     /// Loads the bundle behind `source` with its `tokenizer_json` onto `gpu`, tells `source` when it has read all of it,
     /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
     /// is compiled.
-    pub async fn load<S: WeightSource>(
+    pub async fn load<S: ChunkSource>(
         gpu: device::Gpu,
         source: &S,
         tokenizer_json: &[u8],
@@ -674,7 +673,7 @@ impl Engine {
 fn model_shapes(manifest: &Manifest, config: &LlavaConfig, options: &LoadOptions) -> ModelShapes {
     let formats = |wanted: &dyn Fn(Role) -> bool| {
         let needed: HashSet<String> =
-            plan(config).into_iter().filter(|needed| wanted(needed.role)).map(|needed| needed.name).collect();
+            model::plan(config).into_iter().filter(|needed| wanted(needed.role)).map(|needed| needed.name).collect();
         let mut formats: Vec<Format> = Vec::new();
         for tensor in manifest.tensors.iter().filter(|tensor| needed.contains(&tensor.name)) {
             if !formats.contains(&tensor.dtype) {
@@ -686,13 +685,14 @@ fn model_shapes(manifest: &Manifest, config: &LlavaConfig, options: &LoadOptions
     let text = &config.text;
     let vision = config.vision.as_ref().map(|VisionConfig { tower, .. }| VisionShapes {
         formats: formats(&|role| matches!(role, Role::PatchEmbedding | Role::Vision | Role::Projector)),
-        hidden: tower.hidden_size,
         heads: tower.heads(),
     });
+    let mut norms = vec![text.norm.shape(text.hidden_size)];
+    norms.extend(config.vision.as_ref().map(|VisionConfig { tower, .. }| tower.norm.shape(tower.hidden_size)));
     ModelShapes {
         decoder: formats(&|role| role == Role::Decoder),
         head: formats(&|role| matches!(role, Role::Embedding | Role::Head)),
-        hidden: text.hidden_size,
+        norms,
         intermediate: text.intermediate_size,
         layers: text.num_hidden_layers,
         heads: text.heads(),

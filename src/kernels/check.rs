@@ -6,7 +6,7 @@
 
 use burn::tensor::TensorData;
 
-use super::tune::ModelShapes;
+use super::tune::{ModelShapes, NormShape};
 use super::*;
 use crate::device;
 use crate::error::Result;
@@ -190,18 +190,20 @@ pub async fn attention_over_all(heads: Heads, inputs: Inputs, device: &Device) -
 /// [`Error::Gpu`](crate::Error::Gpu) if a launch fails.
 pub async fn first_wrong(shapes: &ModelShapes, device: &Device) -> Result<Option<&'static str>> {
     for inputs in [Inputs::Plain, Inputs::Outliers] {
-        let (x, weight) = (inputs.numbers(3 * shapes.hidden, 1), Inputs::Plain.numbers(shapes.hidden, 2));
-        let actual = rms_norm(rows(&x, shapes.hidden, device), &vector(&weight, device), 1e-5);
-        if !close(&device::read_floats(actual).await?, &naive::rms_norm(&x, &weight, 1e-5), 1e-4) {
-            return Ok(Some("rms_norm"));
-        }
-        let Some(vision) = &shapes.vision else { continue };
-        let (x, weight) = (inputs.numbers(3 * vision.hidden, 1), Inputs::Plain.numbers(vision.hidden, 2));
-        let bias = Inputs::Plain.numbers(vision.hidden, 3);
-        let (w, b) = (vector(&weight, device), vector(&bias, device));
-        let actual = layer_norm(rows(&x, vision.hidden, device), &w, &b, 1e-5);
-        if !close(&device::read_floats(actual).await?, &naive::layer_norm(&x, &weight, &bias, 1e-5), 1e-4) {
-            return Ok(Some("layer_norm"));
+        for &norm in &shapes.norms {
+            let (NormShape::RmsNorm(cols) | NormShape::LayerNorm(cols)) = norm;
+            let (x, weight) = (inputs.numbers(3 * cols, 1), Inputs::Plain.numbers(cols, 2));
+            let bias = Inputs::Plain.numbers(cols, 3);
+            let (x_rows, w, b) = (rows(&x, cols, device), vector(&weight, device), vector(&bias, device));
+            let (name, actual, expected) = match norm {
+                NormShape::RmsNorm(_) => ("rms_norm", rms_norm(x_rows, &w, 1e-5), naive::rms_norm(&x, &weight, 1e-5)),
+                NormShape::LayerNorm(_) => {
+                    ("layer_norm", layer_norm(x_rows, &w, &b, 1e-5), naive::layer_norm(&x, &weight, &bias, 1e-5))
+                }
+            };
+            if !close(&device::read_floats(actual).await?, &expected, 1e-4) {
+                return Ok(Some(name));
+            }
         }
     }
     for &format in &shapes.head {

@@ -28,6 +28,7 @@ use burn::backend::{Backend, Cube, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
+pub use crate::activation::Activation;
 use crate::device;
 use crate::device::gpu::GpuTensor;
 pub use crate::device::gpu::Shader;
@@ -45,7 +46,7 @@ pub use linear::{
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
 pub use sample::{BROKEN_LOGITS, sample};
-pub use tune::{Chosen, ModelShapes, Precision, TuneWork, Variants, VisionShapes, tune};
+pub use tune::{Chosen, ModelShapes, NormShape, Precision, TuneWork, Variants, VisionShapes, tune};
 pub use weight::{Weight, WeightLayout};
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.
@@ -54,9 +55,7 @@ pub mod naive {
     pub use super::attention::naive_full as attention_full;
     pub use super::embedding::naive as embedding;
     pub use super::layer_norm::naive as layer_norm;
-    pub use super::linear::{
-        naive as linear, naive_activation as activation, naive_bytes as bytes, naive_gated as gated,
-    };
+    pub use super::linear::{naive as linear, naive_bytes as bytes, naive_gated as gated};
     pub use super::rms_norm::naive as rms_norm;
     pub use super::rope::{naive as rope_cache, naive_table as rope_table};
     pub use super::sample::naive as sample;
@@ -181,33 +180,6 @@ impl Choice {
     fn get(&self) -> Option<usize> {
         Some(self.0.load(Ordering::Relaxed)).filter(|index| *index != Self::NONE)
     }
-}
-
-/// What a linear layer applies to its sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Activation {
-    #[default]
-    None,
-    /// `x/2 (1 + erf(x/√2))`
-    Gelu,
-    /// `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`
-    GeluTanh,
-    /// `x σ(1.702 x)`
-    QuickGelu,
-    /// `x σ(x)`
-    Silu,
-    Relu,
-}
-
-impl Activation {
-    pub const ALL: [Activation; 6] = [
-        Activation::None,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::QuickGelu,
-        Activation::Silu,
-        Activation::Relu,
-    ];
 }
 
 /// A tensor an operation may go without; `Option`, in the form `backend_extension` carries across backends.
