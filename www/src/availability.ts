@@ -2,7 +2,7 @@ import { LlavaError, toLlavaError } from "./errors.js";
 import { describeAdapter, findAdapter } from "./gpu.js";
 import { knownModel, readManifest } from "./loader.js";
 import { filesOf, type Manifest } from "./manifest.js";
-import { chooseContext, contextBytes, largestBinding, largestContext, largestWeight, megabytes, weightBytes } from "./memory.js";
+import { chooseContext, contextBytes, largestBinding, largestContext, largestResult, megabytes, weightBytes } from "./memory.js";
 import { DEFAULT_MODEL, sourceOf } from "./model-url.js";
 import { checkContextOptions, type LoadOptions } from "./model.js";
 import { asOptions } from "./options.js";
@@ -11,7 +11,7 @@ import { openStore } from "./store.js";
 
 /**
  * Whether a model could be loaded here, and what that would take. Sizes are in bytes; undefined is what could not be
- * found out.
+ * found out: for memory, of bundles whose manifest does not tell it (those that older converters made).
  */
 export interface Availability {
   /** Nothing stands in the way of running the model. It may still not be kept: see `problems`. */
@@ -129,30 +129,32 @@ function planMemory(
   asked: number | undefined,
   note: (error: unknown) => undefined,
 ): MemoryPlan {
-  if (!manifest || !adapter) {
+  const needs = manifest?.memory;
+  if (!manifest || !adapter || !needs) {
     return { largest_weight: undefined, context_length: asked, max_context_length: undefined, gpu_memory: undefined };
   }
   const { limits } = adapter;
-  const largest_weight = largestWeight(manifest);
-  const most = largestBinding(limits);
-  if (largest_weight && largest_weight.bytes > most) {
-    const { name, bytes } = largest_weight;
-    const problem = `${name} takes ${megabytes(bytes)}, and this GPU binds ${megabytes(most)} at most`;
-    const cure = "Take a smaller model, or convert this one with fewer bits a weight.";
-    note(new LlavaError("gpu", `The model's largest weight does not fit: ${problem}. ${cure}`));
-  }
+  const { largest_weight } = needs;
   let context_length = asked;
   try {
-    context_length = chooseContext(manifest, limits, kv_cache, asked);
+    context_length = chooseContext(needs, limits, kv_cache, asked);
   } catch (error) {
     note(error);
   }
+  const most = largestBinding(limits);
+  const refuse = (what: string, bytes: number, cure: string) => {
+    if (bytes <= most) return;
+    const problem = `${what} takes ${megabytes(bytes)}, and this GPU binds ${megabytes(most)} at most`;
+    note(new LlavaError("gpu", `The model does not fit: ${problem}. ${cure}`));
+  };
+  refuse(largest_weight.name, largest_weight.bytes, "Take a smaller model, or convert this one with fewer bits a weight.");
+  refuse("its largest intermediate result", largestResult(needs, context_length!), "Take a smaller model, or another GPU.");
   const weights = weightBytes(manifest);
-  const context = contextBytes(manifest, context_length!, kv_cache);
+  const context = contextBytes(needs, context_length!, kv_cache);
   return {
     largest_weight,
     context_length,
-    max_context_length: largestContext(manifest, limits, kv_cache),
+    max_context_length: largestContext(needs, limits, kv_cache),
     gpu_memory: { weights, context, total: weights + context },
   };
 }
