@@ -8,7 +8,7 @@ use std::{
 use futures_lite::future::block_on;
 use llava_web::{
     Result,
-    bundle::source::WeightSource,
+    bundle::source::ChunkSource,
     bundle::{FolderSource, Manifest},
     convert::{Options, hf},
     device,
@@ -201,7 +201,7 @@ fn the_seed_in_use_is_told_and_gives_the_answer_again() {
 /// A manifest of which no chunk may be read.
 struct Unread(Manifest);
 
-impl WeightSource for Unread {
+impl ChunkSource for Unread {
     fn manifest(&self) -> &Manifest {
         &self.0
     }
@@ -253,7 +253,7 @@ struct Damaged<'a> {
     value: f32,
 }
 
-impl WeightSource for Damaged<'_> {
+impl ChunkSource for Damaged<'_> {
     fn manifest(&self) -> &Manifest {
         self.source.manifest()
     }

@@ -57,11 +57,10 @@ pub fn check_activations(config: &LlavaConfig, context_length: usize, max_bindin
     if let Some(VisionConfig { tower, .. }) = &config.vision {
         let of = "`vision_config.image_size` and `patch_size`";
         refuse(&format!("a picture of {of}"), tower.patches(), tower.patch_values())?;
-        let widest = (3 * tower.hidden_size).max(tower.intermediate_size);
+        let widest = tower.widest_activation();
         refuse(&format!("a layer of the vision tower on all patches of {of}"), tower.positions(), widest)?;
     }
-    let text = &config.text;
-    let widest = text.query_size().max(text.intermediate_size).max(text.hidden_size);
+    let widest = config.text.widest_activation();
     let what = "a layer's `text_config.intermediate_size` or heads, over a part of a prompt,";
     refuse(what, context_length.min(MAX_PREFILL), widest)
 }

@@ -23,7 +23,7 @@ use self::pictures::{Pictures, encode, sees_nothing};
 use self::prefill::prefill;
 use self::request::since;
 use crate::bundle::Manifest;
-use crate::bundle::source::WeightSource;
+use crate::bundle::source::ChunkSource;
 use crate::device::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::image::{Patches, Source};
@@ -76,7 +76,7 @@ impl Engine {
     /// Loads the bundle behind `source` with its `tokenizer_json` onto `gpu`, tells `source` when it has read all of it,
     /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
     /// is compiled.
-    pub async fn load<S: WeightSource>(
+    pub async fn load<S: ChunkSource>(
         gpu: device::Opened,
         source: &S,
         tokenizer_json: &[u8],
@@ -156,7 +156,7 @@ impl Engine {
 
         let mut go_on = || on_piece("", 0);
         let device = &self.gpu.device;
-        let llama = &self.model.language_model;
+        let decoder = &self.model.language_model;
         let features = match (image, &prompt.image) {
             (Some(image), Some(span)) if span.end > cached_tokens => {
                 let see = self.pictures.as_mut().zip(self.model.vision.as_ref());
@@ -172,7 +172,7 @@ impl Engine {
                 let sampling = input.sampling.to_words(output.seed.unwrap_or(0));
                 self.buffers.begin(cached_tokens, &prompt.ids, &sampling);
                 let state = &self.buffers.state;
-                prefill(llama, state, device, &prompt, cached_tokens, features.as_ref(), &mut go_on).await
+                prefill(decoder, state, device, &prompt, cached_tokens, features.as_ref(), &mut go_on).await
             }
             Err(halt) => Err(halt),
         };
@@ -257,7 +257,7 @@ impl Engine {
         let image = self.config.vision.as_ref().map(|vision| 1..vision.image_tokens().min(WARM_UP / 2));
         let prompt = PromptTokens { ids, image };
         let device = &self.gpu.device;
-        let llama = &self.model.language_model;
+        let decoder = &self.model.language_model;
         let run = async {
             let mut features = None;
             if let Some((config, vision)) = self.config.vision.as_ref().zip(self.model.vision.as_ref()) {
@@ -267,7 +267,7 @@ impl Engine {
             }
             self.buffers.begin(0, &prompt.ids, &Sampling::default().to_words(0));
             let logits =
-                prefill(llama, &self.buffers.state, device, &prompt, 0, features.as_ref(), &mut || true).await?;
+                prefill(decoder, &self.buffers.state, device, &prompt, 0, features.as_ref(), &mut || true).await?;
             self.buffers.sample(logits);
             Ok(())
         };
