@@ -8,12 +8,12 @@ export interface Device {
   readonly name: string;
   readonly limits: BufferLimits;
   /**
-   * Tells `failures` when what the next engine of this thread runs on fails for good. The engine itself learns that late or never, and
-   * would wait for what the device was to compute.
+   * Tells `failures` when what the engine that is started next in this thread runs on fails for good. The engine itself learns that late
+   * or never, and would wait for what the device was to compute. Engines of one thread take turns here.
    *
-   * @returns the function that ends this for an engine that did not start
+   * @returns resolves, when the engine may start, to a function to be called when it has, or could not
    */
-  watch(failures: DeviceFailures): () => void;
+  watch(failures: DeviceFailures): Promise<() => void>;
 }
 
 /** How a device fails for good; each is told what happened in a sentence or two. */

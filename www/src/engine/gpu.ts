@@ -42,28 +42,27 @@ export function untilLossIsTold(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, TOLD_WITHIN));
 }
 
-/** Whom to tell of the devices that engines of this thread are about to request, in the order in which they do. */
-const expecting: DeviceFailures[] = [];
+/** Settles when the engine before has its device: each of a thread wraps `requestDevice` for its own, here and in web_features.js. */
+let turn: Promise<void> = Promise.resolve();
 
 /** @see Device.watch */
-function watchNextDevice(failures: DeviceFailures): () => void {
-  if (expecting.length === 0) wrapRequestDevice();
-  expecting.push(failures);
-  return () => {
-    const index = expecting.indexOf(failures);
-    if (index !== -1) expecting.splice(index, 1);
-  };
-}
-
-function wrapRequestDevice(): void {
+async function watchNextDevice(failures: DeviceFailures): Promise<() => void> {
+  const before = turn;
+  let done: () => void;
+  turn = new Promise((resolve) => (done = resolve));
+  await before;
   const { prototype } = GPUAdapter;
   const { requestDevice } = prototype;
-  prototype.requestDevice = async function (...options) {
-    const failures = expecting.shift();
-    if (expecting.length === 0) prototype.requestDevice = requestDevice; // other devices of this thread are not the engine's
-    const device = await requestDevice.apply(this, options);
-    if (failures) watch(device, failures);
+  const watching: GPUAdapter["requestDevice"] = async function (this: GPUAdapter, ...options) {
+    prototype.requestDevice = requestDevice; // other devices of this thread are not the engine's
+    const device = await requestDevice.apply(this, options).finally(done);
+    watch(device, failures);
     return device;
+  };
+  prototype.requestDevice = watching;
+  return () => {
+    if (prototype.requestDevice === watching) prototype.requestDevice = requestDevice;
+    done();
   };
 }
 

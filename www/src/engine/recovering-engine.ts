@@ -39,8 +39,8 @@ interface Running {
  * and what was told of its answer is not told twice.
  *
  * The same seed and the same kernels give the same answer, so nobody sees a difference. But a prompt of which the first engine
- * had a part cached ran through other kernels for that, and rounding may let one word in many thousands come out another way;
- * such an answer is given up with an error, never told in two halves that do not belong together.
+ * had a part cached may have run through other kernels for that, and their rounding may decide between two words that are nearly as
+ * likely; an answer that comes out otherwise is given up with an error, never told in two halves that do not belong together.
  */
 export class RecoveringEngine {
   #plan: LoadPlan;

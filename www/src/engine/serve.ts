@@ -67,17 +67,14 @@ export function serve(post: (reply: Reply) => void): Served {
 
   async function load(request: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
     const { source, kv_cache = "f32", precision = "exact", update, evict, chosen } = request;
-    const started = performance.now();
+    const begun = performance.now();
     // Without a device there is no point in downloading anything.
     const device = await findDevice();
     const { name } = device;
-    const unwatch = device.watch({
-      onLost: (what) => post({ type: "lost", what }),
-      onOutOfMemory: (message) => post({ type: "crashed", error: { code: "gpu", message } }),
-    });
     // Ends the downloads still under way when the load fails for another reason.
     const end = new AbortController();
     let readFailure: unknown;
+    let started: (() => void) | undefined;
     try {
       const [loader] = await Promise.all([
         Loader.open(source, {
@@ -105,18 +102,22 @@ export function serve(post: (reply: Reply) => void): Served {
       const options = { context_length, kv_cache, precision };
       const asked = wasm.Engine.variants_key(loader.manifestText, JSON.stringify(options));
       const variants = chosen?.adapter === name ? namesOf(chosen.variants) : await storedVariants(name, asked);
+      started = await device.watch({
+        onLost: (what) => post({ type: "lost", what }),
+        onOutOfMemory: (message) => post({ type: "crashed", error: { code: "gpu", message } }),
+      });
       engine = await wasm.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
       const info = JSON.parse(engine.info()) as ModelInfo;
       await keepVariants(name, asked, info);
       // In a browser the engine is not told the adapter's name.
-      return { ...info, adapter: info.adapter || name, url: source.key, load_ms: performance.now() - started };
+      return { ...info, adapter: info.adapter || name, url: source.key, load_ms: performance.now() - begun };
     } catch (error) {
       // The engine knows only that a chunk could not be read; the loader knows why.
       throw readFailure ?? error;
     } finally {
       end.abort();
-      unwatch();
+      started?.();
     }
   }
 
