@@ -46,7 +46,7 @@ impl Engine {
             let options = load_options(&options)?;
             let manifest = Manifest::from_json(&manifest)?;
             let source = JsSource { manifest, read_chunk, on_all_read };
-            let gpu = device::init_device().await?;
+            let gpu = device::open().await?;
             engine::Engine::load(gpu, &source, tokenizer.as_bytes(), options).await
         };
         let engine = load.await.map_err(to_js)?;

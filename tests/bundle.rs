@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use futures_lite::future::block_on;
-use llava_web::bundle::source::{ChunkSource, TensorReader};
+use llava_web::bundle::reader::TensorReader;
+use llava_web::bundle::source::ChunkSource;
 use llava_web::bundle::{
     BundleHead, BundleWriter, FolderSource, LargestWeight, Manifest, Memory, ModelInfo, Span, check_space,
 };
@@ -15,7 +16,6 @@ use llava_web::{Error, Result};
 use serde_json::{Value, json};
 
 const TOKENIZER: &[u8] = br#"{"model": {}}"#;
-const FORMATS: [Format; 4] = [Format::Q4, Format::Q8, Format::F16, Format::F32];
 
 fn values(len: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2654435761).wrapping_add(1);
@@ -52,13 +52,19 @@ fn head() -> BundleHead {
     }
 }
 
-/// One matrix of each format and a vector, in chunks of 400 bytes so that most cross a border.
+/// Columns of the matrices in `write`.
+fn cols(format: Format) -> usize {
+    64usize.next_multiple_of(format.block())
+}
+
+/// Two matrices of each format and a vector, in chunks of 400 bytes so that most cross a border.
 fn write(folder: &Path) -> Manifest {
     let mut writer = BundleWriter::create(folder, 400, false).unwrap();
-    for (seed, format) in FORMATS.into_iter().enumerate() {
+    for (seed, &format) in Format::ALL.iter().enumerate() {
         for (name, rows) in [("a", 3), ("b", 5)] {
-            let bytes = format.encode("w", rows, 64, &values(rows * 64, seed as u32)).unwrap();
-            writer.tensor(&format!("{}.{name}", format.name()), format, &[rows, 64], &bytes).unwrap();
+            let cols = cols(format);
+            let bytes = format.encode("w", rows, cols, &values(rows * cols, seed as u32)).unwrap();
+            writer.tensor(&format!("{}.{name}", format.name()), format, &[rows, cols], &bytes).unwrap();
         }
     }
     let bytes = Format::F16.encode("v", 1, 7, &values(7, 9)).unwrap();
@@ -95,13 +101,13 @@ fn every_format_comes_back_and_every_chunk_is_read_once() {
     assert_eq!(source.manifest(), &manifest);
     assert_eq!(source.0.tokenizer().unwrap(), TOKENIZER);
     let mut reader = TensorReader::new(&source);
-    for (seed, format) in FORMATS.into_iter().enumerate() {
+    for (seed, &format) in Format::ALL.iter().enumerate() {
         for (name, rows) in [("a", 3), ("b", 5)] {
-            let name = format!("{}.{name}", format.name());
-            let tensor = block_on(reader.shaped(&name, &[rows, 64])).unwrap();
-            let expected = format.encode("w", rows, 64, &values(rows * 64, seed as u32)).unwrap();
+            let (name, cols) = (format!("{}.{name}", format.name()), cols(format));
+            let tensor = block_on(reader.shaped(&name, &[rows, cols])).unwrap();
+            let expected = format.encode("w", rows, cols, &values(rows * cols, seed as u32)).unwrap();
             assert_eq!((tensor.format, &tensor.bytes), (format, &expected));
-            assert_eq!(tensor.decode().unwrap(), format.decode("w", rows, 64, &expected).unwrap());
+            assert_eq!(tensor.decode().unwrap(), format.decode("w", rows, cols, &expected).unwrap());
         }
     }
     assert_eq!(block_on(reader.tensor("vector")).unwrap().decode().unwrap().len(), 7);
@@ -113,11 +119,11 @@ fn fused_tensors_hold_the_rows_of_all() {
     let (_temp, folder, _) = bundle();
     let source = FolderSource::open(&folder).unwrap();
     let mut reader = TensorReader::new(&source);
-    for format in FORMATS {
+    for &format in Format::ALL {
         let (a, b) = (format!("{}.a", format.name()), format!("{}.b", format.name()));
         let fused = block_on(reader.fused(&[&a, &b])).unwrap();
-        assert_eq!(fused.shape, [8, 64]);
-        assert_eq!(Some(fused.bytes.len()), format.byte_len(8, 64));
+        assert_eq!(fused.shape, [8, cols(format)]);
+        assert_eq!(Some(fused.bytes.len()), format.byte_len(8, cols(format)));
         let mut expected = block_on(reader.tensor(&a)).unwrap().decode().unwrap();
         expected.extend(block_on(reader.tensor(&b)).unwrap().decode().unwrap());
         assert_eq!(fused.decode().unwrap(), expected);

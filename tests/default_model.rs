@@ -37,7 +37,7 @@ struct Score {
 
 async fn engine(bundle: &str) -> Engine {
     let source = FolderSource::open(Path::new("models").join(bundle)).unwrap();
-    let gpu = device::init_device().await.unwrap();
+    let gpu = device::open().await.unwrap();
     Engine::load(gpu, &source, &source.tokenizer().unwrap(), LoadOptions::default()).await.unwrap()
 }
 

@@ -64,7 +64,7 @@ impl Bundle {
 
     fn load(&self, options: LoadOptions) -> Result<Engine> {
         block_on(async {
-            let gpu = device::init_device().await?;
+            let gpu = device::open().await?;
             Engine::load(gpu, &self.source, &self.tokenizer, options).await
         })
     }
@@ -139,6 +139,65 @@ fn a_used_engine_answers_as_a_fresh_one() {
     }
 }
 
+/// The kernels for many rows make of a row the same bits whatever stands beside it, a prompt never runs as few rows, and rows
+/// that the decode step wrote are not reused where tokens are drawn: so what was cached changes nothing.
+#[test]
+fn a_seed_gives_the_same_text_whatever_was_cached() {
+    for (checkpoint, kv_cache) in [("gqa", KvFormat::F32), ("gqa", KvFormat::F16), ("biased", KvFormat::F32)] {
+        let bundle = Bundle::new(checkpoint);
+        let load = || bundle.load(LoadOptions { kv_cache, ..LoadOptions::default() }).unwrap();
+        let mut used = load();
+        let red = picture(250);
+        let turn = |role: &str, content: &str| serde_json::json!({ "role": role, "content": content });
+        let mut reused = 0;
+        for seed in 0..3 {
+            let mut turns = Vec::new();
+            // Of follow-ups that share all but a few positions, and of whole conversations.
+            for (words, max_tokens) in
+                [("a", 3), ("a red", 20), ("a red circle and a blue ball on the left", 7), ("is", 33)]
+            {
+                turns.push(turn("user", words));
+                // What a greedy request leaves may be reused by the next one, and must not be seen.
+                ask(&mut used, Some(&red), &input(serde_json::json!({ "messages": turns, "max_tokens": max_tokens })));
+                let fields = serde_json::json!({ "messages": turns, "temperature": 2.0, "seed": seed, "max_tokens": max_tokens });
+                let found = ask(&mut used, Some(&red), &input(fields.clone()));
+                let again = ask(&mut used, Some(&red), &input(fields.clone()));
+                let fresh = ask(&mut load(), Some(&red), &input(fields));
+                assert_eq!((again.cached_tokens, fresh.cached_tokens), (again.prompt_tokens - 1, 0));
+                reused += found.cached_tokens;
+                assert_eq!(found.token_ids, fresh.token_ids, "{checkpoint} {turns:?}, {} reused", found.cached_tokens);
+                assert_eq!(again.token_ids, fresh.token_ids, "{checkpoint} {turns:?}, asked again");
+                assert_eq!(found.seed, Some(seed));
+                turns.push(turn("assistant", &found.description));
+            }
+        }
+        assert!(reused > 0);
+    }
+}
+
+#[test]
+fn the_seed_in_use_is_told_and_gives_the_answer_again() {
+    let bundle = Bundle::new("gqa");
+    let mut engine = bundle.engine(None);
+    let red = picture(250);
+    let sampled = input(serde_json::json!({ "prompt": "a red circle", "temperature": 2.0 }));
+    let first = ask(&mut engine, Some(&red), &sampled);
+    let other = ask(&mut engine, Some(&red), &sampled);
+    let seed = first.seed.expect("a seed was picked");
+    assert_ne!(Some(seed), other.seed);
+    assert!(seed < 1 << 53, "{seed} is no whole number in JavaScript");
+    let seeded = input(serde_json::json!({ "prompt": "a red circle", "temperature": 2.0, "seed": seed }));
+    let again = ask(&mut engine, Some(&red), &seeded);
+    assert_eq!((again.seed, again.token_ids), (Some(seed), first.token_ids));
+    assert_eq!(serde_json::to_value(&other).unwrap()["seed"], other.seed.unwrap());
+    // Greedy decoding draws nothing, whatever seed is named.
+    for fields in [serde_json::json!({ "seed": 5 }), serde_json::json!({ "seed": 5, "temperature": 0 })] {
+        let greedy = ask(&mut engine, Some(&red), &input(fields));
+        assert_eq!(greedy.seed, None);
+        assert!(serde_json::to_value(&greedy).unwrap().get("seed").is_none());
+    }
+}
+
 /// A manifest of which no chunk may be read.
 struct Unread(Manifest);
 
@@ -159,7 +218,7 @@ fn what_cannot_run_is_refused_before_a_chunk_is_read() {
         let mut manifest = bundle.source.manifest().clone();
         edit(&mut manifest);
         let load = async {
-            let gpu = device::init_device().await?;
+            let gpu = device::open().await?;
             Engine::load(gpu, &Unread(manifest), &bundle.tokenizer, options).await
         };
         block_on(load).err().expect("a refusal").to_string()
@@ -219,7 +278,7 @@ fn an_answer_of_no_numbers_is_an_error_that_says_what_to_try() {
     ] {
         let (f16, fast) = (options.kv_cache == KvFormat::F16, options.precision == Precision::Fast);
         let source = Damaged { source: &bundle.source, tensor: "language_model.model.norm.weight", value };
-        let load = async { Engine::load(device::init_device().await?, &source, &bundle.tokenizer, options).await };
+        let load = async { Engine::load(device::open().await?, &source, &bundle.tokenizer, options).await };
         let mut engine = block_on(load).unwrap();
         for fields in [serde_json::json!({}), serde_json::json!({ "temperature": 0.7, "top_p": 0.9, "top_k": 5 })] {
             let answer = block_on(engine.generate(Some(&picture(250)), &input(fields), &mut |_, _| true));

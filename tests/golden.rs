@@ -14,7 +14,7 @@ use llava_web::{
     bundle::FolderSource,
     bundle::source::ChunkSource,
     convert::{Options, gguf, hf},
-    device,
+    device::{self, Buffer},
     engine::{Engine, Input, LoadOptions},
     image::{MAX_PIXELS, Picture, PreprocessorConfig, patches},
     kernels::KvFormat,
@@ -22,6 +22,7 @@ use llava_web::{
     model::config::LlavaConfig,
     quant::Format,
     text::prompt::Prompt,
+    text::template::LLAVA_1_5,
     text::tokenizer::Tokenizer,
 };
 use safetensors::SafeTensors;
@@ -65,7 +66,7 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
     let expected = &golden.quantizations[quantization];
     let stage = |stage: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(stages.tensor(stage).unwrap().data()) };
     let source = FolderSource::open(bundle).unwrap();
-    let gpu = device::init_device().await.unwrap();
+    let gpu = device::open().await.unwrap();
     let config = LlavaConfig::from_json(&source.manifest().config, &source.manifest().generation).unwrap();
     let picture = fs::read(folder().join("pictures").join(&golden.picture)).unwrap();
     let picture = Picture::decode(&picture, MAX_PIXELS).unwrap();
@@ -75,7 +76,7 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
     let pixels = largest_difference(&preprocessor.preprocess(&picture, None).values, &stage("pixel_values"));
     assert!(pixels <= PIXEL_TOLERANCE, "{name}: pixel values differ by {pixels}");
 
-    let prompt = Prompt::new(Some(&golden.prompt), None, false, true).unwrap();
+    let prompt = Prompt::new(&LLAVA_1_5, Some(&golden.prompt), None, false, true).unwrap();
     let mut tokenizer = Tokenizer::from_bytes(&source.tokenizer().unwrap()).unwrap();
     let prompt = tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens()).unwrap();
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
@@ -93,7 +94,7 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
         model.language_model.embed(Tensor::from_data(TensorData::new(ids.clone(), [ids.len()]), device))
     };
     let spliced = vec![embed(&prompt.ids[..span.start]), features.clone(), embed(&prompt.ids[span.end..])];
-    let state = device::persistent_words(4, device);
+    let state = Buffer::zeros(4, device);
     let last = model.language_model.forward(Tensor::cat(spliced, 0), &state);
     let [positions, width] = last.dims();
     let logits = model.language_model.logits(last.slice([positions - 1..positions, 0..width]));

@@ -12,10 +12,10 @@ use llava_web::device;
 use llava_web::kernels;
 
 /// The GPU. There is no skipping: a suite that passes without one proves nothing.
-fn gpu() -> &'static device::Gpu {
-    static GPU: OnceLock<device::Gpu> = OnceLock::new();
+fn gpu() -> &'static device::Opened {
+    static GPU: OnceLock<device::Opened> = OnceLock::new();
     GPU.get_or_init(|| {
-        let opened = block_on(device::init_device());
+        let opened = block_on(device::open());
         opened.unwrap_or_else(|error| {
             panic!("{error}\nThese tests need a Vulkan adapter; a software one is enough (Debian: mesa-vulkan-drivers)")
         })

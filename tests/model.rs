@@ -226,11 +226,11 @@ fn every_kind_of_decoder_computes_what_its_definition_says() {
     for (what, spec) in kinds {
         let made = Made::new(&LlavaConfig { vision: None, text: spec.clone(), eos_token_ids: vec![2] });
         let found = block_on(async {
-            let gpu = device::init_device().await.unwrap();
+            let gpu = device::open().await.unwrap();
             let mut loader = Loader::new(&made, &gpu.device);
             let model = LanguageModel::load(&mut loader, &spec, ids.len(), KvFormat::F32).await.unwrap();
             let data = TensorData::new(ids.map(|id| id as i32).to_vec(), [ids.len()]);
-            let state = device::persistent_words(4, &gpu.device);
+            let state = device::Buffer::zeros(4, &gpu.device);
             let x = model.forward(model.embed(Tensor::<1, Int>::from_data(data, &gpu.device)), &state);
             let last = x.slice([ids.len() - 1..ids.len(), 0..spec.hidden_size]);
             device::read_floats(model.logits(last)).await.unwrap()
@@ -257,7 +257,7 @@ fn every_kind_of_tower_computes_what_its_definition_says() {
         let shape = [vision.tower.patches(), vision.tower.patch_values()];
         let patches: Vec<f32> = (0..shape[0] * shape[1]).map(|i| (i as f32 * 0.37).sin()).collect();
         let found = block_on(async {
-            let gpu = device::init_device().await.unwrap();
+            let gpu = device::open().await.unwrap();
             let tower = VisionTower::load(&mut Loader::new(&made, &gpu.device), &vision).await.unwrap();
             let x = Tensor::from_data(TensorData::new(patches.clone(), shape), &gpu.device);
             device::read_floats(tower.forward(x, &mut async || Ok::<_, Error>(())).await.unwrap()).await.unwrap()
@@ -271,7 +271,7 @@ fn a_whole_model_is_read_in_the_order_of_its_plan() {
     let config = config(|json| json["text_config"]["attention_bias"] = true.into());
     let made = Made::new(&config);
     block_on(async {
-        let gpu = device::init_device().await.unwrap();
+        let gpu = device::open().await.unwrap();
         Llava::load(&made, &config, 16, KvFormat::F32, &gpu.device).await.unwrap();
     });
     assert_eq!(*made.read.borrow(), made.names());
@@ -285,7 +285,7 @@ fn a_manifest_that_contradicts_its_config_is_refused_before_any_weight() {
     let mut load = |memory| {
         made.manifest.memory = Some(memory);
         let loaded = block_on(async {
-            let gpu = device::init_device().await?;
+            let gpu = device::open().await?;
             Llava::load(&made, &config, 16, KvFormat::F32, &gpu.device).await
         });
         (loaded.err().map(|error| (error.code(), error.to_string())), made.read.take().is_empty())

@@ -9,7 +9,7 @@ use llava_web::{
     bundle::FolderSource,
     bundle::source::ChunkSource,
     convert::{Options, gguf},
-    device,
+    device::{self, Buffer},
     engine::{Engine, Input, LoadOptions, Output},
     kernels::KvFormat,
     model::Llava,
@@ -42,13 +42,13 @@ struct Case {
 
 /// Logits behind the prompt and behind each of `tokens` but the last, `[tokens, vocab]`: llama.cpp's tokens go in, whatever
 /// ours would have been.
-async fn forced(model: &Llava, case: &Case, gpu: &device::Gpu) -> Vec<f32> {
+async fn forced(model: &Llava, case: &Case, gpu: &device::Opened) -> Vec<f32> {
     let llama = &model.language_model;
     let count = case.tokens.len();
     let ids = case.prompt_ids.iter().chain(&case.tokens[..count - 1]);
     let ids: Vec<i32> = ids.map(|id| *id as i32).collect();
     let len = ids.len();
-    let state = device::persistent_words(4, &gpu.device);
+    let state = Buffer::zeros(4, &gpu.device);
     let hidden = llama.forward(llama.embed(Tensor::from_data(TensorData::new(ids, [len]), &gpu.device)), &state);
     let width = hidden.dims()[1];
     device::read_floats(llama.logits(hidden.slice([len - count..len, 0..width]))).await.unwrap()
@@ -105,7 +105,7 @@ fn greedy_tokens_are_those_of_llama_cpp() {
     let config = LlavaConfig::from_json(&source.manifest().config, &source.manifest().generation).unwrap();
     let sides = [("its weights in f32", &answers.f32, MARGIN_F32), ("the file as it is", &answers.file, MARGIN_FILE)];
 
-    let gpu = block_on(device::init_device()).unwrap();
+    let gpu = block_on(device::open()).unwrap();
     let capacity = answers.f32.iter().map(|case| case.prompt_ids.len() + case.tokens.len()).max().unwrap();
     let model = block_on(Llava::load(&source, &config, capacity, KvFormat::F32, &gpu.device)).unwrap();
     for (side, cases, clear_above) in sides {

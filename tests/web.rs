@@ -15,9 +15,9 @@ wasm_bindgen_test_configure!(run_in_browser);
 /// The test runner leaves out what a page runs first.
 static START: Once = Once::new();
 
-async fn gpu() -> device::Gpu {
+async fn gpu() -> device::Opened {
     START.call_once(llava_web::web::start);
-    device::init_device().await.expect("these tests need a browser with WebGPU")
+    device::open().await.expect("these tests need a browser with WebGPU")
 }
 
 macro_rules! in_the_browser {

@@ -2,7 +2,7 @@
 //! adapters differ in what suits them, and the best one counts.
 
 use llava_web::Result;
-use llava_web::device::{self, Gpu};
+use llava_web::device::{self, Buffer, Opened};
 use llava_web::kernels::Shader;
 use serde_json::json;
 
@@ -37,7 +37,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<Ceilings> {
     Ok(best)
 }
 
-async fn copy(bench: &mut Bench<'_>, gpu: &Gpu, wide: bool, per: u32, variant: &str) -> Result<f64> {
+async fn copy(bench: &mut Bench<'_>, gpu: &Opened, wide: bool, per: u32, variant: &str) -> Result<f64> {
     let bytes = bench.size(if gpu.adapter.software { COPY_BYTES_SOFTWARE } else { COPY_BYTES }, 1 << 16);
     let shader = Shader {
         name: "bench_copy",
@@ -46,10 +46,10 @@ async fn copy(bench: &mut Bench<'_>, gpu: &Gpu, wide: bool, per: u32, variant: &
         dims: &["elements"],
     };
     let elements = bytes / if wide { 16 } else { 4 };
-    let buffers = [(); 2].map(|()| device::upload(vec![1; bytes], &gpu.device));
+    let buffers = [(); 2].map(|()| Buffer::from_bytes(vec![1; bytes], &gpu.device));
     let groups = elements / WORKGROUP / per as usize;
     let timing = time(bench, |_| {
-        device::launch_words(shader.clone(), &[&buffers[0], &buffers[1]], &[elements as u32], groups);
+        device::gpu::launch_on(shader.clone(), &[&buffers[0], &buffers[1]], &[elements as u32], groups);
     })
     .await?;
     let rate = 2.0 * bytes as f64 / timing.ms / 1e6;
@@ -60,7 +60,7 @@ async fn copy(bench: &mut Bench<'_>, gpu: &Gpu, wide: bool, per: u32, variant: &
     Ok(rate)
 }
 
-async fn fma(bench: &mut Bench<'_>, gpu: &Gpu, chains: u32) -> Result<f64> {
+async fn fma(bench: &mut Bench<'_>, gpu: &Opened, chains: u32) -> Result<f64> {
     let invocations = bench.size(if gpu.adapter.software { 1 << 13 } else { 1 << 20 }, 1 << 8);
     let rounds = bench.size(64, 2);
     let shader = Shader {
@@ -69,10 +69,10 @@ async fn fma(bench: &mut Bench<'_>, gpu: &Gpu, chains: u32) -> Result<f64> {
         constants: vec![("CHAINS", chains)],
         dims: &["rounds", "factor: f32", "term: f32"],
     };
-    let sums = device::persistent_words(1 << 12, &gpu.device);
+    let sums = Buffer::zeros(1 << 12, &gpu.device);
     let dims = [rounds as u32, 0.999f32.to_bits(), 0.001f32.to_bits()];
     let timing = time(bench, |_| {
-        device::launch_words(shader.clone(), &[&sums], &dims, invocations / WORKGROUP);
+        device::gpu::launch_on(shader.clone(), &[&sums], &dims, invocations / WORKGROUP);
     })
     .await?;
     let rate = 2.0 * (invocations * rounds * 16 * 4 * chains as usize) as f64 / timing.ms / 1e6;

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use llava_web::Result;
-use llava_web::device::{self, write_words};
+use llava_web::device::Buffer;
 use llava_web::kernels::{
     self, Activation, AttentionUse, AttentionVariant, Heads, KvCache, KvFormat, LinearUse, LinearVariant, Weight,
 };
@@ -64,16 +64,19 @@ pub fn rows(values: Vec<f32>, cols: usize, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [rows, cols]), device)
 }
 
+/// Bytes of a binding that every GPU allows.
+const SMALLEST_BINDING_LIMIT: usize = 128 << 20;
+
 /// The linear layers of a decoder layer and the head: `(what, columns, rows)`.
 const LINEAR: [(&str, usize, usize); 5] =
     [("qkv", 4096, 12288), ("o", 4096, 4096), ("gate_up", 4096, 22016), ("down", 11008, 4096), ("head", 4096, 32064)];
 
 async fn linear(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
     for (part, cols, out) in LINEAR {
-        for format in [Format::Q4, Format::Q8] {
+        for &format in Format::ALL.iter().filter(|format| format.is_quantized()) {
             let (cols, out) = (bench.size(cols, 64), bench.size(out, 96));
-            // At q8 the head is above the smallest limit of a binding. To a trial run `down` and `head` are as `o`.
-            let too_large = part == "head" && format == Format::Q8;
+            let too_large = format.byte_len(out, cols).is_none_or(|bytes| bytes > SMALLEST_BINDING_LIMIT);
+            // To a trial run `down` and `head` are as `o`.
             let repeats = bench.options.tiny && matches!(part, "down" | "head");
             if !too_large && !repeats {
                 let measured = linear_layer(bench, ceilings, part, format, out, cols).await;
@@ -133,7 +136,7 @@ async fn linear_layer(
     let heads = Heads { heads: count, kv_heads: count, head_dim };
     let kv = KvCache::new(prompt, heads, KvFormat::F32, &device);
     let rope = kernels::rope_table(&vec![0.0; head_dim / 2], prompt, &device);
-    let state = device::persistent_words(4, &device);
+    let state = Buffer::zeros(4, &device);
     for (use_, n, name, shape, variant) in wanted {
         kernels::set_linear_variant(use_, Some(variant));
         let x = rows(random.floats(n * cols), cols, &device);
@@ -185,9 +188,9 @@ fn cache(heads: Heads, format: KvFormat, positions: usize, device: &Device) -> K
     let mut random = Random::new(2);
     let mut part = || {
         let values = random.floats(positions * width);
-        rows(format.pack(&values, heads.head_dim), format.width(width), device)
+        Buffer::from_words(&format.pack(&values, heads.head_dim), device)
     };
-    KvCache { k: part(), v: part(), format }
+    KvCache { k: part(), v: part(), capacity: positions, format }
 }
 
 fn described(heads: Heads, format: KvFormat, positions: usize) -> String {
@@ -212,8 +215,8 @@ async fn attention_decode(
         }
         kernels::set_attention_variant(AttentionUse::Decode, Some(variant));
         let kv = cache(heads, format, context, &device);
-        let state = device::persistent_words(4, &device);
-        write_words(&state, &[context as u32 - 1, 0, 0, 0]);
+        let state = Buffer::zeros(4, &device);
+        state.write(&[context as u32 - 1, 0, 0, 0]);
         let q = rows(Random::new(3).floats(width), width, &device);
         let cached = 4 * 2 * context * format.width(heads.kv_heads * heads.head_dim);
         let work = Work {
@@ -238,7 +241,7 @@ async fn attention_prefill(bench: &mut Bench<'_>, ceilings: Ceilings, heads: Hea
     for variant in own_flash_variants(bench, name, &shape) {
         kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
         let kv = cache(heads, format, n, &device);
-        let state = device::persistent_words(4, &device);
+        let state = Buffer::zeros(4, &device);
         let q = rows(Random::new(3).floats(n * width), width, &device);
         let cached = 4 * 2 * n * format.width(heads.kv_heads * heads.head_dim);
         let work = Work {
@@ -319,7 +322,7 @@ async fn sample(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
     let device = bench.gpu.device.clone();
     let vocab = bench.size(32064, 300);
     let logits = rows(Random::new(4).floats(vocab).iter().map(|value| value * 8.0).collect(), vocab, &device);
-    let words = |len| device::persistent_words(len, &device);
+    let words = |len| Buffer::zeros(len, &device);
     // Room for every token that is drawn: a step beyond it would do nothing.
     let (params, seen, tokens, state) = (words(12), words(vocab), words(1 << 20), words(4));
     for (variant, top_k, top_p) in [("greedy", 0, 1.0f32), ("all", 0, 1.0), ("top-k 50, top-p 0.9", 50, 0.9)] {
@@ -329,8 +332,8 @@ async fn sample(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
         }
         let greedy = (variant == "greedy") as u32;
         let one = 1f32.to_bits();
-        write_words(&params, &[greedy, one, top_k, top_p.to_bits(), 1, 2, one, 0, 0]);
-        write_words(&state, &[0; 4]);
+        params.write(&[greedy, one, top_k, top_p.to_bits(), 1, 2, one, 0, 0]);
+        state.write(&[0; 4]);
         let work = Work {
             name: "sample",
             shape,

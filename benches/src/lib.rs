@@ -12,7 +12,7 @@ mod step;
 pub mod web;
 
 use llava_web::Result;
-use llava_web::device::{self, Gpu};
+use llava_web::device::{self, Opened};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub struct Options {
 
 /// What the benches share.
 struct Bench<'a> {
-    gpu: Gpu,
+    gpu: Opened,
     options: &'a Options,
     on_result: &'a mut dyn FnMut(Value),
 }
@@ -65,7 +65,7 @@ impl Bench<'_> {
 /// # Errors
 /// There is no GPU, it was lost, or it has too little memory.
 pub async fn run(options: &Options, on_result: &mut dyn FnMut(Value)) -> Result<()> {
-    let gpu = device::init_device().await?;
+    let gpu = device::open().await?;
     let mut bench = Bench { gpu, options, on_result };
     // The kernels' fractions need the ceilings of this very run.
     let ceilings = match bench.runs("a") {
@@ -86,7 +86,7 @@ pub async fn run(options: &Options, on_result: &mut dyn FnMut(Value)) -> Result<
 /// # Errors
 /// There is no GPU.
 pub async fn environment() -> Result<Value> {
-    let gpu = device::init_device().await?;
+    let gpu = device::open().await?;
     let lock = include_str!("../../Cargo.lock");
     let version = |package: &str| {
         let after_name = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?.1;

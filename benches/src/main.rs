@@ -89,7 +89,7 @@ usage: llava-bench [--options JSON] [--json | --quiet] [--out FILE] [--commit ID
         let context_length = Some(context_length);
         let options = LoadOptions { context_length, kv_cache: KvFormat::F16, ..LoadOptions::default() };
         let tokenizer = source.tokenizer()?;
-        let mut engine = Engine::load(device::init_device().await?, &source, &tokenizer, options).await?;
+        let mut engine = Engine::load(device::open().await?, &source, &tokenizer, options).await?;
         let load_s = start.elapsed().as_secs_f64();
         let input = Input { prompt: Some(prompt.clone()), raw: true, max_tokens: Some(4), ..Input::default() };
         let output = engine.generate(None, &input, &mut |_, _| true).await?;

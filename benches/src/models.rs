@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::Result;
 use llava_web::bundle::Manifest;
-use llava_web::device::{self, Recorded, read_words, write_words};
+use llava_web::device::{self, Buffer, Recorded};
 use llava_web::engine::{Engine, Input, LoadOptions};
 use llava_web::image::Picture;
 use llava_web::kernels::{self, KvFormat};
@@ -149,10 +149,10 @@ struct Decoder {
     contexts: [usize; 3],
     device: Device,
     llama: LanguageModel,
-    state: Tensor<1, Int>,
-    params: Tensor<1, Int>,
-    seen: Tensor<1, Int>,
-    tokens: Tensor<1, Int>,
+    state: Buffer,
+    params: Buffer,
+    seen: Buffer,
+    tokens: Buffer,
     step: Recorded<()>,
 }
 
@@ -178,9 +178,9 @@ impl Decoder {
         capacity: usize,
     ) -> Result<Self> {
         let device = bench.gpu.device.clone();
-        let words = |len| device::persistent_words(len, &device);
+        let words = |len| Buffer::zeros(len, &device);
         let (state, params, seen, tokens) = (words(4), words(Sampling::WORDS), words(vocab), words(capacity));
-        write_words(&params, &Sampling::default().to_words(0));
+        params.write(&Sampling::default().to_words(0));
         let start = Instant::now();
         let step = device::record(&device, || {
             let hidden = llama.forward(llama.embed_drawn(&state), &state);
@@ -207,14 +207,14 @@ impl Decoder {
     async fn prefill(&self, positions: usize) -> Result<f64> {
         let ids: Vec<i32> = (0..positions).map(|i| (i * 37 % self.vocab) as i32).collect();
         let start = Instant::now();
-        write_words(&self.state, &[0; 4]);
+        self.state.write(&[0; 4]);
         let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [positions]), &self.device);
         let hidden = self.llama.forward(self.llama.embed(ids), &self.state);
         let [rows, width] = hidden.dims();
         let logits = self.llama.logits(hidden.slice([rows - 1..rows, 0..width]));
         kernels::advance(&self.state, positions - 1);
         kernels::sample(logits, &self.params, &self.seen, &self.tokens, &self.state);
-        read_words(&self.tokens).await?;
+        self.tokens.read().await?;
         Ok(since(start))
     }
 
@@ -233,13 +233,13 @@ impl Decoder {
     /// one batch is queued behind the one that is waited for. All of it is timed, from the first launch to the last token:
     /// the end of a batch cannot be told from that of the next, which a driver may wait for as well.
     async fn decode(&self, context: usize, steps: usize) -> Result<f64> {
-        write_words(&self.state, &[context as u32, 0, 1, 0]);
+        self.state.write(&[context as u32, 0, 1, 0]);
         device::sync(&self.device).await?;
         let queue = || -> Result<_> {
             for _ in 0..steps {
                 self.step.replay()?;
             }
-            Ok(read_words(&self.tokens))
+            Ok(self.tokens.read())
         };
         let start = Instant::now();
         let mut behind = queue()?;
@@ -256,7 +256,7 @@ impl Decoder {
         let steps = (HOST_LAUNCHES / self.step.launches).clamp(1, 4);
         let mut samples = Vec::new();
         for _ in 0..15 {
-            write_words(&self.state, &[self.contexts[0] as u32, 0, 1, 0]);
+            self.state.write(&[self.contexts[0] as u32, 0, 1, 0]);
             device::sync(&self.device).await?;
             let start = Instant::now();
             for _ in 0..steps {

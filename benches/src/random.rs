@@ -38,38 +38,34 @@ impl Random {
         (0..len).map(|_| self.float()).collect()
     }
 
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(len.next_multiple_of(8));
-        while bytes.len() < len {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
-        }
-        bytes.truncate(len);
-        bytes
-    }
-
     /// A stored tensor of about unit gain: rows of it times a vector of ones have a variance of about one.
     ///
     /// # Panics
     /// If `format` does not fit the shape.
     pub fn tensor(&mut self, format: Format, rows: usize, cols: usize) -> Vec<u8> {
-        let size = format.byte_len(rows, cols).expect("a format that fits the shape");
         let gain = (cols as f32).sqrt().recip();
-        // Values of uniformly random quants vary by this much.
-        let (steps, words): (f32, fn(f32) -> Vec<f32>) = match format {
-            Format::Q4 => (4.6, |scale| vec![scale, -7.5 * scale]),
-            Format::Q8 => (74.0, |scale| vec![scale]),
-            Format::F16 | Format::F32 => {
-                let values: Vec<f32> = self.floats(rows * cols).iter().map(|value| value * 1.7 * gain).collect();
-                return format.encode("random", rows, cols, &values).expect("small numbers");
+        // A sample is encoded and repeated; an odd number of blocks, so that rows differ.
+        let blocks = ((SAMPLE / format.block()) | 1).min(rows * cols / format.block());
+        let len = blocks * format.block();
+        let values: Vec<f32> = self.floats(len).iter().map(|value| value * 1.7 * gain).collect();
+        let (mut quants, mut scales) = (Vec::new(), Vec::new());
+        format.encode_part("random", &values, &mut quants, &mut scales).expect("small numbers");
+        let shape = "a format that fits the shape";
+        let mut bytes = Vec::with_capacity(format.byte_len(rows, cols).expect(shape));
+        let (quants_len, scales_len) = (format.quants_len(rows, cols), format.scales_len(rows, cols));
+        for (sample, size) in [(quants, quants_len), (scales, scales_len)] {
+            let end = bytes.len() + size.expect(shape);
+            while bytes.len() < end {
+                bytes.extend_from_slice(&sample[..sample.len().min(end - bytes.len())]);
             }
-        };
-        let mut bytes = self.bytes(format.quants_len(rows, cols).expect("a format that fits the shape"));
-        let pair = words(gain / steps);
-        let scale = Format::F16.encode("scale", 1, pair.len(), &pair).expect("small numbers");
-        bytes.extend(scale[..pair.len() * 2].iter().cycle().take(size - bytes.len()));
+        }
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
         bytes
     }
 }
+
+/// About as many numbers are made of which a tensor consists.
+const SAMPLE: usize = 1 << 16;
 
 /// A model with random weights: every tensor is a chunk of its own, made when it is asked for.
 pub struct RandomSource {

@@ -3,7 +3,7 @@
 
 use burn::tensor::Tensor;
 use llava_web::Result;
-use llava_web::device::{persistent_words, write_words};
+use llava_web::device::Buffer;
 use llava_web::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
 use llava_web::quant::Format;
 use llava_web::text::sampling::Sampling;
@@ -31,11 +31,11 @@ pub async fn run(bench: &mut Bench<'_>, name: &str, shape: Shape, context: usize
     let norm = Tensor::<1>::ones([hidden], &device);
     let kv = KvCache::new(context + 1, heads, KvFormat::F32, &device);
     let rope = kernels::rope_table(&vec![0.0; heads.head_dim / 2], context + 1, &device);
-    let words = |len: usize| persistent_words(len, &device);
+    let words = |len: usize| Buffer::zeros(len, &device);
     let (state, params, seen, tokens) = (words(4), words(Sampling::WORDS), words(vocab), words(1 << 20));
     let drawing = words(4);
-    write_words(&state, &[context as u32, 0, 1, 0]);
-    write_words(&params, &Sampling::default().to_words(0));
+    state.write(&[context as u32, 0, 1, 0]);
+    params.write(&Sampling::default().to_words(0));
     let launches: [(&str, usize, &dyn Fn()); 9] = [
         ("embedding", 1, &|| drop(kernels::embed_drawn(&state, &head))),
         ("rms_norm", 2 * layers + 1, &|| drop(kernels::rms_norm(x.clone(), &norm, 1e-5))),

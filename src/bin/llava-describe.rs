@@ -64,7 +64,7 @@ object a line, in order: description, token_ids, prompt_tokens, timings and the 
 
     async fn answer(bundle: &Path, lines: &[Line], folder: &Path) -> Result<(), Box<dyn Error>> {
         let source = FolderSource::open(bundle)?;
-        let gpu = device::init_device().await?;
+        let gpu = device::open().await?;
         let mut engine = Engine::load(gpu, &source, &source.tokenizer()?, LoadOptions::default()).await?;
         for Line { image, input } in lines {
             let picture = match image {

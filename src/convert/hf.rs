@@ -15,6 +15,7 @@ use super::{Checkpoint, Options, Summary, python};
 use crate::bundle::{BundleHead, ModelInfo};
 use crate::model::config::LlavaConfig;
 use crate::model::{self, DECODER_PREFIX, EMBEDDING, HEAD};
+use crate::quant::Format;
 use crate::{Error, Result};
 
 /// Converts the checkpoint in `folder`, a LLaVA or a plain LLaMA, into a bundle in `out`.
@@ -22,7 +23,9 @@ use crate::{Error, Result};
 /// # Errors
 /// A file is missing or damaged, the configuration is not supported, or as [`super::write`].
 pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> {
-    let format = options.format.ok_or_else(|| Error::input("quant", "say which format: --quant q4, q8, f16 or f32"))?;
+    let format = options.format.ok_or_else(|| {
+        Error::input("quant", format!("say which format: --quant with one of {}", Format::names(", ")))
+    })?;
     let mut notes = Vec::new();
     let mut config_json = read_json(&folder.join("config.json"))?.ok_or_else(|| {
         let cure = match folder.join("adapter_config.json").exists() {

@@ -22,13 +22,13 @@ use crate::model::{self, config::LlavaConfig};
 use crate::parallel;
 use crate::parts::Parts;
 use crate::progress::{Meter, Report};
-use crate::quant::{self, BLOCK, Format};
+use crate::quant::{self, Format};
 use crate::{Error, Result};
 
 pub use crate::model::parameters::{Needed, Role};
 pub use crate::model::plan;
 
-/// Elements converted at a time: 4 MiB in f32. A multiple of the block size: as rows are whole blocks, none is cut.
+/// Elements converted at a time: 4 MiB in f32. A multiple of every format's block: as rows are whole blocks, none is cut.
 const PIECE: usize = 1 << 20;
 
 /// Where values come from, by canonical name. Several threads ask at once.
@@ -199,7 +199,8 @@ fn layout(
         let elements = shape.iter().product();
         let cols = shape[1..].iter().product();
         if !format.fits(cols) {
-            notes.push(format!("{name}: {cols} columns are no multiple of {BLOCK}, stored as f16"));
+            let block = format.block();
+            notes.push(format!("{name}: {cols} columns are no multiple of {block}, stored as f16"));
             format = Format::F16;
         }
         let too_large = || Error::bundle(tensor(&name), format!("shape {shape:?} is too large"));

@@ -10,11 +10,12 @@ pub(super) fn shader() -> Shader {
 
 /// Adds `by` to the position in `state`, in place. [`sample`] itself adds one, so a prefill of `n` rows is followed by
 /// `advance(state, n - 1)`.
-pub fn advance(state: &Tensor<1, Int>, by: usize) {
-    Dispatch::advance(state.clone().into_dispatch(), by);
+pub fn advance(state: &Buffer, by: usize) {
+    match state {
+        Buffer::Gpu(state) => launch(state, by),
+    }
 }
 
-pub(super) fn launch(state: GpuTensor, by: usize) -> GpuTensor {
-    gpu::launch(shader(), &[&state], &[by as u32], 1);
-    state
+fn launch(state: &GpuTensor, by: usize) {
+    gpu::launch(shader(), &[state], &[by as u32], 1);
 }

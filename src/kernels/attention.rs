@@ -3,7 +3,8 @@
 //! counts), many through `attention_flash` (each key and value is used by many queries).
 
 use super::*;
-use crate::device::gpu::{self, Features, GpuTensor};
+use crate::device::Features;
+use crate::device::gpu::{self, GpuTensor};
 
 /// Shapes of the shaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
 }
 
 /// Up to this many queries each gets workgroups of its own, as in decoding.
-const MAX_DECODE_QUERIES: usize = 4;
+pub(super) const MAX_DECODE_QUERIES: usize = 4;
 
 /// Causal attention over the cache: query `i` sees rows `0..=position + i`. Scores are scaled by `1 / sqrt(head_dim)`;
 /// `heads / kv_heads` neighbouring heads share a key/value head.
@@ -69,15 +70,8 @@ const MAX_DECODE_QUERIES: usize = 4;
 /// # Shapes
 /// - `q`: `[n, heads * head_dim]`
 /// - output: `[n, heads * head_dim]`
-pub fn attention(q: Tensor<2>, kv: &KvCache, state: &Tensor<1, Int>, heads: Heads) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::attention(
-        q.into_dispatch(),
-        kv.k.clone().into_dispatch(),
-        kv.v.clone().into_dispatch(),
-        state.clone().into_dispatch(),
-        heads,
-        kv.format,
-    ))
+pub fn attention(q: Tensor<2>, kv: &KvCache, state: &Buffer, heads: Heads) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::attention(q.into_dispatch(), kv.clone(), state.clone(), heads))
 }
 
 /// Attention of every position over every position; `heads.kv_heads` must equal `heads.heads`.
@@ -129,24 +123,15 @@ pub fn naive_full(qkv: &[f32], heads: Heads) -> Vec<f32> {
     q.chunks_exact(width).flat_map(|q| naive(q, &k, &v, n - 1, heads)).collect()
 }
 
-pub(super) fn launch(
-    q: GpuTensor,
-    k: GpuTensor,
-    v: GpuTensor,
-    state: GpuTensor,
-    heads: Heads,
-    format: KvFormat,
-) -> GpuTensor {
+pub(super) fn launch(q: GpuTensor, kv: &KvCache, state: &Buffer, heads: Heads) -> GpuTensor {
     heads.check();
     let q = gpu::contiguous(q);
     let [n, width] = q.meta.shape().dims();
-    let [_, kv_width] = k.meta.shape().dims();
     assert_eq!(width, heads.heads * heads.head_dim, "attention: columns of the queries");
-    assert_eq!(kv_width, format.width(heads.kv_heads * heads.head_dim), "attention: columns of the cache");
-    assert_eq!(v.meta.shape(), k.meta.shape(), "attention: the caches' shapes");
+    kv.check(heads);
     match n <= MAX_DECODE_QUERIES {
-        true => attention_decode::launch(q, k, v, state, heads, format),
-        false => attention_flash::launch(q, k, v, state, heads, format),
+        true => attention_decode::launch(q, kv, state, heads),
+        false => attention_flash::launch(q, kv, state, heads),
     }
 }
 

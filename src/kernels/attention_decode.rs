@@ -79,34 +79,28 @@ pub(super) fn shaders() -> Vec<Shader> {
 }
 
 /// Shapes were checked by `attention::launch`.
-pub(super) fn launch(
-    q: GpuTensor,
-    k: GpuTensor,
-    v: GpuTensor,
-    state: GpuTensor,
-    heads: Heads,
-    format: KvFormat,
-) -> GpuTensor {
+pub(super) fn launch(q: GpuTensor, kv: &KvCache, state: &Buffer, heads: Heads) -> GpuTensor {
     let variant = attention_variant(AttentionUse::Decode);
     let [n, width] = q.meta.shape().dims();
-    let [capacity, _] = k.meta.shape().dims();
+    let capacity = kv.capacity;
     let workgroup_heads = workgroup_heads(variant, heads);
     let workgroups = n * heads.heads / workgroup_heads;
     let splits = splits(variant, workgroups, capacity);
-    let shader = shader(variant, heads.head_dim, workgroup_heads, format, splits > 1);
+    let shader = shader(variant, heads.head_dim, workgroup_heads, kv.format, splits > 1);
     let out = gpu::output(&q, [n, width]);
     let scale = 1.0 / (heads.head_dim as f32).sqrt();
     let mut dims = [n, heads.heads, heads.kv_heads, capacity].map(|dim| dim as u32).to_vec();
     dims.push(scale.to_bits());
+    let [k, v, state] = [&kv.k, &kv.v, state].map(Buffer::gpu);
     if splits == 1 {
-        gpu::launch(shader, &[&q, &k, &v, &state, &out], &dims, workgroups);
+        gpu::launch(shader, &[&q, k, v, state, &out], &dims, workgroups);
         return out;
     }
     dims.push(splits as u32);
     // Of each split: the weighted sum of the values; the maximum, the sum of the weights, and two words for alignment.
     let partials = gpu::output(&q, [n * heads.heads * splits, heads.head_dim + 4]);
-    gpu::launch(shader, &[&q, &k, &v, &state, &partials], &dims, workgroups * splits);
+    gpu::launch(shader, &[&q, k, v, state, &partials], &dims, workgroups * splits);
     let dims = [n, heads.heads, capacity, heads.head_dim / 4, splits].map(|dim| dim as u32);
-    gpu::launch(reduce_shader(), &[&partials, &state, &out], &dims, (n * width / 4).div_ceil(WORKGROUP));
+    gpu::launch(reduce_shader(), &[&partials, state, &out], &dims, (n * width / 4).div_ceil(WORKGROUP));
     out
 }

@@ -86,17 +86,9 @@ fn enqueue(buffers: &[&GpuTensor], n: usize, heads: Heads, cache: Option<(usize,
 }
 
 /// Shapes were checked by `attention::launch`.
-pub(super) fn launch(
-    q: GpuTensor,
-    k: GpuTensor,
-    v: GpuTensor,
-    state: GpuTensor,
-    heads: Heads,
-    format: KvFormat,
-) -> GpuTensor {
+pub(super) fn launch(q: GpuTensor, kv: &KvCache, state: &Buffer, heads: Heads) -> GpuTensor {
     let [n, _] = q.meta.shape().dims();
-    let [capacity, _] = k.meta.shape().dims();
-    enqueue(&[&q, &k, &v, &state], n, heads, Some((heads.kv_heads, capacity, format)))
+    enqueue(&[&q, kv.k.gpu(), kv.v.gpu(), state.gpu()], n, heads, Some((heads.kv_heads, kv.capacity, kv.format)))
 }
 
 /// Shapes were checked by `attention::launch_full`.

@@ -10,6 +10,7 @@ use super::tune::{ModelShapes, NormShape};
 use super::*;
 use crate::device;
 use crate::error::Result;
+use crate::quant::CHUNK;
 
 /// What the inputs of a comparison are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +38,6 @@ fn vector(values: &[f32], device: &Device) -> Tensor<1> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
 }
 
-fn words(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let words = device::persistent_words(values.len(), device);
-    device::write_words(&words, values);
-    words
-}
-
 /// Whether `actual` is within `tolerance` of `expected`, relative to the largest number expected.
 fn close(actual: &[f32], expected: &[f32], tolerance: f32) -> bool {
     let magnitude = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
@@ -62,31 +57,35 @@ pub struct Linear<'a> {
     device: &'a Device,
 }
 
-/// Columns of x: three blocks.
-const COLS: usize = 96;
+/// Columns of x: three blocks, or chunks.
+fn cols(format: Format) -> usize {
+    3 * format.block().next_multiple_of(CHUNK)
+}
+
 /// Rows of the weight.
 const OUT: usize = 67;
 
 impl<'a> Linear<'a> {
     pub fn new(use_: LinearUse, format: Format, inputs: Inputs, device: &'a Device) -> Self {
         let n = if use_ == LinearUse::Vec { 1 } else { 9 };
-        let x = inputs.numbers(n * COLS, 2);
+        let x = inputs.numbers(n * cols(format), 2);
         let (read, tolerance) = match linear_variant(use_) {
-            LinearVariant::Dot if format.is_quantized() => (naive::bytes(&x), 1e-2),
+            variant @ LinearVariant::Dot if variant.fits(format) => (naive::bytes(&x), 1e-2),
             LinearVariant::MatF16 => (x.clone(), 1e-2),
             _ => (x.clone(), 1e-4),
         };
-        Self { n, format, inputs, read, tolerance, x: rows(&x, COLS, device), device }
+        Self { n, format, inputs, read, tolerance, x: rows(&x, cols(format), device), device }
     }
 
     /// A weight of `out` rows, and the sums over it.
     fn weight(&self, out: usize) -> Result<(Weight, Vec<u8>)> {
-        let bytes = self.format.encode("weight", out, COLS, &Inputs::Plain.numbers(out * COLS, 1))?;
-        Ok((Weight::from_bytes(bytes.clone(), self.format, out, COLS, self.device), bytes))
+        let cols = cols(self.format);
+        let bytes = self.format.encode("weight", out, cols, &Inputs::Plain.numbers(out * cols, 1))?;
+        Ok((Weight::from_bytes(bytes.clone(), self.format, out, cols, self.device), bytes))
     }
 
     fn sums(&self, bytes: &[u8], out: usize, bias: &[f32]) -> Vec<f32> {
-        naive::linear(&self.read, bytes, self.format, (out, COLS), Some(bias), None, Activation::None)
+        naive::linear(&self.read, bytes, self.format, (out, cols(self.format)), Some(bias), None, Activation::None)
     }
 
     /// `act(x Wᵀ + bias) + residual`.
@@ -96,7 +95,7 @@ impl<'a> Linear<'a> {
         let act = Activation::QuickGelu;
         let residual_rows = rows(&residual, OUT, self.device);
         let actual = linear(self.x.clone(), &w, Some(&vector(&bias, self.device)), Some(residual_rows), act);
-        let shape = (OUT, COLS);
+        let shape = (OUT, cols(self.format));
         let expected = naive::linear(&self.read, &bytes, self.format, shape, Some(&bias), Some(&residual), act);
         Ok(close(&device::read_floats(actual).await?, &expected, self.tolerance))
     }
@@ -117,7 +116,7 @@ impl<'a> Linear<'a> {
         let (w, bytes) = self.weight(out)?;
         let (bias, frequencies) = (self.inputs.numbers(out, 3), Inputs::Plain.numbers(heads.head_dim / 2, 8));
         let kv = KvCache::new(capacity, heads, kv_cache, self.device);
-        let state = words(&[position as u32, 0, 0, 0], self.device);
+        let state = Buffer::from_words(&[position as u32, 0, 0, 0], self.device);
         let rope = rope_table(&frequencies, capacity, self.device);
         let q = linear_rope_cache(self.x.clone(), &w, Some(&vector(&bias, self.device)), &rope, &kv, &state, heads);
         let (mut k, mut v) = (vec![0.0; capacity * heads.head_dim], vec![0.0; capacity * heads.head_dim]);
@@ -127,7 +126,7 @@ impl<'a> Linear<'a> {
         let written = position * heads.head_dim;
         let tolerance = if kv_cache == KvFormat::F16 { self.tolerance.max(1e-3) } else { self.tolerance };
         for (cache, expected) in [(kv.k, k), (kv.v, v)] {
-            let actual = kv_cache.unpack(&device::read_floats(cache).await?, heads.head_dim);
+            let actual = kv_cache.unpack(&cache.read().await?, heads.head_dim);
             if !close(&actual[written..], &expected[written..], tolerance) {
                 return Ok(false);
             }
@@ -160,12 +159,12 @@ pub async fn attention_over_cache(
     let (q_scale, v_scale) = attention_scales(inputs);
     let (k, v) = (scaled(capacity * width, 5, 1.0), scaled(capacity * width, 6, v_scale));
     let [k, v] = [k, v].map(|values| format.pack(&values, heads.head_dim));
-    let cached = |words: &[f32]| rows(words, format.width(width), device);
-    let kv = KvCache { k: cached(&k), v: cached(&v), format };
+    let cached = |words: &[u32]| Buffer::from_words(words, device);
+    let kv = KvCache { k: cached(&k), v: cached(&v), capacity, format };
     let [k, v] = [k, v].map(|words| format.unpack(&words, heads.head_dim));
     let q = scaled(n * heads.heads * heads.head_dim, 7, q_scale);
     let position = positions - n;
-    let state = words(&[position as u32, 0, 0, 0], device);
+    let state = Buffer::from_words(&[position as u32, 0, 0, 0], device);
     let actual = attention(rows(&q, heads.heads * heads.head_dim, device), &kv, &state, heads);
     Ok(close(&device::read_floats(actual).await?, &naive::attention(&q, &k, &v, position, heads), 1e-4))
 }
@@ -183,39 +182,70 @@ pub async fn attention_over_all(heads: Heads, inputs: Inputs, device: &Device) -
     Ok(close(&device::read_floats(actual).await?, &naive::attention_full(&qkv, heads), 1e-4))
 }
 
-/// The operations of which there are no variants to choose from, as this model runs them: the name of the first that is
-/// computed wrongly.
+/// The operations of which there are no variants to choose from.
+pub const WITHOUT_VARIANTS: [&str; 4] = ["rms_norm", "layer_norm", "embedding", "sample"];
+
+/// One of [`WITHOUT_VARIANTS`], as this model runs it.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) if a launch fails.
-pub async fn first_wrong(shapes: &ModelShapes, device: &Device) -> Result<Option<&'static str>> {
-    for inputs in [Inputs::Plain, Inputs::Outliers] {
-        for &norm in &shapes.norms {
-            let (NormShape::RmsNorm(cols) | NormShape::LayerNorm(cols)) = norm;
-            let (x, weight) = (inputs.numbers(3 * cols, 1), Inputs::Plain.numbers(cols, 2));
-            let bias = Inputs::Plain.numbers(cols, 3);
-            let (x_rows, w, b) = (rows(&x, cols, device), vector(&weight, device), vector(&bias, device));
-            let (name, actual, expected) = match norm {
-                NormShape::RmsNorm(_) => ("rms_norm", rms_norm(x_rows, &w, 1e-5), naive::rms_norm(&x, &weight, 1e-5)),
-                NormShape::LayerNorm(_) => {
-                    ("layer_norm", layer_norm(x_rows, &w, &b, 1e-5), naive::layer_norm(&x, &weight, &bias, 1e-5))
+pub async fn without_variants(operation: &str, shapes: &ModelShapes, device: &Device) -> Result<bool> {
+    match operation {
+        "rms_norm" | "layer_norm" => {
+            for norm in &shapes.norms {
+                let correct = match (operation, *norm) {
+                    ("rms_norm", NormShape::RmsNorm(cols)) => rms_norm_is_correct(cols, device).await?,
+                    ("layer_norm", NormShape::LayerNorm(cols)) => layer_norm_is_correct(cols, device).await?,
+                    _ => true,
+                };
+                if !correct {
+                    return Ok(false);
                 }
-            };
-            if !close(&device::read_floats(actual).await?, &expected, 1e-4) {
-                return Ok(Some(name));
             }
+            Ok(true)
+        }
+        "embedding" => embedding_is_correct(&shapes.head, device).await,
+        "sample" => sample_is_correct(device).await,
+        _ => unreachable!("`{operation}` has variants, or is none"),
+    }
+}
+
+async fn rms_norm_is_correct(hidden: usize, device: &Device) -> Result<bool> {
+    for inputs in [Inputs::Plain, Inputs::Outliers] {
+        let (x, weight) = (inputs.numbers(3 * hidden, 1), Inputs::Plain.numbers(hidden, 2));
+        let actual = rms_norm(rows(&x, hidden, device), &vector(&weight, device), 1e-5);
+        if !close(&device::read_floats(actual).await?, &naive::rms_norm(&x, &weight, 1e-5), 1e-4) {
+            return Ok(false);
         }
     }
-    for &format in &shapes.head {
-        let bytes = format.encode("table", OUT, COLS, &Inputs::Plain.numbers(OUT * COLS, 1))?;
-        let table = Weight::from_bytes(bytes.clone(), format, OUT, COLS, device);
+    Ok(true)
+}
+
+async fn layer_norm_is_correct(hidden: usize, device: &Device) -> Result<bool> {
+    for inputs in [Inputs::Plain, Inputs::Outliers] {
+        let (x, weight) = (inputs.numbers(3 * hidden, 1), Inputs::Plain.numbers(hidden, 2));
+        let bias = Inputs::Plain.numbers(hidden, 3);
+        let (w, b) = (vector(&weight, device), vector(&bias, device));
+        let actual = layer_norm(rows(&x, hidden, device), &w, &b, 1e-5);
+        if !close(&device::read_floats(actual).await?, &naive::layer_norm(&x, &weight, &bias, 1e-5), 1e-4) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn embedding_is_correct(formats: &[Format], device: &Device) -> Result<bool> {
+    for &format in formats {
+        let cols = cols(format);
+        let bytes = format.encode("table", OUT, cols, &Inputs::Plain.numbers(OUT * cols, 1))?;
+        let table = Weight::from_bytes(bytes.clone(), format, OUT, cols, device);
         let ids = [66, 0, 31, 32, 99];
-        let actual = device::read_floats(embedding(words(&ids, device), &table)).await?;
-        if !close(&actual, &naive::embedding(&ids, &bytes, format, OUT, COLS), 1e-6) {
-            return Ok(Some("embedding"));
+        let actual = device::read_floats(embedding(Tensor::from_data(ids, device), &table)).await?;
+        if !close(&actual, &naive::embedding(&ids.map(|id| id as u32), &bytes, format, OUT, cols), 1e-6) {
+            return Ok(false);
         }
     }
-    Ok((!sample_is_correct(device).await?).then_some("sample"))
+    Ok(true)
 }
 
 /// Greedy and drawn, with every setting; the last logits are no numbers.
@@ -226,7 +256,7 @@ async fn sample_is_correct(device: &Device) -> Result<bool> {
         params.extend([1.3f32, 0.2, 0.1].map(f32::to_bits));
         let mut seen: Vec<u32> = (0..vocab).map(|token| token as u32 % 3 / 2).collect();
         let (mut tokens, mut state) = (vec![0; 4], vec![5, 0, 0, 0]);
-        let [p, s, t, at] = [&params, &seen, &tokens, &state].map(|values| words(values, device));
+        let [p, s, t, at] = [&params, &seen, &tokens, &state].map(|values| Buffer::from_words(values, device));
         for step in 0..4 {
             let mut logits = scaled(vocab, step, 4.0);
             if step == 3 {
@@ -235,7 +265,7 @@ async fn sample_is_correct(device: &Device) -> Result<bool> {
             sample(rows(&logits, vocab, device), &p, &s, &t, &at);
             naive::sample(&logits, &params, &mut seen, &mut tokens, &mut state);
         }
-        if (device::read_words(&t).await?, device::read_words(&at).await?) != (tokens, state) {
+        if (t.read().await?, at.read().await?) != (tokens, state) {
             return Ok(false);
         }
     }

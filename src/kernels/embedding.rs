@@ -7,13 +7,13 @@ fn shader(format: Format, quads: bool) -> Shader {
     Shader {
         name: "embedding",
         text: include_str!("../../shaders/embedding.wgsl"),
-        constants: WeightLayout::constants(format, quads),
+        constants: WeightLayout::constants(format, quads, false),
         dims: &["n", "rows", "cols", "first", "start"],
     }
 }
 
 pub(super) fn shaders() -> impl Iterator<Item = Shader> {
-    WeightLayout::KINDS.into_iter().map(|(format, quads)| shader(format, quads))
+    WeightLayout::kinds().map(|(format, quads)| shader(format, quads))
 }
 
 /// An id past the table gives a row of zeros.
@@ -22,23 +22,21 @@ pub(super) fn shaders() -> impl Iterator<Item = Shader> {
 /// - `ids`: `[n]`, `w`: `[vocab, cols]`
 /// - output: `[n, cols]`
 pub fn embedding(ids: Tensor<1, Int>, w: &Weight) -> Tensor<2> {
-    let [n] = ids.dims();
-    pick(ids, w, 0, n)
+    w.sum(|part| {
+        let ids = ids.clone().into_dispatch();
+        Tensor::from_dispatch(Dispatch::embedding(ids, part.data.clone(), part.layout, part.rows.start))
+    })
 }
 
 /// The embedding of the token drawn last, which lies in `state`: the input of a decode step.
 ///
 /// # Shapes
 /// - output: `[1, cols]`
-pub fn embed_drawn(state: &Tensor<1, Int>, w: &Weight) -> Tensor<2> {
-    pick(state.clone(), w, 2, 1)
-}
-
-/// Rows by the ids `first..first + n`. Ids that another part of the table holds give zeros, so the parts add up.
-fn pick(ids: Tensor<1, Int>, w: &Weight, first: usize, n: usize) -> Tensor<2> {
-    w.sum(|part| {
-        let (ids, data) = (ids.clone().into_dispatch(), part.data.clone().into_dispatch());
-        Tensor::from_dispatch(Dispatch::embedding(ids, data, part.layout, part.rows.start, first, n))
+pub fn embed_drawn(state: &Buffer, w: &Weight) -> Tensor<2> {
+    w.sum(|part| match state {
+        Buffer::Gpu(state) => {
+            Tensor::from_primitive::<Cube>(pick(state, &part.data, part.layout, part.rows.start, 2, 1))
+        }
     })
 }
 
@@ -52,19 +50,18 @@ pub fn naive(ids: &[u32], weight: &[u8], format: Format, rows: usize, cols: usiz
     ids.iter().flat_map(row).collect()
 }
 
-/// `start`: the id of the weight's first row.
-pub(super) fn launch(
-    ids: GpuTensor,
-    weight: GpuTensor,
-    layout: WeightLayout,
-    start: usize,
-    first: usize,
-    n: usize,
-) -> GpuTensor {
+pub(super) fn launch(ids: GpuTensor, weight: &Buffer, layout: WeightLayout, start: usize) -> GpuTensor {
     let ids = gpu::contiguous(ids);
-    let out = gpu::output(&ids, [n, layout.cols]);
+    let n = ids.meta.num_elements();
+    pick(&ids, weight, layout, start, 0, n)
+}
+
+/// Rows by the ids `first..first + n`, of a part of the table that begins with the id `start`. Ids that another part holds give
+/// zeros, so the parts add up.
+fn pick(ids: &GpuTensor, weight: &Buffer, layout: WeightLayout, start: usize, first: usize, n: usize) -> GpuTensor {
+    let out = gpu::output(ids, [n, layout.cols]);
     let dims = [n, layout.rows, layout.cols, first, start].map(|dim| dim as u32);
     let shader = shader(layout.format, layout.quads());
-    gpu::launch(shader, &[&ids, &weight, &out], &dims, (n * layout.cols.div_ceil(4)).div_ceil(WORKGROUP));
+    gpu::launch(shader, &[ids, weight.gpu(), &out], &dims, (n * layout.cols.div_ceil(4)).div_ceil(WORKGROUP));
     out
 }

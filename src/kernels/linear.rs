@@ -4,10 +4,12 @@
 //! weight is dequantized once for many rows).
 
 use super::*;
-use crate::device::gpu::{self, Features, GpuTensor, Shader};
+use crate::device::Features;
+use crate::device::gpu::{self, GpuTensor, Shader};
+use crate::quant::CHUNK;
 
 /// From this many rows on the mat-mul variants are used.
-const MIN_MAT_ROWS: usize = 4;
+pub(super) const MIN_MAT_ROWS: usize = 4;
 /// Slots of an invocation of `linear_rows.wgsl`.
 const ROWS_SLOTS: usize = 8;
 
@@ -39,7 +41,7 @@ pub enum LinearVariant {
     Mat,
     /// The same with f16 tiles: inputs are rounded to f16.
     MatF16,
-    /// Packed products of bytes: inputs are rounded to 8 bits in blocks of 32. Only for q4 and q8.
+    /// Packed products of bytes: inputs are rounded to 8 bits in chunks of 32. Only for formats in chunks.
     Dot,
 }
 
@@ -80,7 +82,7 @@ impl LinearVariant {
 
     /// Whether it can run on weights of this format.
     pub fn fits(self, format: Format) -> bool {
-        self != Self::Dot || format.is_quantized()
+        self != Self::Dot || format.is_chunked()
     }
 
     /// Whether it computes with f32 inputs throughout, so that results differ from other variants' by rounding only.
@@ -163,15 +165,14 @@ impl Epilogue {
 }
 
 fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilogue: Epilogue) -> Shader {
-    let mut constants = WeightLayout::constants(format, quads);
-    constants.push(("BLOCKS", format.is_quantized() as u32));
+    let mut constants = WeightLayout::constants(format, quads, variant.for_cpu());
     constants.extend(epilogue.constants());
     let subgroups = matches!(variant, LinearVariant::RowsSubgroups | LinearVariant::Vec64Subgroups);
     constants.push(("SUBGROUPS", subgroups as u32));
     let (name, text) = match variant {
         LinearVariant::Rows | LinearVariant::RowsSubgroups => {
             let (x_rows, lanes) = rows_shape(many);
-            let one_row = !many && format.is_quantized();
+            let one_row = !many && format.is_chunked();
             constants.extend([("X_ROWS", x_rows as u32), ("LANES", lanes as u32), ("ONE_ROW", one_row as u32)]);
             ("linear_rows", include_str!("../../shaders/linear_rows.wgsl"))
         }
@@ -191,7 +192,7 @@ fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilo
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for variant in LinearVariant::ALL {
-        for (format, quads) in WeightLayout::KINDS.into_iter().filter(|(format, _)| variant.fits(*format)) {
+        for (format, quads) in WeightLayout::kinds().filter(|(format, _)| variant.fits(*format)) {
             for epilogue in Epilogue::ALL {
                 let uses: &[bool] = if variant.for_cpu() { &[false, true] } else { &[false] };
                 all.extend(uses.iter().map(|many| shader(variant, *many, format, quads, epilogue)));
@@ -216,7 +217,7 @@ pub fn linear(
     w.side_by_side(|part| {
         Tensor::from_dispatch(Dispatch::linear(
             x.clone().into_dispatch(),
-            part.data.clone().into_dispatch(),
+            part.data.clone(),
             Operand::of(w.bias_of(part, bias)),
             Operand::of(w.residual_of(part, residual.as_ref())),
             part.layout,
@@ -234,7 +235,7 @@ pub fn linear_gated(x: Tensor<2>, w: &Weight, bias: Option<&Tensor<1>>, act: Act
     w.side_by_side(|part| {
         Tensor::from_dispatch(Dispatch::linear_gated(
             x.clone().into_dispatch(),
-            part.data.clone().into_dispatch(),
+            part.data.clone(),
             Operand::of(w.bias_of(part, bias)),
             part.layout,
             act,
@@ -256,21 +257,19 @@ pub fn linear_rope_cache(
     bias: Option<&Tensor<1>>,
     rope: &Tensor<2>,
     kv: &KvCache,
-    state: &Tensor<1, Int>,
+    state: &Buffer,
     heads: Heads,
 ) -> Tensor<2> {
     let part = w.whole();
     Tensor::from_dispatch(Dispatch::linear_rope_cache(
         x.into_dispatch(),
-        part.data.clone().into_dispatch(),
+        part.data.clone(),
         Operand::of(bias.cloned()),
         rope.clone().into_dispatch(),
-        kv.k.clone().into_dispatch(),
-        kv.v.clone().into_dispatch(),
-        state.clone().into_dispatch(),
+        kv.clone(),
+        state.clone(),
         part.layout,
         heads,
-        kv.format,
     ))
 }
 
@@ -296,14 +295,14 @@ pub fn naive(
     out
 }
 
-/// What [`LinearVariant::Dot`] makes of `x`: 8 bits in blocks of 32 with one scale each.
+/// What [`LinearVariant::Dot`] makes of `x`: 8 bits in chunks with one scale each.
 pub fn naive_bytes(x: &[f32]) -> Vec<f32> {
-    let block = |block: &[f32]| {
-        let top = block.iter().fold(0f32, |top, x| top.max(x.abs()));
+    let chunk = |chunk: &[f32]| {
+        let top = chunk.iter().fold(0f32, |top, x| top.max(x.abs()));
         let inverse = if top == 0.0 { 0.0 } else { 127.0 / top };
-        block.iter().map(|x| (x * inverse).round_ties_even() * (top / 127.0)).collect::<Vec<_>>()
+        chunk.iter().map(|x| (x * inverse).round_ties_even() * (top / 127.0)).collect::<Vec<_>>()
     };
-    x.chunks(32).flat_map(block).collect()
+    x.chunks(CHUNK).flat_map(chunk).collect()
 }
 
 /// The second half of [`linear_gated`] on plain slices: `gate_up` is `[n, 2 * ffn]`.
@@ -318,7 +317,7 @@ pub fn naive_gated(gate_up: &[f32], ffn: usize, act: Activation) -> Vec<f32> {
 
 pub(super) fn launch(
     x: GpuTensor,
-    weight: GpuTensor,
+    weight: &Buffer,
     bias: Option<GpuTensor>,
     residual: Option<GpuTensor>,
     layout: WeightLayout,
@@ -338,7 +337,7 @@ pub(super) fn launch(
 
 pub(super) fn launch_gated(
     x: GpuTensor,
-    weight: GpuTensor,
+    weight: &Buffer,
     bias: Option<GpuTensor>,
     layout: WeightLayout,
     act: Activation,
@@ -354,27 +353,25 @@ pub(super) fn launch_gated(
 #[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
 pub(super) fn launch_rope_cache(
     x: GpuTensor,
-    weight: GpuTensor,
+    weight: &Buffer,
     bias: Option<GpuTensor>,
     rope: GpuTensor,
-    k: GpuTensor,
-    v: GpuTensor,
-    state: GpuTensor,
+    kv: &KvCache,
+    state: &Buffer,
     layout: WeightLayout,
     heads: Heads,
-    format: KvFormat,
 ) -> GpuTensor {
     heads.check();
+    kv.check(heads);
     let Heads { heads, kv_heads, head_dim } = heads;
     let [n, _] = x.meta.shape().dims();
-    let [capacity, kv_width] = k.meta.shape().dims();
+    let KvCache { k, v, capacity, format } = kv;
     assert_eq!(layout.rows, (heads + 2 * kv_heads) * head_dim, "linear_rope_cache: rows of q, k and v together");
-    assert_eq!(kv_width, format.width(kv_heads * head_dim), "linear_rope_cache: columns of the cache");
-    assert_eq!(v.meta.shape(), k.meta.shape(), "linear_rope_cache: the caches' shapes");
-    assert_eq!(rope.meta.shape().dims(), [capacity, head_dim], "linear_rope_cache: shape of the table");
+    assert_eq!(rope.meta.shape().dims(), [*capacity, head_dim], "linear_rope_cache: shape of the table");
     let out = gpu::output(&x, [n, heads * head_dim]);
-    let dims = [heads, kv_heads, capacity].map(|dim| dim as u32);
-    run(x, weight, &out, bias, layout, Epilogue::RopeCache(format), head_dim / 2, &[&rope, &k, &v, &state], &dims);
+    let dims = [heads, kv_heads, *capacity].map(|dim| dim as u32);
+    let buffers = [&rope, k.gpu(), v.gpu(), state.gpu()];
+    run(x, weight, &out, bias, layout, Epilogue::RopeCache(*format), head_dim / 2, &buffers, &dims);
     out
 }
 
@@ -382,7 +379,7 @@ pub(super) fn launch_rope_cache(
 #[allow(clippy::too_many_arguments, reason = "the three public operations differ in nothing else")]
 fn run(
     x: GpuTensor,
-    weight: GpuTensor,
+    weight: &Buffer,
     out: &GpuTensor,
     bias: Option<GpuTensor>,
     layout: WeightLayout,
@@ -415,7 +412,7 @@ fn run(
     };
     let has_bias = bias.is_some();
     let bias = bias.unwrap_or_else(|| gpu::absent(&x, 0));
-    let mut all_buffers = vec![&x, &weight, out, &bias];
+    let mut all_buffers = vec![&x, weight.gpu(), out, &bias];
     all_buffers.extend(buffers);
     let mut all_dims = [n, rows, cols, distance, has_bias as usize].map(|dim| dim as u32).to_vec();
     all_dims.extend(dims);

@@ -41,14 +41,8 @@ pub(super) fn shaders() -> Vec<Shader> {
 ///
 /// # Shapes
 /// - `logits`: `[1, vocab]`, `params`: `[9..]`, `seen`: `[vocab]`, `tokens`: `[max_new]`, `state`: `[4]`
-pub fn sample(
-    logits: Tensor<2>,
-    params: &Tensor<1, Int>,
-    seen: &Tensor<1, Int>,
-    tokens: &Tensor<1, Int>,
-    state: &Tensor<1, Int>,
-) {
-    let [params, seen, tokens, state] = [params, seen, tokens, state].map(|tensor| tensor.clone().into_dispatch());
+pub fn sample(logits: Tensor<2>, params: &Buffer, seen: &Buffer, tokens: &Buffer, state: &Buffer) {
+    let [params, seen, tokens, state] = [params, seen, tokens, state].map(Buffer::clone);
     Dispatch::sample(logits.into_dispatch(), params, seen, tokens, state);
 }
 
@@ -131,22 +125,16 @@ fn mix(mut x: u32) -> u32 {
     x ^ x >> 16
 }
 
-pub(super) fn launch(
-    logits: GpuTensor,
-    params: GpuTensor,
-    seen: GpuTensor,
-    tokens: GpuTensor,
-    state: GpuTensor,
-) -> GpuTensor {
+pub(super) fn launch(logits: GpuTensor, params: &Buffer, seen: &Buffer, tokens: &Buffer, state: &Buffer) {
     let logits = gpu::contiguous(logits);
     let vocab = logits.meta.num_elements();
-    assert_eq!(seen.meta.num_elements(), vocab, "sample: one word of `seen` for each of {vocab} logits");
-    assert!(params.meta.num_elements() >= 9, "sample: too few parameters");
-    assert!(state.meta.num_elements() >= 3, "sample: too short a state");
+    assert_eq!(seen.words(), vocab, "sample: one word of `seen` for each of {vocab} logits");
+    assert!(params.words() >= 9, "sample: too few parameters");
+    assert!(state.words() >= 3, "sample: too short a state");
     let scores = gpu::output(&logits, [vocab]);
-    let dims = [vocab as u32, tokens.meta.num_elements() as u32];
-    gpu::launch(shader(step()), &[&logits, &params, &seen, &tokens, &state, &scores], &dims, 1);
-    state
+    let dims = [vocab as u32, tokens.words() as u32];
+    let [params, seen, tokens, state] = [params, seen, tokens, state].map(Buffer::gpu);
+    gpu::launch(shader(step()), &[&logits, params, seen, tokens, state, &scores], &dims, 1);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Which variant of each hot operation runs on this adapter. Every candidate is first compared with the naive version in
-//! every form in which the model runs it. The correct ones made for this kind of adapter are then timed on the model's own
-//! weights and caches. What has no variants is compared too.
+//! Which variant of each hot operation runs on this adapter. Every candidate made for this kind of adapter is compared with
+//! the naive version in one form, and the correct ones are timed on the model's own weights and caches. The fastest is then
+//! compared in every form in which the model runs it, and if one is wrong, the next. What has no variants is compared too.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -81,6 +81,15 @@ pub struct Chosen {
 /// By operation: `linear_vec`, `linear_mat`, `attention_decode`, `attention_flash`.
 pub type Variants = BTreeMap<&'static str, Chosen>;
 
+/// How much of what a variant computes is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// The form that is timed: each further one is a pipeline to compile, for nothing if another variant is faster.
+    Timed,
+    /// Every form in which the model runs it.
+    All,
+}
+
 /// One way to run an operation.
 struct Candidate {
     name: &'static str,
@@ -95,7 +104,7 @@ struct Candidate {
 /// # Errors
 /// [`Error::Gpu`] if the device is lost, or if no variant of an operation computes correctly on it.
 pub async fn tune(
-    gpu: &device::Gpu,
+    gpu: &device::Opened,
     shapes: &ModelShapes,
     work: &TuneWork<'_>,
     stored: &BTreeMap<String, String>,
@@ -119,7 +128,10 @@ pub async fn tune(
             select: Box::new(move || set_linear_variant(use_, Some(variant))),
         };
         let candidates: Vec<Candidate> = LinearVariant::ALL.into_iter().filter(fits).map(candidate).collect();
-        let check = async || linear_is_correct(use_, shapes, inputs, device).await;
+        let check = async |extent| match extent {
+            Extent::Timed => check::Linear::new(use_, shapes.decoder[0], Inputs::Plain, device).sum().await,
+            Extent::All => linear_is_correct(use_, shapes, inputs, device).await,
+        };
         let x = Tensor::zeros([n, shapes.intermediate], device);
         let launch = |turn: usize| {
             let weight = work.weights[turn % work.weights.len()];
@@ -137,20 +149,28 @@ pub async fn tune(
         };
         let available = |variant: &AttentionVariant| variant.available(use_, &adapter.features);
         let candidates = AttentionVariant::ALL.into_iter().filter(available).map(candidate).collect();
-        let check = async || attention_is_correct(use_, n, shapes, inputs, device).await;
+        let check = async |extent| match extent {
+            Extent::Timed => check::attention_over_cache(n, shapes.heads, shapes.kv_cache, Inputs::Plain, device).await,
+            Extent::All => attention_is_correct(use_, n, shapes, inputs, device).await,
+        };
         let q = Tensor::zeros([n, shapes.heads.heads * shapes.heads.head_dim], device);
-        let state = device::persistent_words(4, device);
-        device::write_words(&state, &[TIMED_CONTEXT - n as u32, 0, 0, 0]);
+        let state = Buffer::zeros(4, device);
+        state.write(&[TIMED_CONTEXT - n as u32, 0, 0, 0]);
         let launch = |turn: usize| {
             let cache = work.caches[turn % work.caches.len()];
             drop(attention(q.clone(), cache, &state, shapes.heads));
         };
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
     }
-    if inputs.contains(&Inputs::Outliers)
-        && let Some(operation) = device::validated(gpu, check::first_wrong(shapes, device)).await?
-    {
-        return Err(computed_wrongly(operation, "the only way there is", adapter));
+    if inputs.contains(&Inputs::Outliers) {
+        for operation in check::WITHOUT_VARIANTS {
+            let way = match device::validated(&gpu.device, check::without_variants(operation, shapes, device)).await {
+                Ok(true) => continue,
+                Ok(false) => "the only way there is".to_string(),
+                Err(error) => format!("the only way there is ({})", error.to_string().trim_end()),
+            };
+            return Err(computed_wrongly(operation, &way, adapter));
+        }
     }
     Ok(chosen)
 }
@@ -212,43 +232,43 @@ async fn choose(
     operation: &str,
     candidates: Vec<Candidate>,
     stored: Option<&str>,
-    check: impl AsyncFn() -> Result<bool>,
+    check: impl AsyncFn(Extent) -> Result<bool>,
     launch: impl Fn(usize),
-    gpu: &device::Gpu,
+    gpu: &device::Opened,
 ) -> Result<Chosen> {
     let mut wrong = Vec::new();
     let mut microseconds = BTreeMap::new();
     // A variant that does not even compile fails the comparison; a lost device fails that of all of them.
-    let mut correct = async |candidate: &Candidate| {
+    let mut correct = async |candidate: &Candidate, extent| {
         (candidate.select)();
-        let correct = device::validated(gpu, check()).await.unwrap_or(false);
+        let correct = device::validated(&gpu.device, check(extent)).await.unwrap_or(false);
         if !correct {
             wrong.push(candidate.name);
         }
         correct
     };
     if let Some(candidate) = candidates.iter().find(|candidate| Some(candidate.name) == stored)
-        && correct(candidate).await
+        && correct(candidate, Extent::All).await
     {
         return Ok(Chosen { variant: candidate.name, microseconds, wrong });
     }
     for preferred in [true, false] {
-        let mut passed = Vec::new();
-        for candidate in candidates.iter().filter(|candidate| candidate.preferred == preferred) {
-            if stored != Some(candidate.name) && correct(candidate).await {
-                passed.push(candidate);
-            }
-        }
+        let others = candidates.iter().filter(|candidate| Some(candidate.name) != stored);
+        let mut passed: Vec<&Candidate> = others.filter(|candidate| candidate.preferred == preferred).collect();
         if passed.len() > 1 {
-            for candidate in &passed {
-                (candidate.select)();
-                microseconds.insert(candidate.name, time(&launch, gpu).await?);
+            let all = std::mem::take(&mut passed);
+            for candidate in all {
+                if correct(candidate, Extent::Timed).await {
+                    microseconds.insert(candidate.name, time(&launch, gpu).await?);
+                    passed.push(candidate);
+                }
             }
             passed.sort_by(|a, b| microseconds[a.name].total_cmp(&microseconds[b.name]));
         }
-        if let Some(fastest) = passed.first() {
-            (fastest.select)();
-            return Ok(Chosen { variant: fastest.name, microseconds, wrong });
+        for candidate in passed {
+            if correct(candidate, Extent::All).await {
+                return Ok(Chosen { variant: candidate.name, microseconds, wrong });
+            }
         }
     }
     Err(computed_wrongly(operation, &format!("whichever way it is tried ({})", wrong.join(", ")), &gpu.adapter))
@@ -257,7 +277,7 @@ async fn choose(
 fn computed_wrongly(operation: &str, way: &str, adapter: &device::Adapter) -> Error {
     let name = &adapter.name;
     Error::Gpu(format!(
-        "`{operation}` is computed wrongly by \"{name}\", {way}: update the browser or the graphics driver"
+        "`{operation}` is refused or computed wrongly by \"{name}\", {way}: update the browser or the graphics driver"
     ))
 }
 
@@ -271,7 +291,7 @@ const RECORDED: usize = 64;
 const TIMED_CONTEXT: u32 = 256;
 
 /// Microseconds of one launch. `launch` is given a running number, to take turns by.
-async fn time(launch: &impl Fn(usize), gpu: &device::Gpu) -> Result<f64> {
+async fn time(launch: &impl Fn(usize), gpu: &device::Opened) -> Result<f64> {
     let turn = Cell::new(0);
     let next = || launch(turn.replace(turn.get() + 1));
     let one = || {
@@ -291,7 +311,7 @@ async fn time(launch: &impl Fn(usize), gpu: &device::Gpu) -> Result<f64> {
 }
 
 /// Microseconds of each of the `launches` that `enqueue` enqueues.
-async fn fastest(gpu: &device::Gpu, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
+async fn fastest(gpu: &device::Opened, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
     let (mut repeats, mut fastest) = (1, f64::INFINITY);
     let mut runs = 0;
     while runs < RUNS {
@@ -307,7 +327,7 @@ async fn fastest(gpu: &device::Gpu, launches: usize, enqueue: impl Fn() -> Resul
 }
 
 /// How long the GPU takes for what `run` enqueues, the wait included.
-async fn milliseconds(gpu: &device::Gpu, run: impl Fn() -> Result<()>) -> Result<f64> {
+async fn milliseconds(gpu: &device::Opened, run: impl Fn() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     run()?;
     device::sync(&gpu.device).await?;
@@ -325,8 +345,8 @@ mod tests {
     use super::*;
 
     /// Launches of which those of the later candidates do more: by some microseconds of a GPU, less than a wait.
-    fn work(gpu: &device::Gpu, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
-        let (state, selected) = (device::persistent_words(4, &gpu.device), selected.clone());
+    fn work(gpu: &device::Opened, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
+        let (state, selected) = (Buffer::zeros(4, &gpu.device), selected.clone());
         move |_| (0..8usize.pow(selected.get() as u32)).for_each(|_| advance(&state, 1))
     }
 
@@ -336,18 +356,19 @@ mod tests {
         ALONE.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What [`choose`] makes of candidates `(name, preferred, correct)`.
+    /// What [`choose`] makes of candidates `(name, preferred, correct)`. What is called subtly wrong is so beyond the first look.
     fn chosen(candidates: &[(&'static str, bool, bool)], stored: Option<&str>) -> Result<Chosen> {
         let _alone = alone();
-        let gpu = block_on(device::init_device()).unwrap();
+        let gpu = block_on(device::open()).unwrap();
         let selected = Rc::new(Cell::new(usize::MAX));
         let candidate = |(i, (name, preferred, _)): (usize, &(&'static str, bool, bool))| {
             let selected = selected.clone();
             Candidate { name, preferred: *preferred, select: Box::new(move || selected.set(i)) }
         };
         let list = candidates.iter().enumerate().map(candidate).collect();
-        let check = async || match candidates[selected.get()] {
+        let check = async |extent| match candidates[selected.get()] {
             ("does not compile", ..) => Err(Error::Gpu("a launch error".into())),
+            ("subtly wrong", ..) => Ok(extent == Extent::Timed),
             (.., correct) => Ok(correct),
         };
         let chosen = block_on(choose("operation", list, stored, check, work(&gpu, &selected), &gpu))?;
@@ -365,8 +386,8 @@ mod tests {
     #[test]
     fn a_timing_takes_turns_and_finds_the_time_of_one_launch() {
         let _alone = alone();
-        let gpu = block_on(device::init_device()).unwrap();
-        let state = device::persistent_words(4, &gpu.device);
+        let gpu = block_on(device::open()).unwrap();
+        let state = Buffer::zeros(4, &gpu.device);
         let timed = |count: usize| {
             let expected = Cell::new(0);
             let launch = |turn: usize| {
@@ -384,6 +405,10 @@ mod tests {
         let candidates = [("wrong", true, false), ("does not compile", true, true), ("right", true, true)];
         let found = chosen(&candidates, Some("wrong")).unwrap();
         assert_eq!((found.variant, found.wrong), ("right", vec!["wrong", "does not compile"]));
+        let candidates = [("subtly wrong", true, true), ("right", true, true)];
+        let found = chosen(&candidates, None).unwrap();
+        assert_eq!((found.variant, found.wrong), ("right", vec!["subtly wrong"]));
+        assert_eq!(found.microseconds.len(), 2);
         // Better one made for other machines than a wrong one.
         assert_eq!(chosen(&[("wrong", true, false), ("other kind", false, true)], None).unwrap().variant, "other kind");
         let error = chosen(&[("wrong", true, false)], None).unwrap_err().to_string();

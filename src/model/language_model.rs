@@ -9,6 +9,7 @@ use super::norm::{Norm, NormParameters};
 use super::parameters::{Needed, Parameter, Parameters, Role};
 use crate::activation::Activation;
 use crate::bundle::source::ChunkSource;
+use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernels::{self, Heads, KvCache, KvFormat, TuneWork, Weight};
 
@@ -98,12 +99,12 @@ impl LanguageModel {
     }
 
     /// The embedding of the token drawn last, `[1, hidden]`.
-    pub fn embed_drawn(&self, state: &Tensor<1, Int>) -> Tensor<2> {
+    pub fn embed_drawn(&self, state: &Buffer) -> Tensor<2> {
         kernels::embed_drawn(state, &self.embed_tokens)
     }
 
     /// Runs `x` `[n, hidden]` through all layers at positions `state[0]..state[0]+n`, filling the caches; `[n, hidden]`.
-    pub fn forward(&self, x: Tensor<2>, state: &Tensor<1, Int>) -> Tensor<2> {
+    pub fn forward(&self, x: Tensor<2>, state: &Buffer) -> Tensor<2> {
         self.layers.iter().fold(x, |x, layer| layer.forward(x, &self.rope, state))
     }
 
@@ -111,7 +112,7 @@ impl LanguageModel {
     pub async fn prefill<E>(
         &self,
         mut x: Tensor<2>,
-        state: &Tensor<1, Int>,
+        state: &Buffer,
         after_layer: &mut impl AsyncFnMut() -> std::result::Result<(), E>,
     ) -> std::result::Result<Tensor<2>, E> {
         for layer in &self.layers {
@@ -198,7 +199,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn forward(&self, x: Tensor<2>, rope: &Tensor<2>, state: &Tensor<1, Int>) -> Tensor<2> {
+    fn forward(&self, x: Tensor<2>, rope: &Tensor<2>, state: &Buffer) -> Tensor<2> {
         let normed = self.input_layernorm.forward(x.clone());
         let q = self.qkv_proj.forward_rope_cache(normed, rope, &self.kv_cache, state, self.heads);
         let attended = kernels::attention(q, &self.kv_cache, state, self.heads);

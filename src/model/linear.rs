@@ -1,11 +1,12 @@
 //! A linear layer over any weight format; quantization lives here and nowhere above.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 
 use super::loader::Loader;
 use super::parameters::{Cut, Needed, Parameter, Parameters, Role};
 use crate::activation::Activation;
 use crate::bundle::source::ChunkSource;
+use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernels::{self, Heads, KvCache, Weight};
 
@@ -127,7 +128,7 @@ impl Linear {
         x: Tensor<2>,
         rope: &Tensor<2>,
         kv: &KvCache,
-        state: &Tensor<1, Int>,
+        state: &Buffer,
         heads: Heads,
     ) -> Tensor<2> {
         kernels::linear_rope_cache(x, &self.weight, self.bias.as_ref(), rope, kv, state, heads)

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::bundle::source::{ChunkSource, TensorBytes, TensorReader};
+use crate::bundle::reader::{TensorBytes, TensorReader};
+use crate::bundle::source::ChunkSource;
 use crate::device;
 use crate::error::Result;
 use crate::kernels::Weight;
@@ -47,7 +48,7 @@ impl<'a, S: ChunkSource> Loader<'a, S> {
             Cut::Pairs => 2,
         };
         let (rows, cols) = (parameter.rows(), parameter.cols());
-        Weight::split(&name, bytes, format, rows, cols, stack, device::max_binding(), self.device)
+        Weight::split(&name, bytes, format, rows, cols, stack, device::gpu::max_binding(), self.device)
     }
 
     /// A vector in f32.

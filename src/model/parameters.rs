@@ -27,7 +27,7 @@ impl Role {
         match self {
             Role::Vector => Format::F32,
             Role::PatchEmbedding if asked.is_quantized() => Format::F16,
-            Role::Vision | Role::Projector if asked == Format::Q4 => Format::Q8,
+            Role::Vision | Role::Projector if asked.bits() < 8.0 => Format::Q8,
             _ => asked,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use llava_web::device::{self, read_floats, read_words, write_words};
+use llava_web::device::{self, Buffer, read_floats};
 use llava_web::kernels::{
     self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, ModelShapes, NormShape, Precision,
     Shader, TuneWork, Variants, VisionShapes,
@@ -65,10 +65,12 @@ fn vector(values: &[f32], device: &Device) -> Tensor<1> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
 }
 
-fn words(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let tensor = device::persistent_words(values.len(), device);
-    write_words(&tensor, values);
-    tensor
+fn words(values: &[u32], device: &Device) -> Buffer {
+    Buffer::from_words(values, device)
+}
+
+fn tokens(ids: &[u32], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(ids.to_vec(), [ids.len()]), device)
 }
 
 /// Panics unless every value is within `tolerance`, relative to the largest magnitude expected.
@@ -82,8 +84,7 @@ fn assert_close(what: &str, actual: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
-/// `[n, rows, cols]`, most of them multiples of no tile. Those with columns that are no multiple of 32 only fit formats
-/// without blocks.
+/// `[n, rows, cols]`, most of them multiples of no tile. For formats with blocks columns are rounded up to whole ones.
 const LINEAR: &[[usize; 3]] = &[
     [1, 130, 96],
     [5, 65, 64],
@@ -107,7 +108,10 @@ const LINEAR: &[[usize; 3]] = &[
     [40, 100, 257],
 ];
 
-const FORMATS: [Format; 4] = [Format::Q4, Format::Q8, Format::F16, Format::F32];
+/// Columns of three blocks, and of no tile but the smallest.
+fn three_blocks(format: Format) -> usize {
+    3 * format.block().next_multiple_of(32)
+}
 
 /// What a variant makes of its inputs.
 type Rounding = fn(&[f32]) -> Vec<f32>;
@@ -117,7 +121,7 @@ type Rounding = fn(&[f32]) -> Vec<f32>;
 async fn each_linear_variant<F: AsyncFnMut(LinearVariant, f32, Rounding)>(n: usize, format: Format, mut case: F) {
     let use_ = if n < 4 { LinearUse::Vec } else { LinearUse::Mat };
     let runs = |variant: &LinearVariant| {
-        variant.available(&device::adapter_features()) && variant.takes(use_) && variant.fits(format)
+        variant.available(&device::gpu::adapter_features()) && variant.takes(use_) && variant.fits(format)
     };
     for variant in LinearVariant::ALL.into_iter().filter(runs) {
         let (tolerance, inputs): (_, Rounding) = match variant {
@@ -135,25 +139,26 @@ async fn each_linear_variant<F: AsyncFnMut(LinearVariant, f32, Rounding)>(n: usi
 pub async fn linear(device: &Device) {
     let mut numbers = Numbers::new(1);
     let mut count = 0;
-    for [n, out, cols] in LINEAR {
-        for format in FORMATS.into_iter().filter(|format| format.fits(*cols)) {
-            let bytes = format.encode("weight", *out, *cols, &numbers.floats(out * cols)).unwrap();
-            let weight = Weight::from_bytes(bytes.clone(), format, *out, *cols, device);
-            each_linear_variant(*n, format, async |variant, tolerance, inputs| {
+    for &[n, out, cols] in LINEAR {
+        for &format in Format::ALL {
+            let cols = cols.next_multiple_of(format.block());
+            let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
+            let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
+            each_linear_variant(n, format, async |variant, tolerance, inputs| {
                 let act = Activation::ALL[count % 6];
-                let bias = (count / 2 % 2 == 0).then(|| numbers.floats(*out));
+                let bias = (count / 2 % 2 == 0).then(|| numbers.floats(out));
                 let residual = (count % 3 != 0).then(|| numbers.floats(n * out));
                 count += 1;
                 let x = numbers.floats(n * cols);
                 let actual = kernels::linear(
-                    rows(&x, *cols, device),
+                    rows(&x, cols, device),
                     &weight,
                     bias.as_ref().map(|bias| vector(bias, device)).as_ref(),
-                    residual.as_ref().map(|residual| rows(residual, *out, device)),
+                    residual.as_ref().map(|residual| rows(residual, out, device)),
                     act,
                 );
                 let (bias, residual) = (bias.as_deref(), residual.as_deref());
-                let expected = naive::linear(&inputs(&x), &bytes, format, (*out, *cols), bias, residual, act);
+                let expected = naive::linear(&inputs(&x), &bytes, format, (out, cols), bias, residual, act);
                 let what = format!("linear {} {n}x{out}x{cols} {format:?} {act:?}", variant.name());
                 assert_close(&what, &read_floats(actual).await.unwrap(), &expected, tolerance);
             })
@@ -162,14 +167,19 @@ pub async fn linear(device: &Device) {
     }
 }
 
+/// Every case of a table, with its number, in every format.
+fn in_every_format<T>(table: &[T]) -> impl Iterator<Item = (usize, &T, Format)> {
+    table.iter().enumerate().flat_map(|(i, case)| Format::ALL.iter().map(move |format| (i, case, *format)))
+}
+
 /// `[n, ffn, cols]`.
 const GATED: &[[usize; 3]] = &[[1, 35, 64], [5, 33, 32], [3, 1, 32], [70, 66, 96], [1, 700, 160], [2, 129, 64]];
 
 pub async fn linear_gated(device: &Device) {
     let mut numbers = Numbers::new(5);
     let mut count = 0;
-    for (i, [n, ffn, cols]) in GATED.iter().enumerate() {
-        let format = Format::Q4;
+    for (i, [n, ffn, cols], format) in in_every_format(GATED) {
+        let cols = &cols.next_multiple_of(format.block());
         let bytes = format.encode("weight", 2 * ffn, *cols, &numbers.floats(2 * ffn * cols)).unwrap();
         let weight = Weight::from_bytes(bytes.clone(), format, 2 * ffn, *cols, device);
         each_linear_variant(*n, format, async |variant, tolerance, inputs| {
@@ -202,9 +212,8 @@ const ROPE_CACHE: &[(usize, usize, usize, [usize; 3])] = &[
 
 pub async fn linear_rope_cache(device: &Device) {
     let mut numbers = Numbers::new(6);
-    let cols = 64;
-    for (i, (position, n, capacity, [heads, kv_heads, head_dim])) in ROPE_CACHE.iter().enumerate() {
-        let (position, n, capacity, format) = (*position, *n, *capacity, Format::Q8);
+    for (i, (position, n, capacity, [heads, kv_heads, head_dim]), format) in in_every_format(ROPE_CACHE) {
+        let (position, n, capacity, cols) = (*position, *n, *capacity, 64usize.next_multiple_of(format.block()));
         let shape = Heads { heads: *heads, kv_heads: *kv_heads, head_dim: *head_dim };
         let out = (heads + 2 * kv_heads) * head_dim;
         let frequencies: Vec<f32> =
@@ -219,7 +228,10 @@ pub async fn linear_rope_cache(device: &Device) {
                 continue;
             }
             each_linear_variant(n, format, async |variant, tolerance, inputs| {
-                let what = format!("{} {n} after {position} of {capacity}, {shape:?} {kv_format:?}", variant.name());
+                let what = format!(
+                    "{} {n} after {position} of {capacity}, {shape:?} {format:?} {kv_format:?}",
+                    variant.name()
+                );
                 let width = kv_heads * head_dim;
                 let (mut k, mut v) = (vec![0.0; capacity * width], vec![0.0; capacity * width]);
                 let kv = KvCache::new(capacity, shape, kv_format, device);
@@ -234,8 +246,8 @@ pub async fn linear_rope_cache(device: &Device) {
                 assert_close(&format!("rope q: {what}"), &read_floats(q).await.unwrap(), &expected, tolerance);
                 // Rows that were not written hold anything.
                 let written = position * width..(position + n).min(capacity) * width;
-                let cached = async |cache: &Tensor<2>| {
-                    let values = read_floats(cache.clone()).await.unwrap();
+                let cached = async |cache: &Buffer| {
+                    let values = cache.read().await.unwrap();
                     kv_format.unpack(&values, shape.head_dim)[written.clone()].to_vec()
                 };
                 let tolerance = if kv_format == KvFormat::F16 { tolerance.max(1e-3) } else { tolerance };
@@ -250,14 +262,15 @@ pub async fn linear_rope_cache(device: &Device) {
 /// Weights so small that their f16 scales are subnormal: a GPU that flushes those loses the tensor.
 pub async fn tiny_scales(device: &Device) {
     let mut numbers = Numbers::new(2);
-    for format in [Format::Q4, Format::Q8, Format::F16] {
+    for &format in Format::ALL {
+        let cols = 64usize.next_multiple_of(format.block());
         for n in [1, 7] {
-            let values: Vec<f32> = numbers.floats(40 * 64).iter().map(|value| value * 1e-4).collect();
-            let bytes = format.encode("weight", 40, 64, &values).unwrap();
-            let weight = Weight::from_bytes(bytes.clone(), format, 40, 64, device);
-            let x = numbers.floats(n * 64);
-            let actual = kernels::linear(rows(&x, 64, device), &weight, None, None, Activation::None);
-            let expected = naive::linear(&x, &bytes, format, (40, 64), None, None, Activation::None);
+            let values: Vec<f32> = numbers.floats(40 * cols).iter().map(|value| value * 1e-4).collect();
+            let bytes = format.encode("weight", 40, cols, &values).unwrap();
+            let weight = Weight::from_bytes(bytes.clone(), format, 40, cols, device);
+            let x = numbers.floats(n * cols);
+            let actual = kernels::linear(rows(&x, cols, device), &weight, None, None, Activation::None);
+            let expected = naive::linear(&x, &bytes, format, (40, cols), None, None, Activation::None);
             let actual: Vec<f32> = read_floats(actual).await.unwrap().iter().map(|value| value * 1e4).collect();
             let expected: Vec<f32> = expected.iter().map(|value| value * 1e4).collect();
             assert_close(&format!("tiny scales {format:?} n {n}"), &actual, &expected, 2e-5);
@@ -268,8 +281,9 @@ pub async fn tiny_scales(device: &Device) {
 /// Inputs as some layers of real models have them, beyond the largest f16: no variant may make infinities of them.
 pub async fn outliers(device: &Device) {
     let mut numbers = Numbers::new(11);
-    let (out, cols) = (70, 96);
-    for format in FORMATS {
+    let out = 70;
+    for &format in Format::ALL {
+        let cols = three_blocks(format);
         let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
         let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
         for n in [1, 9] {
@@ -305,10 +319,8 @@ pub async fn embedding(device: &Device) {
     let mut numbers = Numbers::new(3);
     let table: &[[usize; 3]] = &[[5, 70, 64], [1, 33, 96], [9, 12, 37], [3, 5, 2], [300, 1000, 160], [65, 3, 588]];
     for [n, vocab, cols] in table {
-        for format in [Format::Q4, Format::Q8, Format::F16, Format::F32] {
-            if !format.fits(*cols) {
-                continue;
-            }
+        for &format in Format::ALL {
+            let cols = &cols.next_multiple_of(format.block());
             let bytes = format.encode("table", *vocab, *cols, &numbers.floats(vocab * cols)).unwrap();
             let table = Weight::from_bytes(bytes.clone(), format, *vocab, *cols, device);
             let mut ids: Vec<u32> = (0..*n).map(|_| numbers.word() % *vocab as u32).collect();
@@ -316,7 +328,7 @@ pub async fn embedding(device: &Device) {
             if *n > 2 {
                 ids[2] = *vocab as u32 + 7;
             }
-            let actual = read_floats(kernels::embedding(words(&ids, device), &table)).await.unwrap();
+            let actual = read_floats(kernels::embedding(tokens(&ids, device), &table)).await.unwrap();
             assert_close(&what, &actual, &naive::embedding(&ids, &bytes, format, *vocab, *cols), 1e-6);
             let state = words(&[9, 9, 1, 9], device);
             let drawn = read_floats(kernels::embed_drawn(&state, &table)).await.unwrap();
@@ -328,8 +340,9 @@ pub async fn embedding(device: &Device) {
 /// A weight in several buffers does what it does in one.
 pub async fn split_weights(device: &Device) {
     let mut numbers = Numbers::new(9);
-    let (n, out, cols) = (5, 74, 96);
-    for format in FORMATS {
+    let (n, out) = (5, 74);
+    for &format in Format::ALL {
+        let cols = three_blocks(format);
         let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
         let limit = bytes.len() as u64 / 2 - 64;
         let split = |stack| Weight::split("big", bytes.clone(), format, out, cols, stack, limit, device);
@@ -359,7 +372,7 @@ pub async fn split_weights(device: &Device) {
         assert_close(&format!("split gated {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
 
         let ids = [0, 73, 24, 25, 99, 49, 50];
-        let actual = read_floats(kernels::embedding(words(&ids, device), &weight)).await.unwrap();
+        let actual = read_floats(kernels::embedding(tokens(&ids, device), &weight)).await.unwrap();
         let expected = naive::embedding(&ids, &bytes, format, out, cols);
         assert_close(&format!("split embedding {format:?}"), &actual, &expected, 1e-6);
         let drawn = read_floats(kernels::embed_drawn(&words(&[9, 9, 60, 9], device), &weight)).await.unwrap();
@@ -444,7 +457,8 @@ struct Cache {
     v: Vec<f32>,
     kv: KvCache,
     heads: Heads,
-    state: Tensor<1, Int>,
+    state: Buffer,
+    device: Device,
 }
 
 impl Cache {
@@ -462,10 +476,11 @@ impl Cache {
             let mut values = numbers.floats(capacity * width);
             values.iter_mut().skip(filled * width).for_each(|value| *value = f32::NAN);
             let packed = format.pack(&values, heads.head_dim);
-            (rows(&packed, format.width(width), device), format.unpack(&packed, heads.head_dim))
+            (words(&packed, device), format.unpack(&packed, heads.head_dim))
         };
-        let ((k_rows, k), (v_rows, v)) = (values(), values());
-        Self { k, v, kv: KvCache { k: k_rows, v: v_rows, format }, heads, state: words(&[0; 4], device) }
+        let ((k_words, k), (v_words, v)) = (values(), values());
+        let kv = KvCache { k: k_words, v: v_words, capacity, format };
+        Self { k, v, kv, heads, state: words(&[0; 4], device), device: device.clone() }
     }
 
     /// Attention of `n` queries after each of `positions`, by every variant.
@@ -473,18 +488,18 @@ impl Cache {
         let width = self.heads.heads * self.heads.head_dim;
         // Large scores, so that the softmax is sharp and its running maximum moves.
         let q: Vec<f32> = numbers.floats(n * width).iter().map(|value| value * 4.0).collect();
-        let q_rows = rows(&q, width, &self.state.device());
+        let q_rows = rows(&q, width, &self.device);
         for position in positions {
-            write_words(&self.state, &[*position as u32]);
+            self.state.write(&[*position as u32]);
             let expected = naive::attention(&q, &self.k, &self.v, *position, self.heads);
             for variant in AttentionVariant::ALL {
-                if !variant.available(AttentionUse::Decode, &device::adapter_features()) {
+                if !variant.available(AttentionUse::Decode, &device::gpu::adapter_features()) {
                     continue;
                 }
                 kernels::set_attention_variant(AttentionUse::Decode, Some(variant));
                 kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
                 let actual = kernels::attention(q_rows.clone(), &self.kv, &self.state, self.heads);
-                let (format, [capacity, _]) = (self.kv.format, self.kv.k.dims());
+                let KvCache { format, capacity, .. } = self.kv;
                 let what =
                     format!("attention {variant:?} {n} after {position} of {capacity}, {:?} {format:?}", self.heads);
                 assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 2e-5);
@@ -544,11 +559,11 @@ pub async fn sample(device: &Device) {
                 }
                 kernels::sample(rows(&logits, *vocab, device), &gpu[0], &gpu[1], &gpu[2], &gpu[3]);
                 naive::sample(&logits, &params, &mut seen, &mut tokens, &mut state);
-                assert_eq!(read_words(&gpu[3]).await.unwrap(), state, "{what}: state after step {step}");
+                assert_eq!(gpu[3].read().await.unwrap(), state, "{what}: state after step {step}");
                 assert_eq!(state[2] == kernels::BROKEN_LOGITS, step == 3, "{what}: step {step}");
             }
-            assert_eq!(read_words(&gpu[2]).await.unwrap(), tokens, "{what}: tokens");
-            assert_eq!(read_words(&gpu[1]).await.unwrap(), seen, "{what}: seen");
+            assert_eq!(gpu[2].read().await.unwrap(), tokens, "{what}: tokens");
+            assert_eq!(gpu[1].read().await.unwrap(), seen, "{what}: seen");
         }
     }
 }
@@ -576,13 +591,13 @@ pub async fn recorded(device: &Device) {
     let recorded = device::record(device, step).await.unwrap();
     // A second round after a reset must find the same buffers.
     for round in 0..2 {
-        write_words(&seen, &vec![0; vocab]);
-        write_words(&tokens, &vec![0; steps]);
-        write_words(&state, &[4, 0, 3, 0]);
+        seen.write(&vec![0; vocab]);
+        tokens.write(&vec![0; steps]);
+        state.write(&[4, 0, 3, 0]);
         for _ in 0..steps {
             recorded.replay().unwrap();
         }
-        let drawn = read_words(&tokens).await.unwrap();
+        let drawn = tokens.read().await.unwrap();
 
         let (mut seen, mut expected, mut state) = (vec![0; vocab], vec![0; steps], vec![4, 0, 3, 0]);
         for _ in 0..steps {
@@ -603,9 +618,9 @@ pub async fn launch_cost(device: &Device, count: usize) -> (f64, f64) {
     let chain = || (0..count).for_each(|_| kernels::advance(&state, 1));
     let recorded = device::record(device, chain).await.unwrap();
     let launched = fastest(device, count, chain).await;
-    write_words(&state, &[0]);
+    state.write(&[0]);
     let replayed = fastest(device, count, || recorded.replay().unwrap()).await;
-    assert_eq!(read_words(&state).await.unwrap()[0] as usize, ROUNDS * count, "launches of all replays");
+    assert_eq!(state.read().await.unwrap()[0] as usize, ROUNDS * count, "launches of all replays");
     (launched, replayed)
 }
 
@@ -625,7 +640,7 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
 
 /// What the device refuses is an error of who asked for it, also in a browser, and nothing else suffers from it.
 pub async fn refused(device: &Device) {
-    let gpu = device::init_device().await.unwrap();
+    let gpu = device::open().await.unwrap();
     let (state, out) = (words(&[1, 2, 3, 4], device), words(&[0; 4], device));
     let binding = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;\n";
     let main = "@compute @workgroup_size(1)\nfn main()";
@@ -642,13 +657,13 @@ pub async fn refused(device: &Device) {
         let shader = Shader { name, text: text.leak(), constants: vec![], dims: &["n"] };
         kernels::advance(&state, 1);
         let launch = async {
-            device::launch_words(shader, &[&out], &[1], 1);
-            read_words(&out).await
+            device::gpu::launch_on(shader, &[&out], &[1], 1);
+            out.read().await
         };
-        let error = device::validated(&gpu, launch).await.expect_err(name);
+        let error = device::validated(&gpu.device, launch).await.expect_err(name);
         assert_eq!(error.code(), "gpu", "{error}");
     }
-    assert_eq!(read_words(&state).await.unwrap(), [3, 2, 3, 4], "launches before and after one that was refused");
+    assert_eq!(state.read().await.unwrap(), [3, 2, 3, 4], "launches before and after one that was refused");
 
     // A variant that this adapter may not have is found to be wrong, and another one is chosen.
     let mut able = gpu.clone();
@@ -665,7 +680,7 @@ pub async fn refused(device: &Device) {
 }
 
 /// What [`kernels::tune`] chooses for small layers.
-async fn choose_variants(gpu: &device::Gpu, stored: &BTreeMap<String, String>) -> Variants {
+async fn choose_variants(gpu: &device::Opened, stored: &BTreeMap<String, String>) -> Variants {
     let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
     let (format, kv_cache) = (Format::Q4, KvFormat::F16);
     let shapes = ModelShapes {
@@ -700,7 +715,7 @@ fn release_variants() {
 
 /// The choice at load finds a correct variant of everything, and takes a choice made before.
 pub async fn tune(_: &Device) {
-    let gpu = device::init_device().await.unwrap();
+    let gpu = device::open().await.unwrap();
     let chosen = choose_variants(&gpu, &Default::default()).await;
     let operations: Vec<&str> = chosen.keys().copied().collect();
     assert_eq!(operations, ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);

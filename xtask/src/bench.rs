@@ -26,6 +26,8 @@ cargo xtask bench [options]       (without --native or --browser: one after the 
                     (memory, answer, second load, killed browsers); 7b, 13b or the path of a config.json
   --download        instead of all this: how fast a model comes, beside plain fetches from the same server (--rounds N,
                     --chunks N, --bytes N, --latency MS, --rate BYTES)
+  --against FOLDER  instead of all this: this package beside another one, unpacked, with the default model (--rounds N,
+                    --hardware)
   --seven-b         also LLaVA-1.5-7B whole, on random weights (5 GB of GPU memory)
   --tiny            sizes that show only that everything runs
   --json            print one JSON object instead of tables
@@ -102,10 +104,12 @@ pub fn run(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
     if args.iter().any(|arg| arg == "--load") {
         return load::run(paths, args);
     }
-    if args.iter().any(|arg| arg == "--download") {
+    let script = |option: &str| args.iter().any(|arg| arg == option);
+    if script("--download") || script("--against") {
         package::build(paths)?;
         let mut node = Command::new("node");
-        node.arg(paths.root.join("benches/download.mjs")).args(args.iter().filter(|arg| *arg != "--download"));
+        let name = if script("--download") { "benches/download.mjs" } else { "benches/against.mjs" };
+        node.arg(paths.root.join(name)).args(args.iter().filter(|arg| *arg != "--download"));
         return crate::become_program(node.env("LLAVA_CHROMIUM", setup::browser()?));
     }
     let wanted = Wanted::parse(args)?;

@@ -9,7 +9,7 @@ use crate::convert::{Checkpoint, Needed, Role};
 use crate::model::config::LlavaConfig;
 use crate::model::parameters::Parameters;
 use crate::model::{self, DECODER_PREFIX, EMBEDDING, HEAD};
-use crate::quant::{BLOCK, Format};
+use crate::quant::Format;
 use crate::{Error, Result};
 
 /// The tensors of a decoder's file and of a projector's.
@@ -79,7 +79,9 @@ impl<'a> GgufCheckpoint<'a> {
                 format => Some(format),
             };
             let found: Vec<_> = parameter.tensors.iter().filter_map(|needed| Some((needed, own(needed)?))).collect();
-            let Some(widest) = found.iter().map(|(_, own)| *own).max_by_key(|own| bits(*own)) else { continue };
+            let Some(widest) = found.iter().map(|(_, own)| *own).max_by(|a, b| a.bits().total_cmp(&b.bits())) else {
+                continue;
+            };
             widened += found.iter().filter(|(_, own)| *own != widest).count();
             if parameter.role() == Role::Decoder {
                 *decoder.entry(widest).or_default() += parameter.rows() * parameter.cols();
@@ -92,15 +94,6 @@ impl<'a> GgufCheckpoint<'a> {
         if widened > 0 {
             notes.push(format!("{widened} matrices are stored wider than in the file, as those they are joined with"));
         }
-    }
-}
-
-fn bits(format: Format) -> usize {
-    match format {
-        Format::Q4 => 5,
-        Format::Q8 => 9,
-        Format::F16 => 16,
-        Format::F32 => 32,
     }
 }
 
@@ -197,7 +190,7 @@ impl Checkpoint for GgufCheckpoint<'_> {
     ) -> Result<bool> {
         let stored = self.get(name)?;
         let (weights, _) = stored.kind.block();
-        let whole = weights >= BLOCK && start.is_multiple_of(weights) && end.is_multiple_of(weights);
+        let whole = weights > 1 && start.is_multiple_of(weights) && end.is_multiple_of(weights);
         let mut carried = whole && format == stored.kind.format();
         if carried {
             stored.blocks(start, end, |blocks, _| {

@@ -5,52 +5,21 @@ use std::sync::OnceLock;
 use burn::tensor::Device;
 use cubecl::wgpu::wgpu;
 
+use crate::device::runtime::{Adapter, Features, Opened};
 use crate::error::{Error, Result};
 
-/// What WGSL may use on an adapter beyond the standard's core, as far as kernels have variants for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Features {
-    /// Operations between the invocations of a subgroup.
-    pub subgroups: bool,
-    /// 16-bit floats in arithmetic and in workgroup memory.
-    pub f16: bool,
-    /// `dot4I8Packed`: products of four signed bytes in one instruction.
-    pub packed_dot: bool,
-}
-
-/// Which adapter the kernels run on.
-#[derive(Clone, Debug)]
-pub struct Adapter {
-    /// Name the driver gives; a browser may leave it empty or give the architecture only.
-    pub name: String,
-    /// Graphics API below: `vulkan`, `metal`, `dx12`, `gl`, or `webgpu` in a browser.
-    pub backend: String,
-    /// Whether the adapter is a CPU (SwiftShader, lavapipe), where other shapes of kernels are fast.
-    pub software: bool,
-    /// The largest buffer a shader can bind, in bytes.
-    pub max_binding: u64,
-    pub features: Features,
-}
-
-/// The GPU: Burn's device and what is known of the adapter behind it.
-#[derive(Clone, Debug)]
-pub struct Gpu {
-    pub device: Device,
-    pub adapter: Adapter,
+struct Gpu {
+    opened: Opened,
     /// The device below Burn's, asked for what it refuses.
     #[cfg(target_family = "wasm")]
-    pub(super) raw: wgpu::Device,
+    raw: wgpu::Device,
 }
 
 static GPU: OnceLock<Gpu> = OnceLock::new();
 
-/// Opens the GPU; the first call does it, later calls return the same one.
-///
-/// # Errors
-/// [`Error::Gpu`] where there is no adapter or it refuses a device.
-pub async fn init_device() -> Result<Gpu> {
+pub(super) async fn open() -> Result<Opened> {
     if let Some(gpu) = GPU.get() {
-        return Ok(gpu.clone());
+        return Ok(gpu.opened.clone());
     }
     #[cfg(target_family = "wasm")]
     web_features::request_subgroups();
@@ -59,7 +28,7 @@ pub async fn init_device() -> Result<Gpu> {
         Ok(opened) => opened,
         // Someone else opened it while this call waited.
         Err(error) => {
-            return GPU.get().cloned().ok_or_else(|| {
+            return GPU.get().map(|gpu| gpu.opened.clone()).ok_or_else(|| {
                 Error::Gpu(format!("no usable WebGPU adapter: {error}. Update the browser or the graphics driver"))
             });
         }
@@ -73,12 +42,11 @@ pub async fn init_device() -> Result<Gpu> {
     let max_binding = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
     let adapter = Adapter { name: info.name, backend: info.backend.to_string(), software, max_binding, features };
     let gpu = Gpu {
-        device,
-        adapter,
+        opened: Opened { device, adapter },
         #[cfg(target_family = "wasm")]
         raw: setup.device,
     };
-    Ok(GPU.get_or_init(|| gpu).clone())
+    Ok(GPU.get_or_init(|| gpu).opened.clone())
 }
 
 #[cfg(not(target_family = "wasm"))]
@@ -113,17 +81,23 @@ mod web_features {
     }
 }
 
-/// Whether the kernels run on a CPU adapter; false before [`init_device`].
+/// The device that was opened.
+#[cfg(target_family = "wasm")]
+pub(super) fn raw_device() -> &'static wgpu::Device {
+    &GPU.get().expect("work on a device that was opened").raw
+}
+
+/// Whether the kernels run on a CPU adapter; false before [`open`](crate::device::open).
 pub(crate) fn software_adapter() -> bool {
-    GPU.get().is_some_and(|gpu| gpu.adapter.software)
+    GPU.get().is_some_and(|gpu| gpu.opened.adapter.software)
 }
 
-/// The most bytes a buffer of this GPU may have; no limit before [`init_device`].
+/// The most bytes a buffer of this GPU may have; no limit before [`open`](crate::device::open).
 pub fn max_binding() -> u64 {
-    GPU.get().map_or(u64::MAX, |gpu| gpu.adapter.max_binding)
+    GPU.get().map_or(u64::MAX, |gpu| gpu.opened.adapter.max_binding)
 }
 
-/// What kernels may use; nothing before [`init_device`].
+/// What kernels may use; nothing before [`open`](crate::device::open).
 pub fn adapter_features() -> Features {
-    GPU.get().map(|gpu| gpu.adapter.features).unwrap_or_default()
+    GPU.get().map(|gpu| gpu.opened.adapter.features).unwrap_or_default()
 }

@@ -3,14 +3,14 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-use burn::backend::DType;
 use burn::backend::wgpu::{CubeTensor, SourceKernel};
-use burn::tensor::{Int, Tensor};
+use burn::backend::{Cube, DType};
+use burn::tensor::Tensor;
 use cubecl::prelude::{CubeCount, CubeDim};
 use cubecl::server::{KernelArguments, MetadataBindingInfo};
 
-use super::buffers::primitive;
 use super::shader::Shader;
+use crate::device::Buffer;
 
 /// A tensor of the GPU backend: a buffer, its shape and the client of its device.
 pub(crate) type GpuTensor = CubeTensor;
@@ -50,15 +50,19 @@ pub(crate) fn launch(shader: Shader, buffers: &[&GpuTensor], dims: &[u32], workg
     LAUNCHES.set(LAUNCHES.get() + 1);
 }
 
+/// Launches this thread has enqueued so far.
+pub(crate) fn launched() -> usize {
+    LAUNCHES.get()
+}
+
 thread_local! {
-    /// Launches this thread has enqueued so far.
-    pub(super) static LAUNCHES: Cell<usize> = const { Cell::new(0) };
+    static LAUNCHES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// [`launch`] for shaders that belong to no operation of this crate: benches measure the adapter itself with them.
-pub fn launch_words(shader: Shader, buffers: &[&Tensor<1, Int>], dims: &[u32], workgroups: usize) {
-    let buffers: Vec<GpuTensor> = buffers.iter().map(|buffer| primitive(buffer)).collect();
-    launch(shader, &buffers.iter().collect::<Vec<_>>(), dims, workgroups);
+pub fn launch_on(shader: Shader, buffers: &[&Buffer], dims: &[u32], workgroups: usize) {
+    let buffers: Vec<&GpuTensor> = buffers.iter().map(|buffer| buffer.gpu()).collect();
+    launch(shader, &buffers, dims, workgroups);
 }
 
 fn shares_memory(a: &GpuTensor, b: &GpuTensor) -> bool {
@@ -85,4 +89,9 @@ pub(crate) fn absent(like: &GpuTensor, slot: usize) -> GpuTensor {
         GpuTensor::new_contiguous(like.client.clone(), like.device.clone(), [4].into(), handle, DType::F32)
     };
     ABSENT.get_or_init(|| [word(), word()])[slot].clone()
+}
+
+/// The tensor below Burn's dispatch.
+pub(crate) fn primitive<const D: usize>(tensor: Tensor<D>) -> GpuTensor {
+    tensor.try_into_primitive::<Cube>().expect("a tensor of the GPU")
 }

@@ -1,21 +1,63 @@
 //! The GPU: the only folder that touches CubeCL and Burn's backend internals.
 
 mod adapter;
-mod buffers;
 mod launch;
-mod recording;
+mod memory;
 mod shader;
-mod wait;
+mod validate;
 
-pub use adapter::*;
-pub use buffers::*;
-pub use launch::*;
-pub use recording::*;
-pub use shader::*;
-pub use wait::*;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Cube, CubeDevice};
+use cubecl::bytes::Bytes;
 
-use crate::error::Error;
+pub(crate) use adapter::software_adapter;
+pub use adapter::{adapter_features, max_binding};
+pub use launch::launch_on;
+pub(crate) use launch::{GpuTensor, WORKGROUP, absent, contiguous, launch, launched, output, primitive};
+pub use shader::Shader;
 
-fn gpu_error(error: impl std::fmt::Display) -> Error {
+use super::runtime::{Opened, Runtime};
+use crate::error::{Error, Result};
+
+impl Runtime for Cube {
+    type Memory = GpuTensor;
+
+    async fn open() -> Result<Opened> {
+        adapter::open().await
+    }
+
+    fn allocate(device: &CubeDevice, words: usize, bytes: Option<Vec<u8>>) -> GpuTensor {
+        memory::allocate(device, words, bytes)
+    }
+
+    fn words(memory: &GpuTensor) -> usize {
+        memory.meta.num_elements()
+    }
+
+    fn write(memory: &GpuTensor, words: &[u32]) {
+        let rest = memory.handle.size_in_used() - words.len() as u64 * 4;
+        let handle = memory.handle.clone().offset_end(rest);
+        memory.client.write(&handle, Bytes::from_elems(words.to_vec()));
+    }
+
+    fn read(memory: &GpuTensor) -> impl Future<Output = Result<Vec<u32>>> + use<> {
+        memory::read(memory.client.clone(), memory.clone())
+    }
+
+    async fn read_floats(tensor: FloatTensor<Self>) -> Result<Vec<f32>> {
+        let tensor = contiguous(tensor);
+        memory::read(tensor.client.clone(), tensor).await
+    }
+
+    async fn sync(device: &CubeDevice) -> Result<()> {
+        device.client().sync().await.map_err(gpu_error)
+    }
+
+    async fn validated<T>(device: &CubeDevice, work: impl Future<Output = Result<T>>) -> Result<T> {
+        validate::validated(device, work).await
+    }
+}
+
+pub(super) fn gpu_error(error: impl std::fmt::Display) -> Error {
     Error::Gpu(error.to_string())
 }

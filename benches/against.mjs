@@ -1,0 +1,98 @@
+// This package beside another one, say of an earlier commit: first load, second load, picture, prompt and token of the default
+// model in headless Chromium. `cargo xtask bench --against PACKAGE` runs it.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { launchProfile } from "../www/scripts/browser.mjs";
+import { PACKAGE, serveFiles, start } from "../www/scripts/serve.mjs";
+
+const { values: options } = parseArgs({
+  options: {
+    against: { type: "string" }, // the unpacked package to compare with
+    rounds: { type: "string", default: "5" },
+    hardware: { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+  },
+});
+/** Pictures that differ, so that none is known: each round asks about all of them. */
+const PICTURES = 4;
+
+function serve(folder) {
+  const files = serveFiles({ "/dist/": join(folder, "dist") });
+  return start({
+    handler: (request, response) =>
+      request.url === "/blank" ? response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>against</title>") : files(request, response),
+  });
+}
+
+/** In the page: milliseconds of a load, then of each part of the answers. */
+async function measure(pictures) {
+  const { load } = await import("/dist/index.js");
+  const started = performance.now();
+  const model = await load();
+  const times = { load: performance.now() - started, image: 0, prefill: 0, token: 0 };
+  let tokens = 0;
+  for (let index = 0; index < pictures; index++) {
+    const canvas = new OffscreenCanvas(64, 64);
+    const context = canvas.getContext("2d");
+    context.fillStyle = `rgb(${index * 60}, 120, 200)`;
+    context.fillRect(8, 8, 40, 40);
+    const image = await canvas.convertToBlob();
+    const { timings, usage } = await model.run({ image, prompt: "What is in this picture?", max_tokens: 24 });
+    times.image += timings.image / pictures;
+    times.prefill += timings.prefill / pictures;
+    times.token += timings.decode;
+    tokens += usage.completion_tokens - 1;
+  }
+  times.token /= Math.max(tokens, 1);
+  return times;
+}
+
+/** A profile that has seen nothing, and then the same one in a new browser. */
+async function round(origin) {
+  const profile = await mkdtemp(join(tmpdir(), "llava-web-against-"));
+  const visit = async () => {
+    const context = await launchProfile(profile, { gpu: options.hardware ? "hardware" : "software" });
+    try {
+      const page = await context.newPage();
+      await page.goto(`${origin}/blank`);
+      return await page.evaluate(measure, PICTURES);
+    } finally {
+      await context.close();
+    }
+  };
+  try {
+    const first = await visit();
+    const { load, ...answers } = await visit();
+    return { "first load": first.load, "second load": load, picture: answers.image, prompt: answers.prefill, token: answers.token };
+  } finally {
+    await rm(profile, { recursive: true, force: true });
+  }
+}
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
+const sites = [await serve(PACKAGE), await serve(options.against)];
+const results = [[], []];
+try {
+  for (let index = 0; index < Number(options.rounds); index++) {
+    // In turn, each first in every second round: what else the machine does falls on both.
+    for (const which of index % 2 ? [1, 0] : [0, 1]) results[which].push(await round(sites[which].origin));
+  }
+} finally {
+  await Promise.all(sites.map((site) => site.close()));
+}
+const table = Object.keys(results[0][0]).map((what) => {
+  const [own, other] = results.map((rounds) => median(rounds.map((round) => round[what])));
+  const ratios = results[0].map((round, index) => round[what] / results[1][index][what]);
+  return { what, ms: own, other_ms: other, ratio: median(ratios) };
+});
+if (options.json) {
+  console.log(JSON.stringify({ rounds: results, table }));
+} else {
+  console.log(`${"".padEnd(12)} ${"this, ms".padStart(10)} ${"other, ms".padStart(10)} ${"ratio".padStart(7)}   (medians of ${options.rounds} rounds)`);
+  for (const { what, ms, other_ms, ratio } of table) {
+    console.log(`${what.padEnd(12)} ${ms.toFixed(1).padStart(10)} ${other_ms.toFixed(1).padStart(10)} ${ratio.toFixed(2).padStart(7)}`);
+  }
+}

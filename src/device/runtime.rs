@@ -1,0 +1,75 @@
+//! What a kind of device must be able to do.
+
+use std::fmt::Debug;
+
+use burn::backend::Backend;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::Device;
+
+use crate::error::Result;
+
+/// What the engine and the operations need of a kind of device beside the operations themselves
+/// ([`LlavaOps`](crate::kernels::LlavaOps)), which are launched in the order of the calls.
+pub trait Runtime: Backend {
+    /// Words that live as long as a model does; copies of the handle are the same memory.
+    type Memory: Clone + Debug;
+
+    /// Opens the device; the first call does it, later calls return the same one.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::Error::Gpu) where there is none.
+    fn open() -> impl Future<Output = Result<Opened>>;
+
+    /// `words` words, with these bytes in them if there are any.
+    fn allocate(device: &Self::Device, words: usize, bytes: Option<Vec<u8>>) -> Self::Memory;
+
+    fn words(memory: &Self::Memory) -> usize;
+
+    /// Overwrites the first `words.len()` words after everything launched before.
+    fn write(memory: &Self::Memory, words: &[u32]);
+
+    /// The words as all launches up to this call leave them; what is launched between the call and the end of the wait runs
+    /// meanwhile.
+    fn read(memory: &Self::Memory) -> impl Future<Output = Result<Vec<u32>>> + use<Self>;
+
+    /// The numbers of a tensor, row by row.
+    fn read_floats(tensor: FloatTensor<Self>) -> impl Future<Output = Result<Vec<f32>>>;
+
+    /// Waits until everything launched so far has run.
+    fn sync(device: &Self::Device) -> impl Future<Output = Result<()>>;
+
+    /// Does `work`, which launches and waits, so that what the device refuses of it is its error.
+    fn validated<T>(device: &Self::Device, work: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>>;
+}
+
+/// A device that is ready: Burn's handle of it, and what is known of the adapter behind it.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub device: Device,
+    pub adapter: Adapter,
+}
+
+/// What a device is and what kernels may use of it.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    /// Name the driver gives; a browser may leave it empty or give the architecture only.
+    pub name: String,
+    /// Graphics API below: `vulkan`, `metal`, `dx12`, `gl`, or `webgpu` in a browser.
+    pub backend: String,
+    /// Whether the adapter is a CPU (SwiftShader, lavapipe), where other shapes of kernels are fast.
+    pub software: bool,
+    /// The largest buffer a shader can bind, in bytes.
+    pub max_binding: u64,
+    pub features: Features,
+}
+
+/// What WGSL may use on an adapter beyond the standard's core, as far as kernels have variants for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Operations between the invocations of a subgroup.
+    pub subgroups: bool,
+    /// 16-bit floats in arithmetic and in workgroup memory.
+    pub f16: bool,
+    /// `dot4I8Packed`: products of four signed bytes in one instruction.
+    pub packed_dot: bool,
+}
