@@ -231,7 +231,7 @@ fn every_kind_of_decoder_computes_what_its_definition_says() {
             let mut loader = Loader::new(&made, &gpu.device);
             let model = LanguageModel::load(&mut loader, &spec, ids.len(), KvFormat::F32).await.unwrap();
             let data = TensorData::new(ids.map(|id| id as i32).to_vec(), [ids.len()]);
-            let state = Buffer::zeros(4, &gpu.device);
+            let state = device::Buffer::zeros(4, &gpu.device);
             let x = model.forward(model.embed(Tensor::<1, Int>::from_data(data, &gpu.device)), &state);
             let last = x.slice([ids.len() - 1..ids.len(), 0..spec.hidden_size]);
             device::read_floats(model.logits(last)).await.unwrap()

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::decoder::{self, DecoderSpec};
 use super::fields::{Fields, LARGEST_SIZE};
-use super::tower::TowerSpec;
+use super::tower::{self, TowerSpec};
 use crate::Result;
 use crate::activation::Activation;
 
@@ -37,7 +37,7 @@ pub struct VisionConfig {
 impl VisionConfig {
     /// Reads the vision side of a LLaVA.
     fn read(root: &Fields) -> Result<Self> {
-        let tower = TowerSpec::read(&root.section("vision_config")?)?;
+        let tower = tower::read(&root.section("vision_config")?)?;
         let layer_key = "vision_feature_layer";
         let layer = |value: &Value| hidden_state(&tower, value).map_err(|problem| root.error(layer_key, problem));
         let feature_layers = match root.get(layer_key) {
@@ -127,7 +127,7 @@ impl LlavaConfig {
                 return Err(root.error("model_type", problem));
             }
         };
-        let mut text = DecoderSpec::read(&text_fields)?;
+        let mut text = decoder::read(&text_fields)?;
         text.tie_word_embeddings |= root.bool("tie_word_embeddings", false)?;
         let mut eos_token_ids = None;
         if generation.is_object() {

@@ -2,6 +2,7 @@
 
 use super::config::LlavaConfig;
 use super::parameters::Cut;
+use super::plan::parameters;
 use crate::bundle::{LargestWeight, Manifest, Memory};
 use crate::{Error, Result};
 
@@ -9,7 +10,7 @@ use crate::{Error, Result};
 pub fn memory(config: &LlavaConfig, bytes_of: impl Fn(&str) -> usize) -> Memory {
     let LlavaConfig { vision, text, .. } = config;
     let mut largest_weight = LargestWeight { name: String::new(), bytes: 0 };
-    for parameter in super::parameters(config).iter().filter(|parameter| parameter.cut == Cut::Never) {
+    for parameter in parameters(config).iter().filter(|parameter| parameter.cut == Cut::Never) {
         let bytes = parameter.tensors.iter().map(|tensor| bytes_of(&tensor.name) as u64).sum();
         if bytes > largest_weight.bytes {
             largest_weight = LargestWeight { name: parameter.name.clone(), bytes };

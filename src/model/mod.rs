@@ -12,6 +12,7 @@ mod loader;
 mod memory;
 pub mod norm;
 pub mod parameters;
+mod plan;
 mod projector;
 pub mod tower;
 mod vision_tower;
@@ -19,10 +20,6 @@ mod vision_tower;
 use burn::tensor::{Device, Tensor};
 
 use self::config::LlavaConfig;
-use self::language_model::DecoderParameters;
-use self::parameters::{Needed, Parameters};
-use self::projector::ProjectorParameters;
-use self::vision_tower::TowerParameters;
 use crate::bundle::source::ChunkSource;
 use crate::error::Result;
 use crate::kernels::KvFormat;
@@ -30,6 +27,7 @@ use crate::kernels::KvFormat;
 pub use language_model::{EMBEDDING, HEAD, LanguageModel, PREFIX as DECODER_PREFIX};
 pub use loader::Loader;
 pub use memory::memory;
+pub use plan::{parameters, plan};
 pub use projector::MultiModalProjector;
 pub use vision_tower::{VisionTower, is_above};
 
@@ -43,22 +41,6 @@ pub struct Llava {
 pub struct Vision {
     pub vision_tower: VisionTower,
     pub multi_modal_projector: MultiModalProjector,
-}
-
-/// The parameters of a model, in the order in which it loads them.
-pub fn parameters(config: &LlavaConfig) -> Parameters {
-    let mut parameters = Parameters::default();
-    if let Some(vision) = &config.vision {
-        TowerParameters::declare(&mut parameters, vision);
-        ProjectorParameters::declare(&mut parameters, vision, config.text.hidden_size);
-    }
-    DecoderParameters::declare(&mut parameters, &config.text);
-    parameters
-}
-
-/// Every tensor the model needs, in the order in which it loads them.
-pub fn plan(config: &LlavaConfig) -> Vec<Needed> {
-    parameters(config).tensors().cloned().collect()
 }
 
 impl Llava {

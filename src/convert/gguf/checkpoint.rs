@@ -79,8 +79,9 @@ impl<'a> GgufCheckpoint<'a> {
                 format => Some(format),
             };
             let found: Vec<_> = parameter.tensors.iter().filter_map(|needed| Some((needed, own(needed)?))).collect();
-            let widest = found.iter().map(|(_, own)| *own).max_by(|a, b| a.bits().total_cmp(&b.bits()));
-            let Some(widest) = widest else { continue };
+            let Some(widest) = found.iter().map(|(_, own)| *own).max_by(|a, b| a.bits().total_cmp(&b.bits())) else {
+                continue;
+            };
             widened += found.iter().filter(|(_, own)| *own != widest).count();
             if parameter.role() == Role::Decoder {
                 *decoder.entry(widest).or_default() += parameter.rows() * parameter.cols();

@@ -1,6 +1,7 @@
 //! LLaMA's configuration; defaults are those of transformers' `LlamaConfig`.
 
-use super::{Biases, DecoderSpec, Fused, Rope};
+use super::rope::Rope;
+use super::spec::{Biases, DecoderSpec, Fused};
 use crate::Result;
 use crate::activation::Activation;
 use crate::model::fields::{Fields, LARGEST_SIZE, MOST_LAYERS};

@@ -1,6 +1,6 @@
 //! CLIP's configuration; defaults are those of transformers' `CLIPVisionConfig`.
 
-use super::{CHANNELS, LARGEST_IMAGE, TowerSpec};
+use super::spec::{CHANNELS, LARGEST_IMAGE, TowerSpec};
 use crate::Result;
 use crate::activation::Activation;
 use crate::model::fields::{Fields, MOST_LAYERS};
