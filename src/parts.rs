@@ -6,13 +6,15 @@ use crate::error::{Error, Result};
 use crate::image::{self, Picture, PreprocessorConfig};
 use crate::model::config::LlavaConfig;
 use crate::text::prompt::Prompt;
+use crate::text::template::Template;
 use crate::text::tokenizer::Tokenizer;
 
-/// Configuration, image settings and tokenizer that fit each other.
+/// Configuration, image settings, chat format and tokenizer that fit each other.
 pub struct Parts {
     pub config: LlavaConfig,
     /// `None` in a model without a vision tower.
     pub preprocessor: Option<PreprocessorConfig>,
+    pub template: &'static Template,
     pub tokenizer: Tokenizer,
 }
 
@@ -23,7 +25,9 @@ impl Parts {
     /// # Errors
     /// [`Error::Unsupported`] or [`Error::Tokenizer`] naming what cannot be honoured, or what does not fit the rest.
     pub fn read(config: &Value, generation: &Value, preprocessor: &Value, tokenizer: &[u8]) -> Result<Self> {
+        let model_type = config["model_type"].as_str().unwrap_or_default();
         let config = LlavaConfig::from_json(config, generation)?;
+        let template = Template::of(model_type)?;
         let mut tokenizer = Tokenizer::from_bytes(tokenizer)?;
         let vision = config.vision.as_ref();
         let preprocessor = vision.map(|vision| PreprocessorConfig::from_json(preprocessor, vision)).transpose()?;
@@ -33,11 +37,11 @@ impl Parts {
             image::patches(&picture, preprocessor, None, vision.tower.patch_size)?;
             tokenizer.check_image_token(vision.image_token_id)?;
         }
-        let prompt = Prompt::new(None, None, false, vision.is_some())?;
+        let prompt = Prompt::new(template, None, None, false, vision.is_some())?;
         let (id, count) = vision.map_or((u32::MAX, 0), |vision| (vision.image_token_id, vision.image_tokens()));
         let tokens = tokenizer.encode(&prompt, id, count)?;
         check_ids(tokens.ids.iter().filter(|token| **token != id), config.text.vocab_size)?;
-        Ok(Self { config, preprocessor, tokenizer })
+        Ok(Self { config, preprocessor, template, tokenizer })
     }
 }
 

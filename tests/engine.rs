@@ -8,7 +8,7 @@ use std::{
 use futures_lite::future::block_on;
 use llava_web::{
     Result,
-    bundle::source::WeightSource,
+    bundle::source::ChunkSource,
     bundle::{FolderSource, Manifest},
     convert::{Options, hf},
     device,
@@ -139,10 +139,69 @@ fn a_used_engine_answers_as_a_fresh_one() {
     }
 }
 
+/// The kernels for many rows make of a row the same bits whatever stands beside it, a prompt never runs as few rows, and rows
+/// that the decode step wrote are not reused where tokens are drawn: so what was cached changes nothing.
+#[test]
+fn a_seed_gives_the_same_text_whatever_was_cached() {
+    for (checkpoint, kv_cache) in [("gqa", KvFormat::F32), ("gqa", KvFormat::F16), ("biased", KvFormat::F32)] {
+        let bundle = Bundle::new(checkpoint);
+        let load = || bundle.load(LoadOptions { kv_cache, ..LoadOptions::default() }).unwrap();
+        let mut used = load();
+        let red = picture(250);
+        let turn = |role: &str, content: &str| serde_json::json!({ "role": role, "content": content });
+        let mut reused = 0;
+        for seed in 0..3 {
+            let mut turns = Vec::new();
+            // Of follow-ups that share all but a few positions, and of whole conversations.
+            for (words, max_tokens) in
+                [("a", 3), ("a red", 20), ("a red circle and a blue ball on the left", 7), ("is", 33)]
+            {
+                turns.push(turn("user", words));
+                // What a greedy request leaves may be reused by the next one, and must not be seen.
+                ask(&mut used, Some(&red), &input(serde_json::json!({ "messages": turns, "max_tokens": max_tokens })));
+                let fields = serde_json::json!({ "messages": turns, "temperature": 2.0, "seed": seed, "max_tokens": max_tokens });
+                let found = ask(&mut used, Some(&red), &input(fields.clone()));
+                let again = ask(&mut used, Some(&red), &input(fields.clone()));
+                let fresh = ask(&mut load(), Some(&red), &input(fields));
+                assert_eq!((again.cached_tokens, fresh.cached_tokens), (again.prompt_tokens - 1, 0));
+                reused += found.cached_tokens;
+                assert_eq!(found.token_ids, fresh.token_ids, "{checkpoint} {turns:?}, {} reused", found.cached_tokens);
+                assert_eq!(again.token_ids, fresh.token_ids, "{checkpoint} {turns:?}, asked again");
+                assert_eq!(found.seed, Some(seed));
+                turns.push(turn("assistant", &found.description));
+            }
+        }
+        assert!(reused > 0);
+    }
+}
+
+#[test]
+fn the_seed_in_use_is_told_and_gives_the_answer_again() {
+    let bundle = Bundle::new("gqa");
+    let mut engine = bundle.engine(None);
+    let red = picture(250);
+    let sampled = input(serde_json::json!({ "prompt": "a red circle", "temperature": 2.0 }));
+    let first = ask(&mut engine, Some(&red), &sampled);
+    let other = ask(&mut engine, Some(&red), &sampled);
+    let seed = first.seed.expect("a seed was picked");
+    assert_ne!(Some(seed), other.seed);
+    assert!(seed < 1 << 53, "{seed} is no whole number in JavaScript");
+    let seeded = input(serde_json::json!({ "prompt": "a red circle", "temperature": 2.0, "seed": seed }));
+    let again = ask(&mut engine, Some(&red), &seeded);
+    assert_eq!((again.seed, again.token_ids), (Some(seed), first.token_ids));
+    assert_eq!(serde_json::to_value(&other).unwrap()["seed"], other.seed.unwrap());
+    // Greedy decoding draws nothing, whatever seed is named.
+    for fields in [serde_json::json!({ "seed": 5 }), serde_json::json!({ "seed": 5, "temperature": 0 })] {
+        let greedy = ask(&mut engine, Some(&red), &input(fields));
+        assert_eq!(greedy.seed, None);
+        assert!(serde_json::to_value(&greedy).unwrap().get("seed").is_none());
+    }
+}
+
 /// A manifest of which no chunk may be read.
 struct Unread(Manifest);
 
-impl WeightSource for Unread {
+impl ChunkSource for Unread {
     fn manifest(&self) -> &Manifest {
         &self.0
     }
@@ -194,7 +253,7 @@ struct Damaged<'a> {
     value: f32,
 }
 
-impl WeightSource for Damaged<'_> {
+impl ChunkSource for Damaged<'_> {
     fn manifest(&self) -> &Manifest {
         self.source.manifest()
     }
@@ -396,26 +455,18 @@ fn squares() -> Source {
 
 /// The default model, whose answers are text that becomes the same tokens again.
 #[test]
-fn a_conversation_on_one_picture_starts_sooner() {
+fn a_conversation_on_one_picture_reuses_its_positions() {
     let source = FolderSource::open("models/llava-sketches").unwrap();
     let bundle = Bundle { tokenizer: source.tokenizer().unwrap(), source, _folder: tempfile::tempdir().unwrap() };
     let mut engine = bundle.engine(None);
     let turn = |role: &str, content: &str| serde_json::json!({ "role": role, "content": content });
-    let wait = |output: &Output| output.timings.image + output.timings.prefill;
 
     let mut turns = vec![turn("user", "What is in this picture?")];
-    let first = ask(&mut engine, Some(&squares()), &input(serde_json::json!({ "messages": turns })));
+    ask(&mut engine, Some(&squares()), &input(serde_json::json!({ "messages": turns })));
     let count = input(serde_json::json!({ "prompt": "How many shapes are there?" }));
     let second = same_as_fresh(&bundle, &mut engine, Some(&squares()), &count);
-    println!(
-        "first token after {:.1} ms, then after {:.1} ms ({} of {} positions reused): {:.1} times sooner",
-        wait(&first),
-        wait(&second),
-        second.cached_tokens,
-        second.prompt_tokens,
-        wait(&first) / wait(&second)
-    );
-    assert!(wait(&second) < wait(&first));
+    let image_tokens = engine.info()["image_tokens"].as_u64().unwrap() as usize;
+    assert!(second.cached_tokens >= image_tokens, "the picture's {image_tokens} positions: {}", second.cached_tokens);
 
     let again = ask(&mut engine, Some(&squares()), &input(serde_json::json!({ "messages": turns })));
     turns.extend([turn("assistant", &again.description), turn("user", "How many shapes are there?")]);

@@ -11,19 +11,23 @@ use futures_lite::future::block_on;
 use half::f16;
 use llava_web::{
     Error,
-    bundle::source::TensorReader,
+    bundle::reader::TensorReader,
     bundle::{FolderSource, Manifest},
     convert::{Checkpoint, Options, gguf, hf, plan},
     device,
     engine::{Engine, Input, LoadOptions},
     image::Picture,
     model::config::LlavaConfig,
-    quant::{BLOCK, Format},
+    quant::Format,
     text::prompt::Prompt,
+    text::template::LLAVA_1_5,
     text::tokenizer::Tokenizer,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+/// Weights of one block of ggml's plain formats.
+const BLOCK: usize = 32;
 
 fn golden(path: &str) -> PathBuf {
     PathBuf::from("tests/golden").join(path)
@@ -435,7 +439,7 @@ fn a_pair_without_an_image_token_gets_one() {
 
     let tokenizer_json = source.tokenizer().unwrap();
     let mut tokenizer = Tokenizer::from_bytes(&tokenizer_json).unwrap();
-    let prompt = Prompt::new(Some("<image>a"), None, true, true).unwrap();
+    let prompt = Prompt::new(&LLAVA_1_5, Some("<image>a"), None, true, true).unwrap();
     let ids = tokenizer.encode(&prompt, 414, 16).unwrap();
     assert_eq!(ids.image, Some(1..17));
     let load = async {

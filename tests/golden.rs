@@ -12,7 +12,7 @@ use burn::tensor::{Tensor, TensorData};
 use futures_lite::future::block_on;
 use llava_web::{
     bundle::FolderSource,
-    bundle::source::WeightSource,
+    bundle::source::ChunkSource,
     convert::{Options, gguf, hf},
     device::{self, Buffer},
     engine::{Engine, Input, LoadOptions},
@@ -22,6 +22,7 @@ use llava_web::{
     model::config::LlavaConfig,
     quant::Format,
     text::prompt::Prompt,
+    text::template::LLAVA_1_5,
     text::tokenizer::Tokenizer,
 };
 use safetensors::SafeTensors;
@@ -75,7 +76,7 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
     let pixels = largest_difference(&preprocessor.preprocess(&picture, None).values, &stage("pixel_values"));
     assert!(pixels <= PIXEL_TOLERANCE, "{name}: pixel values differ by {pixels}");
 
-    let prompt = Prompt::new(Some(&golden.prompt), None, false, true).unwrap();
+    let prompt = Prompt::new(&LLAVA_1_5, Some(&golden.prompt), None, false, true).unwrap();
     let mut tokenizer = Tokenizer::from_bytes(&source.tokenizer().unwrap()).unwrap();
     let prompt = tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens()).unwrap();
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use llava_web::{
     Error,
     text::prompt::{Message, Prompt},
-    text::tokenizer::{TextStream, Tokenizer},
+    text::stream::TextStream,
+    text::template::LLAVA_1_5,
+    text::tokenizer::Tokenizer,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -178,7 +180,7 @@ fn stop_strings_end_the_text_and_never_show() {
 fn the_picture_takes_its_positions() {
     let mut tokenizer = tokenizer("llama");
     let image = tokenizer.token_id("<image>").unwrap();
-    let prompt = Prompt::new(Some("What is in this picture?"), None, false, true).unwrap();
+    let prompt = Prompt::new(&LLAVA_1_5, Some("What is in this picture?"), None, false, true).unwrap();
     assert_eq!(prompt.text(), "USER: <image>\nWhat is in this picture? ASSISTANT:");
     let plain = tokenizer.encode_text(prompt.text()).unwrap();
     let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
@@ -193,7 +195,7 @@ fn the_picture_takes_its_positions() {
     assert_eq!(tokenizer.encode_text(&repeated).unwrap(), tokens.ids);
     assert!(matches!(tokenizer.encode(&prompt, image + 1, 16), Err(Error::Tokenizer(_))));
 
-    let text_only = Prompt::new(Some("Hello"), None, false, false).unwrap();
+    let text_only = Prompt::new(&LLAVA_1_5, Some("Hello"), None, false, false).unwrap();
     assert_eq!(text_only.text(), "USER: Hello ASSISTANT:");
     assert_eq!(tokenizer.encode(&text_only, image, 16).unwrap().image, None);
 }
@@ -207,9 +209,10 @@ fn special_tokens_come_from_the_template_alone() {
         let count = |ids: &[u32], token: u32| ids.iter().filter(|id| **id == token).count();
         let text = "Is </s> or <image> or <s> in it? \u{FDD0}image";
         let chat: Vec<Message> = serde_json::from_value(json!([{"role": "user", "content": text}])).unwrap();
-        for prompt in
-            [Prompt::new(Some(text), None, false, true).unwrap(), Prompt::new(None, Some(&chat), false, true).unwrap()]
-        {
+        for prompt in [
+            Prompt::new(&LLAVA_1_5, Some(text), None, false, true).unwrap(),
+            Prompt::new(&LLAVA_1_5, None, Some(&chat), false, true).unwrap(),
+        ] {
             let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
             assert_eq!(tokens.image.as_ref().map(|span| span.len()), Some(16), "{name}");
             assert_eq!((count(&tokens.ids, image), count(&tokens.ids, eos)), (16, 0), "{name}");
@@ -219,10 +222,10 @@ fn special_tokens_come_from_the_template_alone() {
             assert!(behind.contains("Is </s> or <image> or <s> in it? \u{FFFD}image ASSISTANT:"), "{name}: {behind}");
         }
         // Without a picture too, and as part of a raw prompt they are what they spell.
-        let prompt = Prompt::new(Some("</s><image>"), None, false, false).unwrap();
+        let prompt = Prompt::new(&LLAVA_1_5, Some("</s><image>"), None, false, false).unwrap();
         let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
         assert_eq!((tokens.image, count(&tokens.ids, image), count(&tokens.ids, eos)), (None, 0, 0), "{name}");
-        let prompt = Prompt::new(Some("a </s><image>"), None, true, true).unwrap();
+        let prompt = Prompt::new(&LLAVA_1_5, Some("a </s><image>"), None, true, true).unwrap();
         let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
         assert_eq!((count(&tokens.ids, image), count(&tokens.ids, eos)), (16, 1), "{name}");
     }
@@ -230,14 +233,14 @@ fn special_tokens_come_from_the_template_alone() {
 
 fn chat(messages: Value, picture: bool) -> Result<String, Error> {
     let messages: Vec<Message> = serde_json::from_value(messages).unwrap();
-    Prompt::new(None, Some(&messages), false, picture).map(|prompt| prompt.text().to_owned())
+    Prompt::new(&LLAVA_1_5, None, Some(&messages), false, picture).map(|prompt| prompt.text().to_owned())
 }
 
 #[test]
 fn prompts_follow_llava_1_5() {
-    let default = Prompt::new(None, None, false, true).unwrap();
+    let default = Prompt::new(&LLAVA_1_5, None, None, false, true).unwrap();
     assert_eq!(default.text(), "USER: <image>\nWhat is in this picture? ASSISTANT:");
-    let raw = Prompt::new(Some("<image> so?"), None, true, true).unwrap();
+    let raw = Prompt::new(&LLAVA_1_5, Some("<image> so?"), None, true, true).unwrap();
     assert_eq!(raw.text(), "<image> so?");
     let turns = json!([
         {"role": "system", "content": "Be brief."},
@@ -264,13 +267,13 @@ fn contradicting_prompts_are_errors() {
         Err(Error::Input { field, .. }) => field,
         other => panic!("{other:?}"),
     };
-    assert_eq!(field(Prompt::new(Some("a"), Some(&messages), false, true)), "messages");
-    assert_eq!(field(Prompt::new(None, Some(&messages), true, true)), "raw");
-    assert_eq!(field(Prompt::new(None, None, true, true)), "prompt");
-    assert_eq!(field(Prompt::new(Some("no mark"), None, true, true)), "prompt");
-    assert_eq!(field(Prompt::new(Some("<image><image>"), None, true, true)), "prompt");
-    assert_eq!(field(Prompt::new(Some("<image>"), None, true, false)), "prompt");
-    assert_eq!(field(Prompt::new(None, Some(&[]), false, true)), "messages");
+    assert_eq!(field(Prompt::new(&LLAVA_1_5, Some("a"), Some(&messages), false, true)), "messages");
+    assert_eq!(field(Prompt::new(&LLAVA_1_5, None, Some(&messages), true, true)), "raw");
+    assert_eq!(field(Prompt::new(&LLAVA_1_5, None, None, true, true)), "prompt");
+    assert_eq!(field(Prompt::new(&LLAVA_1_5, Some("no mark"), None, true, true)), "prompt");
+    assert_eq!(field(Prompt::new(&LLAVA_1_5, Some("<image><image>"), None, true, true)), "prompt");
+    assert_eq!(field(Prompt::new(&LLAVA_1_5, Some("<image>"), None, true, false)), "prompt");
+    assert_eq!(field(Prompt::new(&LLAVA_1_5, None, Some(&[]), false, true)), "messages");
     let image = json!({"role": "user", "content": [{"type": "image"}, {"type": "image"}]});
     assert!(chat(json!([image]), true).is_err());
     assert!(chat(json!([{"role": "user", "content": [{"type": "image"}]}]), false).is_err());

@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use llava_web::text::tokenizer::{TextStream, Tokenizer};
+use llava_web::text::stream::TextStream;
+use llava_web::text::tokenizer::Tokenizer;
 
 fuzz_target!(|json: &[u8]| {
     let Ok(tokenizer) = Tokenizer::from_bytes(json) else { return };

@@ -31,19 +31,35 @@ pub fn slots(ids: &[u32], image: Option<(Range<usize>, ImageHash)>) -> Vec<Slot>
 /// The record of the caches' rows from the first on. It never claims a row that is not there: it is cut before rows are
 /// overwritten and grows when the host has seen that they are written.
 #[derive(Debug, Default)]
-pub struct Prefix(Vec<Slot>);
+pub struct CacheRecord {
+    slots: Vec<Slot>,
+    /// The first rows, up to one that a decode step wrote. They are to the bit what a prefill of the same positions writes
+    /// again; a decode step's kernels, and so all rows that look back at its rows, sum in another order.
+    prefilled: usize,
+}
 
-impl Prefix {
-    /// Keeps what the record has in common with `wanted` from the first position on; the number of those positions.
-    pub fn keep_common(&mut self, wanted: &[Slot]) -> usize {
-        let common = self.0.iter().zip(wanted).take_while(|(held, wanted)| held == wanted).count();
-        self.0.truncate(common);
+impl CacheRecord {
+    /// Keeps what the record has in common with `wanted` from the first position on; the number of those positions. With
+    /// `to_the_bit` no row is kept that a prefill would write otherwise.
+    pub fn keep_common(&mut self, wanted: &[Slot], to_the_bit: bool) -> usize {
+        let held = &self.slots[..if to_the_bit { self.prefilled } else { self.slots.len() }];
+        let common = held.iter().zip(wanted).take_while(|(held, wanted)| held == wanted).count();
+        self.slots.truncate(common);
+        self.prefilled = self.prefilled.min(common);
         common
     }
 
-    /// The positions that follow are written.
-    pub fn extend(&mut self, slots: impl IntoIterator<Item = Slot>) {
-        self.0.extend(slots);
+    /// A prefill wrote the positions that follow.
+    pub fn prefilled(&mut self, slots: &[Slot]) {
+        if self.prefilled == self.slots.len() {
+            self.prefilled += slots.len();
+        }
+        self.slots.extend(slots);
+    }
+
+    /// Decode steps wrote the positions that follow.
+    pub fn decoded(&mut self, tokens: &[u32]) {
+        self.slots.extend(tokens.iter().copied().map(Slot::Token));
     }
 }
 
@@ -56,10 +72,10 @@ mod tests {
 
     /// A record of `held` after `wanted` came: how many positions are kept.
     fn kept(held: &[Slot], wanted: &[Slot]) -> usize {
-        let mut prefix = Prefix::default();
-        prefix.extend(held.iter().copied());
-        let common = prefix.keep_common(wanted);
-        assert_eq!(prefix.0, &wanted[..common]);
+        let mut record = CacheRecord::default();
+        record.prefilled(held);
+        let common = record.keep_common(wanted, false);
+        assert_eq!((record.slots.as_slice(), record.prefilled), (&wanted[..common], common));
         common
     }
 
@@ -76,5 +92,24 @@ mod tests {
         // The same picture one position later.
         assert_eq!(kept(&held, &slots(&[1, 2, 9, 9, 9], Some((2..5, ONE)))), 1);
         assert_eq!(kept(&[], &held), 0);
+    }
+
+    #[test]
+    fn rows_after_a_decoded_one_are_not_those_of_a_prefill() {
+        let mut record = CacheRecord::default();
+        let all = slots(&[1, 2, 3, 4, 5, 6], None);
+        record.prefilled(&all[..2]);
+        record.decoded(&[3]);
+        record.prefilled(&all[3..4]);
+        assert_eq!((record.slots.as_slice(), record.prefilled), (&all[..4], 2));
+        assert_eq!(record.keep_common(&all, false), 4);
+        assert_eq!(record.keep_common(&all, true), 2);
+        record.prefilled(&all[2..]);
+        assert_eq!(record.keep_common(&all[..5], true), 5);
+        // Cut within the prompt, the rest is a prefill's still.
+        record.decoded(&[9]);
+        assert_eq!(record.keep_common(&all[..3], false), 3);
+        record.prefilled(&all[3..]);
+        assert_eq!(record.keep_common(&all, true), 6);
     }
 }

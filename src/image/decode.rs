@@ -3,7 +3,6 @@
 use super::{
     Picture, gif, jpeg,
     limits::{check_bytes, check_size},
-    orientation::Orientation,
     png, webp,
 };
 use crate::error::{Error, Result};
@@ -29,12 +28,6 @@ const OTHERS: [(usize, &[u8], &str); 11] = [
     (0, b"%PDF", "a PDF file"),
 ];
 
-/// A picture as it is stored, and how it lies.
-pub(super) struct Stored {
-    pub picture: Picture,
-    pub orientation: Orientation,
-}
-
 /// See [`Picture::decode`].
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
     check_bytes(bytes.len())?;
@@ -56,9 +49,4 @@ fn unknown(bytes: &[u8]) -> Error {
     let other = OTHERS.iter().find(|(at, start, _)| bytes.get(*at..).is_some_and(|rest| rest.starts_with(start)));
     let is = other.map(|(_, _, name)| format!("{name}, ")).unwrap_or_default();
     Error::Image(format!("{is}not a {FORMATS} file: convert it to PNG or JPEG first"))
-}
-
-/// A decoder's complaint about a file.
-pub(super) fn bad(error: &dyn std::fmt::Display) -> Error {
-    Error::Image(format!("cannot be decoded: {error}"))
 }

@@ -2,7 +2,7 @@
 
 use gif::{DecodeOptions, DecodingError, MemoryLimit};
 
-use super::{Picture, decode::bad};
+use super::{Picture, stored::bad};
 use crate::error::Result;
 
 /// Decodes a GIF file. Where the first frame does not reach, the canvas shows what is transparent (so white) or, if the

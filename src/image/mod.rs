@@ -11,6 +11,7 @@ mod orientation;
 mod png;
 mod preprocess;
 mod resize;
+mod stored;
 mod webp;
 
 pub use limits::{MAX_BYTES, MAX_PIXELS};

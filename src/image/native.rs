@@ -7,8 +7,8 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use super::{
     Picture,
     alpha::rgba_on_white,
-    decode::{Stored, bad},
     orientation::Orientation,
+    stored::{Stored, bad},
 };
 use crate::error::Result;
 

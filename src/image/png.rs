@@ -7,9 +7,9 @@ use png::{BitDepth, ColorType, Decoder, DecodingError, Info, InterlaceInfo, Limi
 use super::{
     Picture,
     alpha::{grey_on_white, on_white, rgba_on_white},
-    decode::{Stored, bad},
     limits::MAX_BYTES,
     orientation::Orientation,
+    stored::{Stored, bad},
 };
 use crate::error::Result;
 

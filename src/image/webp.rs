@@ -7,8 +7,8 @@ use image_webp::{DecodingError, WebPDecoder};
 use super::{
     Picture,
     alpha::rgba_on_white,
-    decode::{Stored, bad},
     orientation::Orientation,
+    stored::{Stored, bad},
 };
 use crate::error::Result;
 

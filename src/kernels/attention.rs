@@ -62,7 +62,7 @@ pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
 }
 
 /// Up to this many queries each gets workgroups of its own, as in decoding.
-const MAX_DECODE_QUERIES: usize = 4;
+pub(super) const MAX_DECODE_QUERIES: usize = 4;
 
 /// Causal attention over the cache: query `i` sees rows `0..=position + i`. Scores are scaled by `1 / sqrt(head_dim)`;
 /// `heads / kv_heads` neighbouring heads share a key/value head.

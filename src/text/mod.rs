@@ -2,4 +2,6 @@
 
 pub mod prompt;
 pub mod sampling;
+pub mod stream;
+pub mod template;
 pub mod tokenizer;

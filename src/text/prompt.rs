@@ -1,16 +1,17 @@
-//! From the caller's words to the one text the tokenizer sees: LLaVA-1.5's prompt forms.
+//! From the caller's words to the one text the tokenizer sees, in the words of the model's [`Template`]; with LLaVA-1.5's:
 //!
 //! | input | text |
 //! |---|---|
 //! | `prompt` | `USER: <image>\n{prompt} ASSISTANT:` |
 //! | `prompt`, `raw` | the prompt as it stands, `<image>` included |
-//! | `messages` | llava-1.5-hf's chat template: images first in a turn, nothing but a space between turns |
+//! | `messages` | turns one after the other, images first in each: `USER: <image>\nWhat? ASSISTANT: A dog. USER: ... ASSISTANT:` |
 //!
 //! What a caller says in the first and the last form is text and nothing else: the mark of the picture, and the other special
 //! tokens, come from the template. In a `raw` prompt they may be spelled out.
 
 use serde::Deserialize;
 
+use super::template::Template;
 use crate::error::{Error, Result};
 
 /// Marks the place of the picture in the text; the tokenizer knows it as one special token.
@@ -71,21 +72,27 @@ pub enum Part {
 }
 
 impl Prompt {
-    /// Builds the prompt. `prompt` and `messages` exclude each other; without both, [`DEFAULT_PROMPT`] is asked.
+    /// Builds the prompt of a model with this `template`. `prompt` and `messages` exclude each other; without both, [`DEFAULT_PROMPT`] is asked.
     /// `raw` takes `prompt` as it stands: no template around it, `<image>` where the caller put it.
     ///
     /// # Errors
     /// [`Error::Input`] if the fields exclude each other, or if image marks or parts do not match `picture`.
-    pub fn new(prompt: Option<&str>, messages: Option<&[Message]>, raw: bool, picture: bool) -> Result<Self> {
+    pub fn new(
+        template: &Template,
+        prompt: Option<&str>,
+        messages: Option<&[Message]>,
+        raw: bool,
+        picture: bool,
+    ) -> Result<Self> {
         match (messages, prompt) {
             (Some(_), Some(_)) => Err(Error::input("messages", "give either `prompt` or `messages`, not both")),
             (Some(_), None) if raw => Err(Error::input("raw", "goes with `prompt`, not with `messages`")),
             (None, None) if raw => Err(Error::input("prompt", "missing: `raw` takes the prompt as it stands")),
-            (Some(messages), None) => chat_prompt(messages, picture),
+            (Some(messages), None) => chat_prompt(template, messages, picture),
             (None, Some(prompt)) if raw => raw_prompt(prompt, picture),
             (None, prompt) => {
                 let content = Content::Text(prompt.unwrap_or(DEFAULT_PROMPT).to_owned());
-                chat_prompt(&[Message { role: Role::User, content }], picture)
+                chat_prompt(template, &[Message { role: Role::User, content }], picture)
             }
         }
     }
@@ -122,8 +129,8 @@ fn raw_prompt(prompt: &str, picture: bool) -> Result<Prompt> {
     }
 }
 
-/// llava-1.5-hf's chat template with the generation prompt at its end.
-fn chat_prompt(messages: &[Message], picture: bool) -> Result<Prompt> {
+/// The conversation, up to where the answer follows.
+fn chat_prompt(template: &Template, messages: &[Message], picture: bool) -> Result<Prompt> {
     if messages.is_empty() {
         return Err(Error::input("messages", "must hold at least one message"));
     }
@@ -143,21 +150,21 @@ fn chat_prompt(messages: &[Message], picture: bool) -> Result<Prompt> {
     let (mut text, mut image) = (String::new(), None);
     for (index, message) in messages.iter().enumerate() {
         text.push_str(match message.role {
-            Role::System => "",
-            Role::User => "USER: ",
-            Role::Assistant => "ASSISTANT: ",
+            Role::System => template.system,
+            Role::User => template.user,
+            Role::Assistant => template.assistant,
         });
         for _ in 0..message.images() + usize::from(unclaimed == Some(index)) {
             image = Some(text.len());
             text.push_str(IMAGE_MARK);
-            text.push('\n');
+            text.push_str(template.after_image);
         }
         for part in message.texts() {
             text.push_str(part);
-            text.push(' ');
+            text.push_str(template.after_text);
         }
     }
-    text.push_str("ASSISTANT:");
+    text.push_str(template.answer);
     Ok(Prompt { text, kind: Kind::Template { image } })
 }
 

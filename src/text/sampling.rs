@@ -15,7 +15,7 @@ pub struct Sampling {
     /// Keep this many of the likeliest tokens; 0 keeps all.
     #[serde(deserialize_with = "crate::fields::count")]
     pub top_k: Option<u32>,
-    /// Same seed, same text.
+    /// Same seed, same text, as long as model, load options, adapter and kernel variants are the same.
     pub seed: Option<u64>,
     /// As in transformers: over prompt and generated tokens, logits are divided (positive) or multiplied by it.
     pub repetition_penalty: Option<f32>,
@@ -48,14 +48,18 @@ impl Sampling {
         Ok(())
     }
 
+    /// Whether tokens are drawn by chance; greedy decoding takes the likeliest.
+    pub fn draws(&self) -> bool {
+        self.temperature.unwrap_or(0.0) != 0.0
+    }
+
     /// The words the `sample` kernel reads: greedy flag, temperature, top_k, top_p, seed (low, high), then the
     /// repetition, frequency and presence penalties; floats as their bits. `fallback_seed` is used where none is set.
     pub fn to_words(&self, fallback_seed: u64) -> [u32; Self::WORDS] {
-        let temperature = self.temperature.unwrap_or(0.0);
         let seed = self.seed.unwrap_or(fallback_seed);
         let mut words = [0; Self::WORDS];
-        words[0] = (temperature == 0.0) as u32;
-        words[1] = temperature.to_bits();
+        words[0] = !self.draws() as u32;
+        words[1] = self.temperature.unwrap_or(0.0).to_bits();
         words[2] = self.top_k.unwrap_or(0);
         words[3] = self.top_p.unwrap_or(1.0).to_bits();
         words[4] = seed as u32;

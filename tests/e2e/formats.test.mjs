@@ -76,7 +76,7 @@ before(async () => {
   server = await serveBundles({ files: { files: new Map() } });
   page = await browser.open(site);
   await page.evaluate(async () => {
-    const [{ readImage }, decode] = await Promise.all([import("/build/image.js"), import("/build/decode.js")]);
+    const [{ readImage }, decode] = await Promise.all([import("/build/input/image.js"), import("/build/input/decode.js")]);
     globalThis.decode = decode;
     globalThis.binary = (bytes) => String.fromCharCode(...bytes);
     const hash = async (bytes) => Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -179,7 +179,7 @@ test("JPEG XL, where the browser knows it; else it is refused by its name", asyn
 test("a Content-Security-Policy keeps no data: URL from being read, but SVG from being drawn, which is said", async () => {
   const strict = await browser.open(site);
   const outcomes = await strict.evaluate(async ({ png, svg }) => {
-    const { readImage } = await import("/build/image.js");
+    const { readImage } = await import("/build/input/image.js");
     const meta = Object.assign(document.createElement("meta"), { httpEquiv: "Content-Security-Policy", content: "default-src 'self'" });
     document.head.append(meta);
     const image = await globalThis.attempt(() => readImage(png));
@@ -192,7 +192,7 @@ test("a Content-Security-Policy keeps no data: URL from being read, but SVG from
 
 test("in a worker: all but SVG, of which the error says where it can be drawn", async () => {
   const outcomes = await page.evaluate(async (files) => {
-    const source = `import { readImage } from "${location.origin}/build/image.js";
+    const source = `import { readImage } from "${location.origin}/build/input/image.js";
       onmessage = ({ data }) => readImage(data).then(({ width, length }) => postMessage(width ?? length), ({ code, message }) => postMessage({ code, message }));`;
     const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })), { type: "module" });
     const outcomes = [];

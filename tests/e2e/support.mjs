@@ -95,7 +95,7 @@ export async function serveBundles(bundles, fault = () => false) {
 }
 
 /** The fake engine's wasm: nothing is compiled, but what is fetched must have the hash that page and worker expect. */
-const FAKE_WASM = Buffer.from("no wasm");
+export const FAKE_WASM = Buffer.from("no wasm");
 
 /** The packed page and a worker with the fake engine, made for each other. */
 async function fakeScripts() {
@@ -155,7 +155,7 @@ export async function openBrowser(options) {
             } catch (error) {
               const { name, code, hosted_code, message } = error;
               // A test of a single module has the class of that.
-              const { LlavaError } = await import("/build/errors.js");
+              const { LlavaError } = await import("/build/basics/errors.js");
               const llava = error instanceof globalThis.llava.LlavaError || error instanceof LlavaError;
               return { error: { name, code, hosted_code, message, llava } };
             }
@@ -210,6 +210,15 @@ export function eachWithFreshPage(bundle, give) {
   afterEach(() => server.close());
 }
 
+/** For browsers whose GPU process is to crash often: after two or three times they would go on without a GPU. */
+export const CRASHING = { args: ["--disable-gpu-process-crash-limit", "--disable-domain-blocking-for-3d-apis"] };
+
+/** Kills the browser's GPU process, as a crash of the driver does. */
+export async function crashGpu(browser, page) {
+  const cdp = await browser.context.newCDPSession(page);
+  await cdp.send("Browser.crashGpuProcess");
+}
+
 /** Loads `url` (or the default model) in `page` and gives back `{ value | error, progress, warnings }`; the model stays in `globalThis.model`. */
 export function load(page, url, options = {}) {
   return page.evaluate(
@@ -233,7 +242,7 @@ export function load(page, url, options = {}) {
 /** Hashes of what is stored, read as the package does. */
 export function storedHashes(page) {
   return page.evaluate(async () => {
-    const { openStore } = await import("/build/store.js");
+    const { openStore } = await import("/build/weights/store.js");
     const store = await openStore();
     const hashes = [...(await store.hashes())];
     store.close();
@@ -247,8 +256,8 @@ export function storedHashes(page) {
  */
 export async function assertSound(page) {
   const { wrong, stray, missing, hashes } = await page.evaluate(async () => {
-    const { openStore } = await import("/build/store.js");
-    const { sha256 } = await import("/build/download.js");
+    const { openStore } = await import("/build/weights/store.js");
+    const { sha256 } = await import("/build/basics/sha256.js");
     const store = await openStore();
     const [hashes, models] = [await store.hashes(), await store.models()];
     const wrong = [];

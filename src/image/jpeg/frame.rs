@@ -1,10 +1,10 @@
 //! What a frame header says: the picture's size, and the channels at their own resolutions.
 
-use super::{damaged, idct, smooth::Smoothing, u16_at};
+use super::{damaged, idct, u16_at};
 use crate::error::{Error, Result};
 
 /// What a block without data shows.
-const GREY: u8 = 128;
+pub(super) const GREY: u8 = 128;
 
 pub(super) struct Frame {
     pub width: usize,
@@ -96,24 +96,6 @@ impl Frame {
             match buffered {
                 true => component.coefficients = vec![[0; 64]; blocks],
                 false => component.samples = vec![GREY; 64 * blocks],
-            }
-        }
-    }
-
-    /// The samples of a buffered frame.
-    pub fn reconstruct(&mut self, smoothing: Option<&Smoothing>) {
-        for component in &mut self.components {
-            let blocks = std::mem::take(&mut component.coefficients);
-            component.samples = vec![GREY; 64 * blocks.len()];
-            let (width, height) = component.size_in_blocks();
-            for place in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
-                match smoothing {
-                    Some(smoothing) => {
-                        let block = smoothing.block(component, &blocks, place);
-                        component.reconstruct(place, &block);
-                    }
-                    None => component.reconstruct(place, &blocks[place.1 * component.blocks_x + place.0]),
-                }
             }
         }
     }

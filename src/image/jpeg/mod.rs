@@ -13,7 +13,7 @@ mod output;
 mod scan;
 mod smooth;
 
-use super::{Picture, decode::Stored, limits::MAX_PIXELS, orientation::Orientation};
+use super::{Picture, limits::MAX_PIXELS, orientation::Orientation, stored::Stored};
 use crate::error::{Error, Result};
 use entropy::ZIGZAG;
 use frame::{Component, Frame};

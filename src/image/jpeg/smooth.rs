@@ -4,7 +4,7 @@
 
 use super::{
     entropy::ZIGZAG,
-    frame::{Component, Frame},
+    frame::{Component, Frame, GREY},
 };
 
 /// Weights of the means of 5x5 blocks, by row and column.
@@ -42,6 +42,26 @@ const MORE_KNOWN: [Kernel; 6] = {
 
 /// How many coefficients can be estimated, in coded order, the mean included.
 const ESTIMATED: usize = MEANS_ONLY.len();
+
+impl Frame {
+    /// The samples of a buffered frame.
+    pub fn reconstruct(&mut self, smoothing: Option<&Smoothing>) {
+        for component in &mut self.components {
+            let blocks = std::mem::take(&mut component.coefficients);
+            component.samples = vec![GREY; 64 * blocks.len()];
+            let (width, height) = component.size_in_blocks();
+            for place in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
+                match smoothing {
+                    Some(smoothing) => {
+                        let block = smoothing.block(component, &blocks, place);
+                        component.reconstruct(place, &block);
+                    }
+                    None => component.reconstruct(place, &blocks[place.1 * component.blocks_x + place.0]),
+                }
+            }
+        }
+    }
+}
 
 /// What smoothing needs to know of a picture.
 pub(super) struct Smoothing {

@@ -1,0 +1,118 @@
+//! What fits: positions of the caches and widths of intermediate results, by the configuration and the largest buffer of
+//! the GPU.
+
+use super::options::LoadOptions;
+use crate::error::{Error, Result};
+use crate::model::config::{LlavaConfig, VisionConfig};
+
+/// Positions kept when the caller does not say: the checkpoint's own limit, but no more than this.
+const DEFAULT_CONTEXT: usize = 2048;
+/// Most positions that run through the decoder at once: it bounds the activations (90 MB of gate and up for a 7B model)
+/// and the time of a single launch.
+pub const MAX_PREFILL: usize = 1024;
+
+/// Positions of the caches: as asked for, or the model's own limit up to [`DEFAULT_CONTEXT`].
+///
+/// `max_binding` is the largest buffer of the GPU in bytes: a layer's keys are one, its values another. www/src/engine/memory.ts
+/// has the same rule, because a page asks before it downloads anything.
+///
+/// # Errors
+/// [`Error::Input`] with the largest that fits, or if the heads' size does not fit the cache's format.
+pub fn context_length_of(config: &LlavaConfig, options: &LoadOptions, max_binding: u64) -> Result<usize> {
+    let text = &config.text;
+    if !options.kv_cache.fits(text.head_dim) {
+        let problem = format!("f16 needs heads whose size is a multiple of 8; this model's are {}", text.head_dim);
+        return Err(Error::input("kv_cache", problem));
+    }
+    let trained = text.max_position_embeddings;
+    // The table of rotations has a row for each position too.
+    let row = 4 * options.kv_cache.width(text.key_value_size()).max(text.head_dim);
+    let largest = trained.min(usize::try_from(max_binding / row as u64).unwrap_or(usize::MAX));
+    // A text prompt takes one position at least.
+    let prompt = config.image_tokens().max(1);
+    let least = prompt + 1;
+    let asked = options.context_length.unwrap_or(largest.min(DEFAULT_CONTEXT));
+    if !(least..=largest).contains(&asked) {
+        let what = if config.vision.is_some() { "a picture" } else { "a prompt" };
+        let problem = format!(
+            "{asked} is outside {least}..={largest}: {what} alone takes {prompt} position(s), the model was trained for \
+             {trained}, and each takes {row} bytes of a buffer that may have {max_binding} on this GPU"
+        );
+        return Err(Error::input("context_length", problem));
+    }
+    Ok(asked)
+}
+
+/// Refuses a model whose widest intermediate result is more than a buffer of the GPU may have.
+///
+/// # Errors
+/// [`Error::Gpu`] naming the fields that decide.
+pub fn check_activations(config: &LlavaConfig, context_length: usize, max_binding: u64) -> Result<()> {
+    let refuse = |what: &str, rows: usize, cols: usize| match 4 * rows as u64 * cols as u64 {
+        bytes if bytes <= max_binding => Ok(()),
+        bytes => Err(Error::Gpu(format!(
+            "{what} takes {bytes} bytes, and a buffer of this GPU may have {max_binding}: use another GPU or a smaller model"
+        ))),
+    };
+    if let Some(VisionConfig { tower, .. }) = &config.vision {
+        let of = "`vision_config.image_size` and `patch_size`";
+        refuse(&format!("a picture of {of}"), tower.patches(), tower.patch_values())?;
+        let widest = tower.widest_activation();
+        refuse(&format!("a layer of the vision tower on all patches of {of}"), tower.positions(), widest)?;
+    }
+    let widest = config.text.widest_activation();
+    let what = "a layer's `text_config.intermediate_size` or heads, over a part of a prompt,";
+    refuse(what, context_length.min(MAX_PREFILL), widest)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::kernels::KvFormat;
+
+    #[test]
+    fn a_model_too_wide_for_the_buffers_of_the_gpu_is_refused() {
+        let fits = |section: &str, fields: Value, megabytes: u64| {
+            let config = json!({"model_type": "llava", section: fields});
+            check_activations(&LlavaConfig::from_json(&config, &Value::Null).unwrap(), 2048, megabytes << 20)
+        };
+        fits("text_config", Value::Null, 128).unwrap();
+        fits("vision_config", json!({"image_size": 1024, "patch_size": 16}), 128).unwrap();
+        let wide = json!({"image_size": 2048, "patch_size": 16, "intermediate_size": 4096});
+        for (section, fields, megabytes, named) in [
+            ("vision_config", json!({"image_size": 2048, "patch_size": 14}), 32, "image_size"),
+            ("vision_config", wide, 128, "vision tower"),
+            ("text_config", json!({"intermediate_size": 40000}), 128, "intermediate_size"),
+        ] {
+            let error = fits(section, fields, megabytes).unwrap_err();
+            assert_eq!(error.code(), "gpu");
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_context_beyond_the_model_or_the_gpu_is_refused_with_the_largest_that_fits() {
+        let text = json!({"max_position_embeddings": 16384});
+        let config =
+            LlavaConfig::from_json(&json!({"model_type": "llava", "text_config": text}), &Value::Null).unwrap();
+        let fits = |context_length, kv_cache, max_binding| {
+            let options = LoadOptions { context_length, kv_cache, ..LoadOptions::default() };
+            context_length_of(&config, &options, max_binding)
+        };
+        // A 7B model's keys take 16 KiB a position and layer in f32.
+        let (f32, f16, default_limit) = (KvFormat::F32, KvFormat::F16, 128 << 20);
+        assert_eq!(fits(Some(8192), f32, default_limit).unwrap(), 8192);
+        assert_eq!(fits(Some(16384), f16, default_limit).unwrap(), 16384);
+        assert_eq!(fits(None, f32, default_limit).unwrap(), DEFAULT_CONTEXT);
+        assert_eq!(fits(None, f32, 16 << 20).unwrap(), 1024);
+        for (asked, format, max_binding, largest) in
+            [(8193, f32, default_limit, 8192), (16385, f16, 1 << 30, 16384), (1025, f32, 16 << 20, 1024)]
+        {
+            let error = fits(Some(asked), format, max_binding).unwrap_err();
+            assert_eq!(error.code(), "invalid_input");
+            assert!(error.to_string().contains(&format!("577..={largest}:")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! How a model is loaded.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::kernels::{KvFormat, Precision};
+
+/// Options of [`Engine::load`](super::Engine::load).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoadOptions {
+    /// Positions the key-value cache holds: picture, prompt and answer together.
+    pub context_length: Option<usize>,
+    /// How the cache stores keys and values: f16 halves its memory, and what attention reads per token, at a small loss.
+    pub kv_cache: KvFormat,
+    /// Which kernel variants may run.
+    pub precision: Precision,
+    /// Variants chosen on this adapter before, by operation: they are not timed again.
+    pub variants: BTreeMap<String, String>,
+}

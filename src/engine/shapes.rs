@@ -1,0 +1,94 @@
+//! What the choice of kernel variants depends on beside the adapter.
+
+use std::collections::HashSet;
+
+use super::options::LoadOptions;
+use crate::bundle::Manifest;
+use crate::error::Result;
+use crate::kernels::{ModelShapes, VisionShapes};
+use crate::model;
+use crate::model::config::{LlavaConfig, VisionConfig};
+use crate::model::parameters::Role;
+use crate::model::plan;
+use crate::quant::Format;
+
+/// Names what the choice of kernel variants depends on beside the adapter.
+///
+/// # Errors
+/// As [`LlavaConfig::from_json`] for the manifest's config.json.
+pub fn variants_key(manifest: &Manifest, options: &LoadOptions) -> Result<String> {
+    let config = LlavaConfig::from_json(&manifest.config, &manifest.generation)?;
+    Ok(serde_json::to_string(&model_shapes(manifest, &config, options)).expect("plain numbers and names"))
+}
+
+/// What the model's pipelines depend on, by the manifest.
+pub fn model_shapes(manifest: &Manifest, config: &LlavaConfig, options: &LoadOptions) -> ModelShapes {
+    let formats = |wanted: &dyn Fn(Role) -> bool| {
+        let needed: HashSet<String> =
+            model::plan(config).into_iter().filter(|needed| wanted(needed.role)).map(|needed| needed.name).collect();
+        let mut formats: Vec<Format> = Vec::new();
+        for tensor in manifest.tensors.iter().filter(|tensor| needed.contains(&tensor.name)) {
+            if !formats.contains(&tensor.dtype) {
+                formats.push(tensor.dtype);
+            }
+        }
+        formats
+    };
+    let text = &config.text;
+    let vision = config.vision.as_ref().map(|VisionConfig { tower, .. }| VisionShapes {
+        formats: formats(&|role| matches!(role, Role::PatchEmbedding | Role::Vision | Role::Projector)),
+        heads: tower.heads(),
+    });
+    let mut norms = vec![text.norm.shape(text.hidden_size)];
+    norms.extend(config.vision.as_ref().map(|VisionConfig { tower, .. }| tower.norm.shape(tower.hidden_size)));
+    ModelShapes {
+        decoder: formats(&|role| role == Role::Decoder),
+        head: formats(&|role| matches!(role, Role::Embedding | Role::Head)),
+        norms,
+        intermediate: text.intermediate_size,
+        layers: text.num_hidden_layers,
+        heads: text.heads(),
+        vision,
+        kv_cache: options.kv_cache,
+        precision: options.precision,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use serde_json::json;
+
+    use super::*;
+    use crate::kernels::{KvFormat, Precision};
+
+    #[test]
+    fn a_choice_of_variants_is_kept_for_what_it_was_made_on() {
+        let manifest = |edit: &dyn Fn(&mut Value)| {
+            let mut json = json!({
+                "format": crate::bundle::FORMAT_NAME, "version": crate::bundle::FORMAT_VERSION,
+                "model": {"name": "m", "license": "", "source": ""},
+                "config": {"model_type": "llama", "hidden_size": 256, "num_attention_heads": 8, "head_dim": 32},
+                "generation": {}, "preprocessor": null, "quantization": "q4", "tensors": [], "chunks": [], "total_bytes": 1,
+                "tokenizer": {"file": "tokenizer.json", "bytes": 1, "sha256": "0".repeat(64)}
+            });
+            edit(&mut json["config"]);
+            serde_json::from_value::<Manifest>(json).unwrap()
+        };
+        let key = |edit: &dyn Fn(&mut Value), options| variants_key(&manifest(edit), &options).unwrap();
+        let small = key(&|_| (), LoadOptions::default());
+        // What the answer needs otherwise does not matter.
+        let same = LoadOptions { context_length: Some(99), ..LoadOptions::default() };
+        assert_eq!(key(&|config| config["eos_token_id"] = 1.into(), same), small);
+        let f16 = LoadOptions { kv_cache: KvFormat::F16, ..LoadOptions::default() };
+        let fast = LoadOptions { precision: Precision::Fast, ..LoadOptions::default() };
+        let mut keys = vec![small, key(&|_| (), f16), key(&|_| (), fast)];
+        for field in ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "head_dim"] {
+            keys.push(key(&|config| config[field] = 64.into(), LoadOptions::default()));
+        }
+        let count = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), count, "{keys:?}");
+    }
+}
