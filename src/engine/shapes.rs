@@ -9,7 +9,6 @@ use crate::kernels::{ModelShapes, VisionShapes};
 use crate::model;
 use crate::model::config::{LlavaConfig, VisionConfig};
 use crate::model::parameters::Role;
-use crate::model::plan;
 use crate::quant::Format;
 
 /// Names what the choice of kernel variants depends on beside the adapter.
