@@ -9,7 +9,7 @@ use futures_lite::future::block_on;
 use llava_web::activation::Activation;
 use llava_web::bundle::source::ChunkSource;
 use llava_web::bundle::{FORMAT_NAME, FORMAT_VERSION, FileEntry, Manifest, ModelInfo, Span, TensorEntry};
-use llava_web::device::{self, Buffer};
+use llava_web::device;
 use llava_web::kernels::{KvFormat, naive};
 use llava_web::model::config::{LlavaConfig, SelectStrategy, VisionConfig};
 use llava_web::model::decoder::{Biases, DecoderSpec, Fused};
