@@ -1,10 +1,10 @@
 // finish(sums over k of x[i, k] * weight[j, k]) for many rows i on a GPU that multiplies four signed bytes in one
-// instruction: x is rounded to 8 bits, with one scale for each 32 columns of a row (as llama.cpp and onnxruntime do).
+// instruction: x is rounded to 8 bits, with one scale for each chunk of 32 columns (as llama.cpp and onnxruntime do).
 //
-// Workgroup: a tile of 64 rows of x by 64 slots of a q4 or q8 weight, 8 x 8 invocations of 8 x 8 outputs each, in steps of
-// 32 columns (one quantization block). Invocation i brings row i of x, which it rounds, and slot i of the weight, whose
+// Workgroup: a tile of 64 rows of x by 64 slots of the weight, 8 x 8 invocations of 8 x 8 outputs each, in steps of a chunk.
+// Invocation i brings row i of x, which it rounds, and slot i of the weight, whose
 // bytes it takes as they are, into workgroup memory (5 KiB); neighbours store neighbouring words. Then for each of the 8
-// words of a block 16 words are read for 64 dot products of four.
+// words of a chunk 16 words are read for 64 dot products of four.
 // sum(x * (q * s + m)) = x_scale * (s * sum(x_byte * q) + m * sum(x_byte)).
 #import flat_index
 #import rows
@@ -32,7 +32,7 @@ fn main(
     }
     let first_x = tile % n_tiles * 64u;
     let first_slot = tile / n_tiles * 64u;
-    let blocks = dims.cols / 32u;
+    let chunks = dims.cols / CHUNK;
     let major = lane / 8u;
     let minor = lane % 8u;
     let my_x = min(first_x + lane, dims.n - 1u);
@@ -43,45 +43,35 @@ fn main(
     var sum$m_$r = 0.0;
 #end
 #end
-    for (var chunk = 0u; chunk < blocks; chunk++) {
+    for (var chunk = 0u; chunk < chunks; chunk++) {
         var largest = vec4<f32>();
-#repeat i 8
-        let v$i = x4(my_x, chunk * 8u + $iu);
+#repeat i CHUNK_QUADS
+        let v$i = x4(my_x, chunk * CHUNK_QUADS + $iu);
         largest = max(largest, abs(v$i));
 #end
         let top = max(max(largest.x, largest.y), max(largest.z, largest.w));
         let inverse = select(127.0 / top, 0.0, top == 0.0);
         var total = 0;
-#repeat i 8
+#repeat i CHUNK_QUADS
         let word$i = pack4xI8(vec4<i32>(round(v$i * inverse)));
         x_words[$iu * 64u + lane] = word$i;
         total += dot4I8Packed(word$i, 0x01010101u);
 #end
         x_scales[lane] = vec2<f32>(1.0, f32(total)) * (top / 127.0);
-        let block = my_row * blocks + chunk;
-#if Q4
-        let words = weight[block];
+        let place = my_row * chunks + chunk;
+        let packed = weight_packed(place);
 #repeat i 4
-        weight_words[$iu * 64u + lane] = words[$i] & 0x0f0f0f0fu;
-        weight_words[($iu + 4u) * 64u + lane] = (words[$i] >> 4u) & 0x0f0f0f0fu;
+        weight_words[$iu * 64u + lane] = packed.low[$i];
+        weight_words[($iu + 4u) * 64u + lane] = packed.high[$i];
 #end
-        weight_scales[lane] = weight_scale(block);
-#else
-        let first = weight[block * 2u];
-        let second = weight[block * 2u + 1u];
-#repeat i 4
-        weight_words[$iu * 64u + lane] = first[$i];
-        weight_words[($iu + 4u) * 64u + lane] = second[$i];
-#end
-        weight_scales[lane] = vec2<f32>(weight_scale(block), 0.0);
-#endif
+        weight_scales[lane] = weight_scale(place);
         workgroupBarrier();
 #repeat m 8
 #repeat r 8
         var dot$m_$r = 0;
 #end
 #end
-        for (var word = 0u; word < 8u; word++) {
+        for (var word = 0u; word < CHUNK_QUADS; word++) {
 #repeat i 8
             let x_word$i = x_words[word * 64u + major * 8u + $iu];
             let weight_word$i = weight_words[word * 64u + minor * 8u + $iu];

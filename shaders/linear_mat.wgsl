@@ -1,7 +1,7 @@
 // finish(sums over k of x[i, k] * weight[j, k]) for many rows i on a GPU.
 //
 // Workgroup: a tile of 64 rows of x by 64 slots of the weight's rows, 8 x 8 invocations of 8 x 8 outputs each. Along k it
-// goes in steps of 32 columns (one quantization block): both tiles are brought into workgroup memory (16 KiB; half of it
+// goes in steps of 32 columns, whatever the weight's blocks: both tiles are brought into workgroup memory (16 KiB; half of it
 // with F16_TILES, where products and sums stay f32), the weight dequantized there once for 64 rows of x, turned so that
 // the eight values an invocation needs of one k lie in two vec4. Per k an invocation then reads four vec4 for 64
 // multiply-adds. Eight neighbours fetch 128 neighbouring bytes of a row of x; the place of a group of rows is XORed with
@@ -22,8 +22,10 @@ alias Tile4 = vec4<f32>;
 const X_SCALE: f32 = 1.0;
 #endif
 
-var<workgroup> x_tile: array<Tile4, 512>; // [32 columns, 16 groups of 4 rows]
-var<workgroup> weight_tile: array<Tile4, 512>; // [32 columns, 16 groups of 4 slots]
+const STEP: u32 = 32u;
+
+var<workgroup> x_tile: array<Tile4, 512>; // [STEP columns, 16 groups of 4 rows]
+var<workgroup> weight_tile: array<Tile4, 512>; // [STEP columns, 16 groups of 4 slots]
 
 fn place(column: u32, group: u32) -> u32 {
     return column * 16u + (group ^ (column / 4u));
@@ -55,7 +57,7 @@ fn main(
     var lower_low$i = vec4<f32>();
     var lower_high$i = vec4<f32>();
 #end
-    for (var first_quad = 0u; first_quad < quads; first_quad += 8u) {
+    for (var first_quad = 0u; first_quad < quads; first_quad += STEP / 4u) {
         // Each invocation fetches four rows of four columns and stores the transpose, twice of each matrix.
         let quad = first_quad + minor;
         for (var group = major; group < 16u; group += 8u) {
@@ -77,7 +79,7 @@ fn main(
 #end
         }
         workgroupBarrier();
-        for (var k = 0u; k < 32u; k++) {
+        for (var k = 0u; k < STEP; k++) {
             let x_upper = vec4<f32>(x_tile[place(k, major * 2u)]);
             let x_lower = vec4<f32>(x_tile[place(k, major * 2u + 1u)]);
             let w_low = vec4<f32>(weight_tile[place(k, minor * 2u)]);

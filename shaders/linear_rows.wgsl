@@ -7,7 +7,7 @@
 // everything is loaded in single words, since a vec4 costs more than four of those. Every lane needs the same x: with
 // SUBGROUPS each lane loads one column of four and the others get it by broadcast.
 // `unpack4x8unorm` turns four bytes into floats at once, for what converting one of them costs otherwise; its 1/255 goes
-// into the block's scale.
+// into the chunk's scale.
 // On a GPU neighbours would read words a whole row apart, and a memory transaction would bring in little that is used.
 #import flat_index
 
@@ -15,73 +15,38 @@
 @group(0) @binding(1) var<storage, read_write> weight: array<u32>; // [rows, cols] in its format
 #import epilogue
 
-struct Octet { // Four neighbouring columns of a row, and those 16 further on.
+struct Octet { // Four neighbouring columns of a row, and those half a chunk further on.
     low: vec4<f32>,
     high: vec4<f32>,
 }
 
-// A block holds 32 columns of a row: value = byte / 255 * scale.x + scale.y. bytes8 gives the bytes / 255 of columns 4 * j
-// .. 4 * j + 3 and those 16 further on.
-#if BLOCKS
-#if Q4
-fn weight_scale(block: u32) -> vec2<f32> {
-    let scale = unpack2x16float(weight[dims.rows * (dims.cols / 8u) + block]);
-    return vec2<f32>(scale.x * 255.0, scale.y);
-}
-
-fn bytes8(block: u32, j: u32) -> Octet {
-    let word = weight[block * 4u + j];
-    return Octet(unpack4x8unorm(word & 0x0f0f0f0fu), unpack4x8unorm((word >> 4u) & 0x0f0f0f0fu));
-}
+#import weight_format
+#if CHUNKED
 #else
-fn weight_scale(block: u32) -> vec2<f32> {
-    let scale = unpack2x16float(weight[dims.rows * (dims.cols / 4u) + block / 2u])[block % 2u];
-    return vec2<f32>(scale * 255.0, scale * -128.0);
-}
-
-fn bytes8(block: u32, j: u32) -> Octet {
-    let word = block * 8u + j;
-    return Octet(unpack4x8unorm(weight[word] ^ 0x80808080u), unpack4x8unorm(weight[word + 4u] ^ 0x80808080u));
-}
-#endif
-#else
-fn element(at: u32) -> f32 {
-#if F16
-    return unpack2x16float(weight[at / 2u])[at % 2u];
-#else
-    return bitcast<f32>(weight[at]);
-#endif
-}
-
 // Past the last column the last ones are read again, x being zero there: a branch, 16 times over once inlined, takes
 // Subzero minutes to compile.
 fn weight4(row: u32, col: u32) -> vec4<f32> {
-    let start = row * dims.cols;
 #if QUADS
-    let at = start + min(col, dims.cols - 4u);
-#if F16
-    return vec4<f32>(unpack2x16float(weight[at / 2u]), unpack2x16float(weight[at / 2u + 1u]));
+    return weight_quad(row, min(col, dims.cols - 4u) / 4u);
 #else
-    return vec4<f32>(element(at), element(at + 1u), element(at + 2u), element(at + 3u));
-#endif
-#else
+    let start = row * dims.cols;
     let last = dims.cols - 1u;
     return vec4<f32>(
-        element(start + min(col, last)),
-        element(start + min(col + 1u, last)),
-        element(start + min(col + 2u, last)),
-        element(start + min(col + 3u, last)),
+        weight_element(start + min(col, last)),
+        weight_element(start + min(col + 1u, last)),
+        weight_element(start + min(col + 2u, last)),
+        weight_element(start + min(col + 3u, last)),
     );
 #endif
 }
 
 fn weight8(row: u32, col: u32) -> Octet {
-    return Octet(weight4(row, col), weight4(row, col + 16u));
+    return Octet(weight4(row, col), weight4(row, col + CHUNK / 2u));
 }
 #endif
 
 fn x1(start: u32, col: u32) -> f32 {
-#if BLOCKS
+#if CHUNKED
     return x[start + col];
 #else
     return select(0.0, x[start + min(col, dims.cols - 1u)], col < dims.cols);
@@ -126,39 +91,39 @@ fn main(
     var sum$m_$r = 0.0;
 #end
 #end
-    for (var first = 0u; first < dims.cols; first += 32u) {
-#if BLOCKS
+    for (var first = 0u; first < dims.cols; first += CHUNK) {
+#if CHUNKED
 #repeat r 8
-        let block$r = row$r * (dims.cols / 32u) + first / 32u;
-        let scale$r = weight_scale(block$r);
+        let chunk$r = row$r * (dims.cols / CHUNK) + first / CHUNK;
+        let scale$r = weight_scale(chunk$r);
 #end
 #endif
 #if ONE_ROW
-        // The scale and the minimum are applied once a block: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x).
+        // The scale and the minimum are applied once a chunk: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x).
         var total = vec4<f32>();
 #repeat r 8
         var part$r = 0.0;
 #end
 #endif
-        for (var j = 0u; j < 4u; j++) {
+        for (var j = 0u; j < CHUNK / 8u; j++) {
             let col = first + 4u * j;
 #repeat m X_ROWS
             let low$m = x4(start$m, col, lane);
-            let high$m = x4(start$m, col + 16u, lane);
+            let high$m = x4(start$m, col + CHUNK / 2u, lane);
 #end
 #if ONE_ROW
             total += low0 + high0;
 #repeat r 8
             {
-                let bytes = bytes8(block$r, j);
+                let bytes = weight_bytes(chunk$r, j);
                 part$r += dot(bytes.low, low0) + dot(bytes.high, high0);
             }
 #end
 #else
 #repeat r 8
             {
-#if BLOCKS
-                let bytes = bytes8(block$r, j);
+#if CHUNKED
+                let bytes = weight_bytes(chunk$r, j);
                 let values = Octet(bytes.low * scale$r.x + scale$r.y, bytes.high * scale$r.x + scale$r.y);
 #else
                 let values = weight8(row$r, col);

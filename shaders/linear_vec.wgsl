@@ -2,9 +2,8 @@
 // cost.
 //
 // Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take
-// the 32-column chunks in turn, so that neighbours read neighbouring 16-byte blocks, and keep their chunk of x in
-// registers for all 4 rows. The scale and minimum of a block are applied once per block: sum(x * (q * s + m)) = s * sum(x
-// * q) + m * sum(x). The sums meet in workgroup memory, in two steps of at most 8 each; with SUBGROUPS the first step is
+// the chunks of 32 columns in turn, so that neighbours read neighbouring bytes, and keep their chunk of x in registers for
+// all 4 rows. Scale and minimum are applied once per chunk: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x). The sums meet in workgroup memory, in two steps of at most 8 each; with SUBGROUPS the first step is
 // one instruction.
 #import flat_index
 #import rows
@@ -37,42 +36,22 @@ fn main(
 #repeat r 4
     let row$r = row_of(slot + $ru);
 #end
-    let chunks = (dims.cols + 31u) / 32u;
+    let chunks = (dims.cols + CHUNK - 1u) / CHUNK;
     var sums = vec4<f32>();
     for (var chunk = part; chunk < chunks; chunk += LANES) {
-#if BLOCKS
+#if CHUNKED
         var total = vec4<f32>();
-#repeat i 8
-        let v$i = x4(at, chunk * 8u + $iu);
+#repeat i CHUNK_QUADS
+        let v$i = x4(at, chunk * CHUNK_QUADS + $iu);
         total += v$i;
 #end
         let x_sum = dot(total, vec4<f32>(1.0));
 #repeat r 4
-        {
-            let block = row$r * chunks + chunk;
-            var products = vec4<f32>();
-#if Q4
-            let words = weight[block];
-            products += low_nibbles(words.x) * v0 + low_nibbles(words.x >> 4u) * v4;
-            products += low_nibbles(words.y) * v1 + low_nibbles(words.y >> 4u) * v5;
-            products += low_nibbles(words.z) * v2 + low_nibbles(words.z >> 4u) * v6;
-            products += low_nibbles(words.w) * v3 + low_nibbles(words.w >> 4u) * v7;
-            let scale = weight_scale(block);
-            sums[$r] += scale.x * dot(products, vec4<f32>(1.0)) + scale.y * x_sum;
-#else
-            let first = weight[block * 2u];
-            products += signed_bytes(first.x) * v0 + signed_bytes(first.y) * v1;
-            products += signed_bytes(first.z) * v2 + signed_bytes(first.w) * v3;
-            let second = weight[block * 2u + 1u];
-            products += signed_bytes(second.x) * v4 + signed_bytes(second.y) * v5;
-            products += signed_bytes(second.z) * v6 + signed_bytes(second.w) * v7;
-            sums[$r] += weight_scale(block) * dot(products, vec4<f32>(1.0));
-#endif
-        }
+        sums[$r] += weight_dot(row$r * chunks + chunk, v0, v1, v2, v3, v4, v5, v6, v7, x_sum);
 #end
 #else
-        let end = min(chunk * 8u + 8u, (dims.cols + 3u) / 4u);
-        for (var quad = chunk * 8u; quad < end; quad++) {
+        let end = min(chunk * CHUNK_QUADS + CHUNK_QUADS, (dims.cols + 3u) / 4u);
+        for (var quad = chunk * CHUNK_QUADS; quad < end; quad++) {
             let values = x4(at, quad);
 #repeat r 4
             sums[$r] += dot(weight4(row$r, quad), values);

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use futures_lite::future::block_on;
 use llava_web::bundle::reader::TensorReader;
-use llava_web::bundle::source::WeightSource;
-use llava_web::bundle::{BundleHead, BundleWriter, FolderSource, Manifest, ModelInfo, Span, check_space};
+use llava_web::bundle::source::ChunkSource;
+use llava_web::bundle::{
+    BundleHead, BundleWriter, FolderSource, LargestWeight, Manifest, Memory, ModelInfo, Span, check_space,
+};
 use llava_web::progress::Meter;
 use llava_web::quant::Format;
 use llava_web::{Error, Result};
 use serde_json::{Value, json};
 
 const TOKENIZER: &[u8] = br#"{"model": {}}"#;
-const FORMATS: [Format; 4] = [Format::Q4, Format::Q8, Format::F16, Format::F32];
 
 fn values(len: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2654435761).wrapping_add(1);
@@ -25,6 +26,20 @@ fn values(len: usize, seed: u32) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
+fn memory() -> Memory {
+    let largest_weight = LargestWeight { name: "w".into(), bytes: 120 };
+    Memory {
+        largest_weight,
+        layers: 2,
+        keys: 64,
+        head_dim: 32,
+        trained_positions: 100,
+        image_tokens: 0,
+        picture_bytes: 0,
+        position_bytes: 9,
+    }
+}
+
 fn head() -> BundleHead {
     let model = ModelInfo { name: "test".into(), ..Default::default() };
     BundleHead {
@@ -33,16 +48,23 @@ fn head() -> BundleHead {
         generation: json!({}),
         preprocessor: json!({}),
         quantization: "q4".into(),
+        memory: Some(memory()),
     }
 }
 
-/// One matrix of each format and a vector, in chunks of 400 bytes so that most cross a border.
+/// Columns of the matrices in `write`.
+fn cols(format: Format) -> usize {
+    64usize.next_multiple_of(format.block())
+}
+
+/// Two matrices of each format and a vector, in chunks of 400 bytes so that most cross a border.
 fn write(folder: &Path) -> Manifest {
     let mut writer = BundleWriter::create(folder, 400, false).unwrap();
-    for (seed, format) in FORMATS.into_iter().enumerate() {
+    for (seed, &format) in Format::ALL.iter().enumerate() {
         for (name, rows) in [("a", 3), ("b", 5)] {
-            let bytes = format.encode("w", rows, 64, &values(rows * 64, seed as u32)).unwrap();
-            writer.tensor(&format!("{}.{name}", format.name()), format, &[rows, 64], &bytes).unwrap();
+            let cols = cols(format);
+            let bytes = format.encode("w", rows, cols, &values(rows * cols, seed as u32)).unwrap();
+            writer.tensor(&format!("{}.{name}", format.name()), format, &[rows, cols], &bytes).unwrap();
         }
     }
     let bytes = Format::F16.encode("v", 1, 7, &values(7, 9)).unwrap();
@@ -60,7 +82,7 @@ fn bundle() -> (tempfile::TempDir, PathBuf, Manifest) {
 /// Counts reads.
 struct Counting(FolderSource, RefCell<Vec<usize>>);
 
-impl WeightSource for Counting {
+impl ChunkSource for Counting {
     fn manifest(&self) -> &Manifest {
         self.0.manifest()
     }
@@ -79,13 +101,13 @@ fn every_format_comes_back_and_every_chunk_is_read_once() {
     assert_eq!(source.manifest(), &manifest);
     assert_eq!(source.0.tokenizer().unwrap(), TOKENIZER);
     let mut reader = TensorReader::new(&source);
-    for (seed, format) in FORMATS.into_iter().enumerate() {
+    for (seed, &format) in Format::ALL.iter().enumerate() {
         for (name, rows) in [("a", 3), ("b", 5)] {
-            let name = format!("{}.{name}", format.name());
-            let tensor = block_on(reader.shaped(&name, &[rows, 64])).unwrap();
-            let expected = format.encode("w", rows, 64, &values(rows * 64, seed as u32)).unwrap();
+            let (name, cols) = (format!("{}.{name}", format.name()), cols(format));
+            let tensor = block_on(reader.shaped(&name, &[rows, cols])).unwrap();
+            let expected = format.encode("w", rows, cols, &values(rows * cols, seed as u32)).unwrap();
             assert_eq!((tensor.format, &tensor.bytes), (format, &expected));
-            assert_eq!(tensor.decode().unwrap(), format.decode("w", rows, 64, &expected).unwrap());
+            assert_eq!(tensor.decode().unwrap(), format.decode("w", rows, cols, &expected).unwrap());
         }
     }
     assert_eq!(block_on(reader.tensor("vector")).unwrap().decode().unwrap().len(), 7);
@@ -97,11 +119,11 @@ fn fused_tensors_hold_the_rows_of_all() {
     let (_temp, folder, _) = bundle();
     let source = FolderSource::open(&folder).unwrap();
     let mut reader = TensorReader::new(&source);
-    for format in FORMATS {
+    for &format in Format::ALL {
         let (a, b) = (format!("{}.a", format.name()), format!("{}.b", format.name()));
         let fused = block_on(reader.fused(&[&a, &b])).unwrap();
-        assert_eq!(fused.shape, [8, 64]);
-        assert_eq!(Some(fused.bytes.len()), format.byte_len(8, 64));
+        assert_eq!(fused.shape, [8, cols(format)]);
+        assert_eq!(Some(fused.bytes.len()), format.byte_len(8, cols(format)));
         let mut expected = block_on(reader.tensor(&a)).unwrap().decode().unwrap();
         expected.extend(block_on(reader.tensor(&b)).unwrap().decode().unwrap());
         assert_eq!(fused.decode().unwrap(), expected);
@@ -199,6 +221,18 @@ fn inconsistent_manifests_are_refused() {
         ("/tensors/0/spans/0/bytes", json!(118), "multiple of 4"),
         ("/tensors/1/spans/0/offset", json!(116), "expected chunk 0 at 120"),
         ("/tensors/1/spans/0/offset", json!(124), "expected chunk 0 at 120"),
+        ("/memory", json!([]), "`memory.largest_weight.name`"),
+        ("/memory", json!(7), "`memory.largest_weight.name`"),
+        ("/memory/largest_weight", json!(null), "`memory.largest_weight.name`"),
+        ("/memory/largest_weight/name", json!(""), "`memory.largest_weight.name`"),
+        ("/memory/largest_weight/bytes", json!(0), "`memory.largest_weight.bytes`"),
+        ("/memory/layers", json!(0), "`memory.layers`"),
+        ("/memory/keys", json!("64"), "`memory.keys`"),
+        ("/memory/head_dim", json!(1.5), "`memory.head_dim`"),
+        ("/memory/trained_positions", json!(null), "`memory.trained_positions`"),
+        ("/memory/image_tokens", json!(-1), "`memory.image_tokens`"),
+        ("/memory/picture_bytes", json!(u64::MAX), "`memory.picture_bytes`"),
+        ("/memory/position_bytes", json!([1]), "`memory.position_bytes`"),
     ];
     for (pointer, value, sign) in cases {
         let mut bad = good.clone();
@@ -207,6 +241,10 @@ fn inconsistent_manifests_are_refused() {
         assert_eq!(error.code(), "bad_bundle", "{pointer} {value}");
         assert!(error.to_string().contains(sign), "{pointer} {value}: {error}");
     }
+    // Bundles made before there was this do not have it.
+    let mut old = good.clone();
+    old.as_object_mut().unwrap().remove("memory");
+    assert_eq!(Manifest::from_json(old.to_string()).unwrap(), Manifest { memory: None, ..manifest.clone() });
     let mut short = manifest.clone();
     short.tensors.pop();
     assert!(short.validate().unwrap_err().to_string().contains("do not fill"));
@@ -216,7 +254,7 @@ fn inconsistent_manifests_are_refused() {
 /// A source whose chunks are whatever the manifest says, for manifests that cannot be trusted.
 struct Zeros(Manifest);
 
-impl WeightSource for Zeros {
+impl ChunkSource for Zeros {
     fn manifest(&self) -> &Manifest {
         &self.0
     }
@@ -256,7 +294,7 @@ fn no_mutated_manifest_panics() {
 #[test]
 fn a_source_that_lies_about_a_chunk_is_caught() {
     struct Short(Manifest);
-    impl WeightSource for Short {
+    impl ChunkSource for Short {
         fn manifest(&self) -> &Manifest {
             &self.0
         }

@@ -8,7 +8,7 @@ use std::process::Command;
 use futures_lite::future::block_on;
 use half::{bf16, f16};
 use llava_web::bundle::reader::TensorReader;
-use llava_web::bundle::source::WeightSource;
+use llava_web::bundle::source::ChunkSource;
 use llava_web::bundle::{FolderSource, Manifest};
 use llava_web::convert::synthetic::Synthetic;
 use llava_web::convert::{Options, Role, Summary, hf, plan};
@@ -204,22 +204,33 @@ fn every_layout_number_type_and_sharding_gives_the_same_bundle() {
     let order: Vec<_> = manifest.tensors.iter().map(|tensor| tensor.name.clone()).collect();
     let expected = plan(&LlavaConfig::from_json(&config, &Value::Null).unwrap());
     assert_eq!(order, expected.into_iter().map(|needed| needed.name).collect::<Vec<_>>());
+    let memory = manifest.memory.unwrap();
+    // 64 + 2 * 32 rows of 64 columns in f32.
+    let weight = &memory.largest_weight;
+    assert_eq!(
+        (weight.name.as_str(), weight.bytes),
+        ("language_model.model.layers.0.self_attn.qkv_proj.weight", 32768)
+    );
+    assert_eq!((memory.layers, memory.keys, memory.head_dim, memory.image_tokens), (2, 32, 16, 4));
 }
 
 #[test]
 fn formats_follow_the_roles() {
     let case = Case::new(tiny_config());
     case.write();
-    for format in [Format::Q4, Format::Q8, Format::F16, Format::F32] {
+    let needed = plan(&LlavaConfig::from_json(&tiny_config(), &Value::Null).unwrap());
+    let role = |name: &str| needed.iter().find(|needed| needed.name == name).unwrap().role;
+    for &format in Format::ALL {
         let summary = case.convert(format).unwrap();
         let dtype = |name: &str| summary.manifest.tensors.iter().find(|tensor| tensor.name == name).unwrap().dtype;
-        let vision = if format == Format::Q4 { Format::Q8 } else { format };
+        let fitting = |format: Format, cols: usize| if format.fits(cols) { format } else { Format::F16 };
+        let vision = if format.bits() < 8.0 { Format::Q8 } else { format };
         let plain = if format == Format::F32 { Format::F32 } else { Format::F16 };
         let tower = "vision_tower.vision_model";
-        assert_eq!(dtype("language_model.model.layers.1.mlp.down_proj.weight"), format);
-        assert_eq!((dtype(EMBEDDING), dtype(HEAD)), (format, format));
-        assert_eq!(dtype(&format!("{tower}.encoder.layers.0.mlp.fc1.weight")), vision);
-        assert_eq!(dtype("multi_modal_projector.linear_1.weight"), vision);
+        assert_eq!(dtype("language_model.model.layers.1.mlp.down_proj.weight"), fitting(format, 96));
+        assert_eq!([dtype(EMBEDDING), dtype(HEAD)], [fitting(format, 64); 2]);
+        assert_eq!(dtype(&format!("{tower}.encoder.layers.0.mlp.fc1.weight")), fitting(vision, 32));
+        assert_eq!(dtype("multi_modal_projector.linear_1.weight"), fitting(vision, 32));
         assert_eq!(dtype(&format!("{tower}.embeddings.patch_embedding.weight")), plain);
         for name in ["embeddings.class_embedding", "embeddings.position_embedding.weight", "pre_layrnorm.bias"] {
             assert_eq!(dtype(&format!("{tower}.{name}")), Format::F32);
@@ -227,15 +238,23 @@ fn formats_follow_the_roles() {
         assert_eq!(dtype("language_model.model.layers.0.self_attn.q_proj.bias"), Format::F32);
         assert_eq!(summary.manifest.quantization, format.name());
 
-        let worst = [(Format::Q4, 0.15), (Format::Q8, 0.009), (Format::F16, 1e-9), (Format::F32, 1e-9)];
-        let worst = worst.into_iter().find(|(known, _)| *known == format).unwrap().1;
-        let total = &summary.roles[&(Role::Decoder, format.name())];
-        assert!((total.squared_error / total.squared_values).sqrt() < worst, "{summary}");
+        // Every value is what its format makes of it, and the summary tells how far that is off.
+        let (mut squared_error, mut squared_values) = (0.0, 0.0);
         for (name, decoded) in case.values() {
-            for (got, want) in decoded.iter().zip(&case.tensors[&name].1) {
-                assert!((got - want).abs() <= 4.0 * worst as f32, "{name} {got} {want}");
+            let (shape, values) = &case.tensors[&name];
+            let (stored, cols) = (dtype(&name), shape[1..].iter().product());
+            let bytes = stored.encode(&name, shape[0], cols, values).unwrap();
+            assert_eq!(decoded, stored.decode(&name, shape[0], cols, &bytes).unwrap(), "{name}");
+            if role(&name) == Role::Decoder && stored == format {
+                squared_error += decoded.iter().zip(values).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+                squared_values += values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
             }
         }
+        let total = summary.roles.get(&(Role::Decoder, format.name()));
+        let [told_error, told_values] = total.map_or([0.0; 2], |total| [total.squared_error, total.squared_values]);
+        assert!((told_error - squared_error).abs() <= 1e-5 * squared_error, "{squared_error}: {summary}");
+        assert!((told_values - squared_values).abs() <= 1e-5 * squared_values, "{squared_values}: {summary}");
+        assert!(squared_error <= 0.15f64.powi(2) * squared_values, "{summary}");
     }
 }
 
@@ -534,7 +553,7 @@ fn the_command_line_does_it_too() {
     assert_eq!((manifest.model.license.as_str(), manifest.chunks[0].bytes), ("MIT", 1024));
     for (args, sign) in [
         (&["--quant", "q4"][..], "--force"),
-        (&["--quant", "q5"], "q4, q8, f16, f32"),
+        (&["--quant", "q5"], &Format::names(", ")),
         (&[], "--quant"),
         (&["--quant", "q4", "--what"], "--what"),
         (&["--quant", "q4", "--chunk-bytes", "33554432", "--force"], "chunk-bytes"),

@@ -8,7 +8,7 @@ use std::{
 use futures_lite::future::block_on;
 use llava_web::{
     Result,
-    bundle::source::WeightSource,
+    bundle::source::ChunkSource,
     bundle::{FolderSource, Manifest},
     convert::{Options, hf},
     device,
@@ -206,7 +206,7 @@ fn the_seed_in_use_is_told_and_gives_the_answer_again() {
 /// A manifest of which no chunk may be read.
 struct Unread(Manifest);
 
-impl WeightSource for Unread {
+impl ChunkSource for Unread {
     fn manifest(&self) -> &Manifest {
         &self.0
     }
@@ -258,7 +258,7 @@ struct Damaged<'a> {
     value: f32,
 }
 
-impl WeightSource for Damaged<'_> {
+impl ChunkSource for Damaged<'_> {
     fn manifest(&self) -> &Manifest {
         self.source.manifest()
     }
@@ -461,26 +461,18 @@ fn squares() -> Source {
 
 /// The default model, whose answers are text that becomes the same tokens again.
 #[test]
-fn a_conversation_on_one_picture_starts_sooner() {
+fn a_conversation_on_one_picture_reuses_its_positions() {
     let source = FolderSource::open("models/llava-sketches").unwrap();
     let bundle = Bundle { tokenizer: source.tokenizer().unwrap(), source, _folder: tempfile::tempdir().unwrap() };
     let mut engine = bundle.engine(None);
     let turn = |role: &str, content: &str| serde_json::json!({ "role": role, "content": content });
-    let wait = |output: &Output| output.timings.image + output.timings.prefill;
 
     let mut turns = vec![turn("user", "What is in this picture?")];
-    let first = ask(&mut engine, Some(&squares()), &input(serde_json::json!({ "messages": turns })));
+    ask(&mut engine, Some(&squares()), &input(serde_json::json!({ "messages": turns })));
     let count = input(serde_json::json!({ "prompt": "How many shapes are there?" }));
     let second = same_as_fresh(&bundle, &mut engine, Some(&squares()), &count);
-    println!(
-        "first token after {:.1} ms, then after {:.1} ms ({} of {} positions reused): {:.1} times sooner",
-        wait(&first),
-        wait(&second),
-        second.cached_tokens,
-        second.prompt_tokens,
-        wait(&first) / wait(&second)
-    );
-    assert!(wait(&second) < wait(&first));
+    let image_tokens = engine.info()["image_tokens"].as_u64().unwrap() as usize;
+    assert!(second.cached_tokens >= image_tokens, "the picture's {image_tokens} positions: {}", second.cached_tokens);
 
     let again = ask(&mut engine, Some(&squares()), &input(serde_json::json!({ "messages": turns })));
     turns.extend([turn("assistant", &again.description), turn("user", "How many shapes are there?")]);
@@ -504,6 +496,8 @@ fn a_conversation_on_one_picture_starts_sooner() {
             4 => same_as_fresh(&bundle, &mut engine, Some(&squares()), &input(fields)),
             _ => ask(&mut engine, Some(&squares()), &input(fields)),
         };
-        assert_eq!(drawn.cached_tokens, cut.prompt_tokens, "{prompt}");
+        // The one token of an answer is what the prompt ends in: no decode step has run.
+        let exact = if length == 1 { longer.prompt_tokens - 1 } else { cut.prompt_tokens };
+        assert_eq!(drawn.cached_tokens, exact, "{prompt}");
     }
 }

@@ -18,13 +18,16 @@ use llava_web::{
     engine::{Engine, Input, LoadOptions},
     image::Picture,
     model::config::LlavaConfig,
-    quant::{BLOCK, Format},
+    quant::Format,
     text::prompt::Prompt,
     text::template::LLAVA_1_5,
     text::tokenizer::Tokenizer,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+/// Weights of one block of ggml's plain formats.
+const BLOCK: usize = 32;
 
 fn golden(path: &str) -> PathBuf {
     PathBuf::from("tests/golden").join(path)

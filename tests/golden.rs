@@ -12,7 +12,7 @@ use burn::tensor::{Tensor, TensorData};
 use futures_lite::future::block_on;
 use llava_web::{
     bundle::FolderSource,
-    bundle::source::WeightSource,
+    bundle::source::ChunkSource,
     convert::{Options, gguf, hf},
     device::{self, Buffer},
     engine::{Engine, Input, LoadOptions},

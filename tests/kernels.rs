@@ -46,6 +46,19 @@ fn launch_cost() {
     println!("{:?}: {launched:.1} us a launch, {replayed:.1} us replayed", gpu().adapter);
 }
 
+/// So that it is known that a run for other subgroups had them.
+#[test]
+#[ignore = "for runs that set LP_NATIVE_VECTOR_WIDTH, the bits of lavapipe's vectors"]
+fn subgroups_have_the_size_asked_for() {
+    let text = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;\n\
+                @compute @workgroup_size(64)\nfn main(@builtin(subgroup_size) size: u32) { out[0] = size * dims.bits; }";
+    let shader = kernels::Shader { name: "subgroup_size", text, constants: vec![("SUBGROUPS", 1)], dims: &["bits"] };
+    let out = device::Buffer::zeros(4, &gpu().device);
+    device::gpu::launch_on(shader, &[&out], &[32], 1);
+    let width = std::env::var("LP_NATIVE_VECTOR_WIDTH").expect("LP_NATIVE_VECTOR_WIDTH");
+    assert_eq!(block_on(out.read()).unwrap()[0].to_string(), width);
+}
+
 #[test]
 fn every_shader_is_valid_wgsl() {
     let shaders = kernels::shaders();

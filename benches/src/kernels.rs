@@ -64,16 +64,19 @@ pub fn rows(values: Vec<f32>, cols: usize, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [rows, cols]), device)
 }
 
+/// Bytes of a binding that every GPU allows.
+const SMALLEST_BINDING_LIMIT: usize = 128 << 20;
+
 /// The linear layers of a decoder layer and the head: `(what, columns, rows)`.
 const LINEAR: [(&str, usize, usize); 5] =
     [("qkv", 4096, 12288), ("o", 4096, 4096), ("gate_up", 4096, 22016), ("down", 11008, 4096), ("head", 4096, 32064)];
 
 async fn linear(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
     for (part, cols, out) in LINEAR {
-        for format in [Format::Q4, Format::Q8] {
+        for &format in Format::ALL.iter().filter(|format| format.is_quantized()) {
             let (cols, out) = (bench.size(cols, 64), bench.size(out, 96));
-            // At q8 the head is above the smallest limit of a binding. To a trial run `down` and `head` are as `o`.
-            let too_large = part == "head" && format == Format::Q8;
+            let too_large = format.byte_len(out, cols).is_none_or(|bytes| bytes > SMALLEST_BINDING_LIMIT);
+            // To a trial run `down` and `head` are as `o`.
             let repeats = bench.options.tiny && matches!(part, "down" | "head");
             if !too_large && !repeats {
                 let measured = linear_layer(bench, ceilings, part, format, out, cols).await;

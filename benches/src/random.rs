@@ -3,10 +3,11 @@
 use std::cell::Cell;
 
 use llava_web::Result;
-use llava_web::bundle::source::WeightSource;
+use llava_web::bundle::source::ChunkSource;
 use llava_web::bundle::{FORMAT_NAME, FORMAT_VERSION, FileEntry, Manifest, ModelInfo, Span, TensorEntry};
 use llava_web::model::config::LlavaConfig;
-use llava_web::model::parameters::{Needed, Role, plan};
+use llava_web::model::parameters::{Needed, Role};
+use llava_web::model::plan;
 use llava_web::quant::Format;
 use serde_json::Value;
 use web_time::Instant;
@@ -37,38 +38,34 @@ impl Random {
         (0..len).map(|_| self.float()).collect()
     }
 
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(len.next_multiple_of(8));
-        while bytes.len() < len {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
-        }
-        bytes.truncate(len);
-        bytes
-    }
-
     /// A stored tensor of about unit gain: rows of it times a vector of ones have a variance of about one.
     ///
     /// # Panics
     /// If `format` does not fit the shape.
     pub fn tensor(&mut self, format: Format, rows: usize, cols: usize) -> Vec<u8> {
-        let size = format.byte_len(rows, cols).expect("a format that fits the shape");
         let gain = (cols as f32).sqrt().recip();
-        // Values of uniformly random quants vary by this much.
-        let (steps, words): (f32, fn(f32) -> Vec<f32>) = match format {
-            Format::Q4 => (4.6, |scale| vec![scale, -7.5 * scale]),
-            Format::Q8 => (74.0, |scale| vec![scale]),
-            Format::F16 | Format::F32 => {
-                let values: Vec<f32> = self.floats(rows * cols).iter().map(|value| value * 1.7 * gain).collect();
-                return format.encode("random", rows, cols, &values).expect("small numbers");
+        // A sample is encoded and repeated; an odd number of blocks, so that rows differ.
+        let blocks = ((SAMPLE / format.block()) | 1).min(rows * cols / format.block());
+        let len = blocks * format.block();
+        let values: Vec<f32> = self.floats(len).iter().map(|value| value * 1.7 * gain).collect();
+        let (mut quants, mut scales) = (Vec::new(), Vec::new());
+        format.encode_part("random", &values, &mut quants, &mut scales).expect("small numbers");
+        let shape = "a format that fits the shape";
+        let mut bytes = Vec::with_capacity(format.byte_len(rows, cols).expect(shape));
+        let (quants_len, scales_len) = (format.quants_len(rows, cols), format.scales_len(rows, cols));
+        for (sample, size) in [(quants, quants_len), (scales, scales_len)] {
+            let end = bytes.len() + size.expect(shape);
+            while bytes.len() < end {
+                bytes.extend_from_slice(&sample[..sample.len().min(end - bytes.len())]);
             }
-        };
-        let mut bytes = self.bytes(format.quants_len(rows, cols).expect("a format that fits the shape"));
-        let pair = words(gain / steps);
-        let scale = Format::F16.encode("scale", 1, pair.len(), &pair).expect("small numbers");
-        bytes.extend(scale[..pair.len() * 2].iter().cycle().take(size - bytes.len()));
+        }
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
         bytes
     }
 }
+
+/// About as many numbers are made of which a tensor consists.
+const SAMPLE: usize = 1 << 16;
 
 /// A model with random weights: every tensor is a chunk of its own, made when it is asked for.
 pub struct RandomSource {
@@ -81,7 +78,7 @@ impl RandomSource {
     /// All tensors of `config` whose names start with `prefix`; linear layers as `format` where it fits.
     pub fn new(config: &LlavaConfig, prefix: &str, format: Format) -> Self {
         let file = FileEntry { file: "tokenizer.json".into(), bytes: 0, sha256: String::new() };
-        let entry = |Needed { name, shape, role }: Needed| {
+        let entry = |Needed { name, shape, role, .. }: Needed| {
             let (rows, cols) = shape.split_first().expect("a shape");
             let cols: usize = cols.iter().product();
             let dtype = match role {
@@ -101,6 +98,7 @@ impl RandomSource {
             generation: Value::Null,
             preprocessor: Value::Null,
             quantization: format.name().into(),
+            memory: None,
             tokenizer: file,
             tensors: needed.map(entry).collect(),
             chunks: Vec::new(),
@@ -132,7 +130,7 @@ fn matrix(shape: &[usize]) -> (usize, usize) {
     }
 }
 
-impl WeightSource for RandomSource {
+impl ChunkSource for RandomSource {
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }

@@ -1,20 +1,22 @@
 // f16: two per word, rows one after the other without padding.
 
-#if QUADS
-fn weight4(row: u32, quad: u32) -> vec4<f32> {
+#if WORDS
+fn weight_element(at: u32) -> f32 {
+    return unpack2x16float(weight[at / 2u])[at % 2u];
+}
+
+fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
+    let word = (row * dims.cols + quad * 4u) / 2u;
+    return vec4<f32>(unpack2x16float(weight[word]), unpack2x16float(weight[word + 1u]));
+}
+#else
+fn weight_element(at: u32) -> f32 {
+    return unpack2x16float(weight[at / 8u][at / 2u % 4u])[at % 2u];
+}
+
+fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
     let word = (row * dims.cols + quad * 4u) / 2u;
     let words = weight[word / 4u];
     return vec4<f32>(unpack2x16float(words[word % 4u]), unpack2x16float(words[word % 4u + 1u]));
-}
-#else
-fn weight4(row: u32, quad: u32) -> vec4<f32> {
-    var values = vec4<f32>();
-    for (var i = 0u; i < 4u; i++) {
-        if (quad * 4u + i < dims.cols) {
-            let at = row * dims.cols + quad * 4u + i;
-            values[i] = unpack2x16float(weight[at / 8u][at / 2u % 4u])[at % 2u];
-        }
-    }
-    return values;
 }
 #endif

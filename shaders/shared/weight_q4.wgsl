@@ -1,16 +1,55 @@
 // q4: first one vec4<u32> per block of 32 columns: byte j holds column j in its low and column j + 16 in its high
-// nibble. Then one word per block: f16 scale, f16 minimum. value = q * scale + minimum.
+// nibble. Then one word per block: f16 scale, f16 minimum. value = q * scale + minimum. A block is a chunk.
 
+#if WORDS
 fn weight_scale(block: u32) -> vec2<f32> {
-    return unpack2x16float(weight[dims.rows * (dims.cols / 32u) + block / 4u][block % 4u]);
+    let scale = unpack2x16float(weight[dims.rows * (dims.cols / 8u) + block]);
+    return vec2<f32>(scale.x * 255.0, scale.y);
+}
+
+fn weight_bytes(block: u32, j: u32) -> Octet {
+    let word = weight[block * 4u + j];
+    return Octet(unpack4x8unorm(word & 0x0f0f0f0fu), unpack4x8unorm((word >> 4u) & 0x0f0f0f0fu));
+}
+#else
+fn weight_scale(block: u32) -> vec2<f32> {
+    return unpack2x16float(weight[dims.rows * (dims.cols / BLOCK) + block / 4u][block % 4u]);
 }
 
 fn low_nibbles(word: u32) -> vec4<f32> {
     return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u));
 }
 
-fn weight4(row: u32, quad: u32) -> vec4<f32> {
-    let block = row * (dims.cols / 32u) + quad / 8u;
+fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
+    let block = row * (dims.cols / BLOCK) + quad / 8u;
     let scale = weight_scale(block);
     return low_nibbles(weight[block][quad % 4u] >> (quad & 4u)) * scale.x + scale.y;
 }
+
+fn weight_packed(block: u32) -> Packed {
+    let words = weight[block];
+    return Packed(words & vec4<u32>(0x0f0f0f0fu), (words >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu));
+}
+
+fn weight_dot(
+    block: u32,
+    x0: vec4<f32>,
+    x1: vec4<f32>,
+    x2: vec4<f32>,
+    x3: vec4<f32>,
+    x4: vec4<f32>,
+    x5: vec4<f32>,
+    x6: vec4<f32>,
+    x7: vec4<f32>,
+    x_sum: f32,
+) -> f32 {
+    var products = vec4<f32>();
+    let words = weight[block];
+    products += low_nibbles(words.x) * x0 + low_nibbles(words.x >> 4u) * x4;
+    products += low_nibbles(words.y) * x1 + low_nibbles(words.y >> 4u) * x5;
+    products += low_nibbles(words.z) * x2 + low_nibbles(words.z >> 4u) * x6;
+    products += low_nibbles(words.w) * x3 + low_nibbles(words.w >> 4u) * x7;
+    let scale = weight_scale(block);
+    return scale.x * dot(products, vec4<f32>(1.0)) + scale.y * x_sum;
+}
+#endif

@@ -1,16 +1,58 @@
 // q8: first two vec4<u32> per block of 32 columns, one signed byte per column. Then one f16 scale per block. value = q
-// * scale.
+// * scale. A block is a chunk.
 
-fn weight_scale(block: u32) -> f32 {
+#if WORDS
+fn weight_scale(block: u32) -> vec2<f32> {
+    let scale = unpack2x16float(weight[dims.rows * (dims.cols / 4u) + block / 2u])[block % 2u];
+    return vec2<f32>(scale * 255.0, scale * -128.0);
+}
+
+fn weight_bytes(block: u32, j: u32) -> Octet {
+    let word = block * 8u + j;
+    return Octet(unpack4x8unorm(weight[word] ^ 0x80808080u), unpack4x8unorm(weight[word + 4u] ^ 0x80808080u));
+}
+#else
+fn scale_of(block: u32) -> f32 {
     let word = block / 2u;
     return unpack2x16float(weight[dims.rows * (dims.cols / 16u) + word / 4u][word % 4u])[block % 2u];
+}
+
+fn weight_scale(block: u32) -> vec2<f32> {
+    return vec2<f32>(scale_of(block), 0.0);
 }
 
 fn signed_bytes(word: u32) -> vec4<f32> {
     return vec4<f32>((vec4<i32>(bitcast<i32>(word)) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
 }
 
-fn weight4(row: u32, quad: u32) -> vec4<f32> {
+fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
     let at = row * (dims.cols / 4u) + quad;
-    return signed_bytes(weight[at / 4u][at % 4u]) * weight_scale(at / 8u);
+    return signed_bytes(weight[at / 4u][at % 4u]) * scale_of(at / 8u);
 }
+
+fn weight_packed(block: u32) -> Packed {
+    return Packed(weight[block * 2u], weight[block * 2u + 1u]);
+}
+
+fn weight_dot(
+    block: u32,
+    x0: vec4<f32>,
+    x1: vec4<f32>,
+    x2: vec4<f32>,
+    x3: vec4<f32>,
+    x4: vec4<f32>,
+    x5: vec4<f32>,
+    x6: vec4<f32>,
+    x7: vec4<f32>,
+    x_sum: f32,
+) -> f32 {
+    var products = vec4<f32>();
+    let first = weight[block * 2u];
+    products += signed_bytes(first.x) * x0 + signed_bytes(first.y) * x1;
+    products += signed_bytes(first.z) * x2 + signed_bytes(first.w) * x3;
+    let second = weight[block * 2u + 1u];
+    products += signed_bytes(second.x) * x4 + signed_bytes(second.y) * x5;
+    products += signed_bytes(second.z) * x6 + signed_bytes(second.w) * x7;
+    return scale_of(block) * dot(products, vec4<f32>(1.0));
+}
+#endif

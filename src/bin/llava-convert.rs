@@ -28,15 +28,15 @@ mod native {
     const HELP: &str = "\
 Turns a LLaVA-1.5 checkpoint, or a LLaMA decoder alone, into a bundle that the browser loads.
 
-    llava-convert <hf-folder> <out> --quant q4|q8|f16|f32 [options]
-    llava-convert <model.gguf> <out> [--mmproj <mmproj.gguf>] [--quant q4|q8|f16|f32] [options]
-    llava-convert synthetic <model> <out> [--quant q4|q8|f16|f32] [--seed N] [options]
+    llava-convert <hf-folder> <out> --quant FORMAT [options]
+    llava-convert <model.gguf> <out> [--mmproj <mmproj.gguf>] [--quant FORMAT] [options]
+    llava-convert synthetic <model> <out> [--quant FORMAT] [--seed N] [options]
 
 A Hugging Face folder holds config.json, tokenizer.json and *.safetensors. A GGUF is llama.cpp's, of LLaMA architecture:
 with --mmproj a LLaVA-1.5, without it a decoder that answers text prompts. Types read: F32, F16, BF16, Q4_0, Q4_1, Q5_0,
 Q5_1, Q8_0, Q4_K, Q5_K, Q6_K.
 
-    --quant FORMAT       decoder, embeddings and head; vision tower and projector are kept at 8 bits or more.
+    --quant FORMAT       {formats}: of decoder, embeddings and head; vision tower and projector are kept at 8 bits or more.
                          Without it a GGUF's matrices keep their format: Q4_0, Q4_1 and Q4_K become q4 and Q8_0 q8 block by
                          block, not quantized a second time; Q5 and Q6 become q8. Those already in the format asked for
                          are carried over likewise.
@@ -53,11 +53,11 @@ llava-1.5-13b or the path of a config.json. With --quant it is a bundle, without
     pub fn run() -> Result<(), Box<dyn std::error::Error>> {
         let mut args = Arguments::from_env();
         if args.contains(["-h", "--help"]) {
-            println!("{HELP}");
+            println!("{}", HELP.replace("{formats}", &Format::names(", ")));
             return Ok(());
         }
         let format = args.opt_value_from_fn("--quant", |name| {
-            Format::from_name(name).ok_or_else(|| format!("`{name}` is not one of q4, q8, f16, f32"))
+            Format::from_name(name).ok_or_else(|| format!("`{name}` is not one of {}", Format::names(", ")))
         })?;
         let seed: Option<u64> = args.opt_value_from_str("--seed")?;
         let mut options = Options { report, ..Options::new(format) };

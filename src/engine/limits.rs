@@ -16,41 +16,35 @@ pub const MAX_PREFILL: usize = 1024;
 
 /// Bytes that a loaded model takes on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Memory {
+pub struct MemoryUse {
     /// All tensors, as they are stored.
     pub weights: u64,
     /// Keys and values of all positions.
     pub cache: u64,
-    /// The largest intermediate results of a picture or of a part of a prompt, in the allocator's pages, and what lives on beside the weights: the
-    /// picture's embeddings, the table of rotations, logits and what is drawn from them.
+    /// Intermediate results of a picture or of a part of a prompt, and the table of rotations.
     pub work: u64,
 }
 
-/// How much the allocator holds for intermediate results, against what they come to: it cuts them from pages of the size of
-/// the largest, which are never full.
-const PAGES: usize = 2;
+/// How many of the widest intermediate results there is room for: what an operation reads, writes and keeps for later, in an
+/// allocator's pages, which are never full. Measured (tests/memory.rs).
+const WORK_RESULTS: usize = 4;
 
-/// The memory of a model with these `tensors`.
-pub fn memory_of(config: &LlavaConfig, tensors: &[TensorEntry], context_length: usize, kv_cache: KvFormat) -> Memory {
+/// The memory of a model with these `tensors`. All but these is in [`bundle::Memory`](crate::bundle::Memory) too, so that a page can
+/// work it out.
+pub fn memory_use(
+    config: &LlavaConfig,
+    tensors: &[TensorEntry],
+    context_length: usize,
+    kv_cache: KvFormat,
+) -> MemoryUse {
     let text = &config.text;
     let weights = tensors.iter().flat_map(|tensor| &tensor.spans).map(|span| span.bytes as u64).sum();
     let row = 4 * kv_cache.width(text.key_value_size());
     let cache = (2 * text.num_hidden_layers * context_length * row) as u64;
-    // Beside a layer's input: queries, their sums so far (of keys and of values) and what comes of them; or the normed input and
-    // the inner states.
-    let layer = |hidden: usize, projected: usize, query: usize, inner: usize| {
-        (hidden + projected + 3 * query).max(2 * hidden + inner)
-    };
-    let prompt = context_length.min(MAX_PREFILL)
-        * layer(text.hidden_size, text.query_size(), text.query_size(), text.intermediate_size);
-    let picture = config.vision.as_ref().map_or(0, |VisionConfig { tower, feature_layers, .. }| {
-        let hidden = tower.hidden_size;
-        let kept = feature_layers.len().saturating_sub(1) * hidden;
-        let patches = tower.patch_values() + 2 * hidden;
-        tower.positions() * (kept + layer(hidden, 3 * hidden, hidden, tower.intermediate_size).max(patches))
-    });
-    let lasting = config.image_tokens() * text.hidden_size + context_length * (text.head_dim + 1) + 2 * text.vocab_size;
-    Memory { weights, cache, work: 4 * (PAGES * prompt.max(picture) + lasting) as u64 }
+    let prompt = context_length.min(MAX_PREFILL) * text.widest_activation();
+    let picture = config.vision.as_ref().map_or(0, |vision| vision.tower.largest_activation());
+    let work = 4 * (WORK_RESULTS * prompt.max(picture) + context_length * text.head_dim) as u64;
+    MemoryUse { weights, cache, work }
 }
 
 /// The format of keys and values: as asked for, or f16 where it fits the heads.
@@ -72,7 +66,7 @@ pub fn kv_format_of(config: &LlavaConfig, asked: Option<KvFormat>) -> Result<KvF
 
 /// Positions of caches of this format: as `asked` for, or the model's own limit up to [`DEFAULT_CONTEXT`].
 ///
-/// `max_binding` is the largest buffer of the GPU in bytes: a layer's keys are one, its values another. www/src/memory.ts
+/// `max_binding` is the largest buffer of the GPU in bytes: a layer's keys are one, its values another. www/src/engine/memory.ts
 /// has the same rule, because a page asks before it downloads anything.
 ///
 /// # Errors
@@ -117,11 +111,10 @@ pub fn check_activations(config: &LlavaConfig, context_length: usize, max_bindin
     if let Some(VisionConfig { tower, .. }) = &config.vision {
         let of = "`vision_config.image_size` and `patch_size`";
         refuse(&format!("a picture of {of}"), tower.patches(), tower.patch_values())?;
-        let widest = (3 * tower.hidden_size).max(tower.intermediate_size);
+        let widest = tower.widest_activation();
         refuse(&format!("a layer of the vision tower on all patches of {of}"), tower.positions(), widest)?;
     }
-    let text = &config.text;
-    let widest = text.query_size().max(text.intermediate_size).max(text.hidden_size);
+    let widest = config.text.widest_activation();
     let what = "a layer's `text_config.intermediate_size` or heads, over a part of a prompt,";
     refuse(what, context_length.min(MAX_PREFILL), widest)
 }
@@ -200,11 +193,10 @@ mod tests {
             shape: Vec::new(),
             spans: vec![crate::bundle::Span { chunk: 0, offset: 0, bytes }],
         };
-        let memory = memory_of(&config, &[entry(100), entry(28)], 2048, KvFormat::F16);
+        let memory = memory_use(&config, &[entry(100), entry(28)], 2048, KvFormat::F16);
         assert_eq!((memory.weights, memory.cache), (128, 1 << 30));
-        // 1024 positions with their input and four times the queries, which is more than with 11008 inner states.
-        let lasting = 576 * 4096 + 2048 * 129 + 2 * 32064;
-        assert_eq!(memory.work, 4 * (2 * 1024 * (5 * 4096) + lasting));
-        assert_eq!(memory_of(&config, &[], 2048, KvFormat::F32).cache, 2 << 30);
+        // 1024 positions with 11008 inner states; the table has a row for each position of the context.
+        assert_eq!(memory.work, 4 * (4 * 1024 * 11008 + 2048 * 128));
+        assert_eq!(memory_use(&config, &[], 2048, KvFormat::F32).cache, 2 << 30);
     }
 }

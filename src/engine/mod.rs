@@ -19,12 +19,12 @@ use self::cache_record::CacheRecord;
 use self::decode::{Decode, record_step};
 use self::decode_buffers::DecodeBuffers;
 use self::layers::Halt;
-use self::limits::Memory;
+use self::limits::MemoryUse;
 use self::pictures::{Pictures, encode, sees_nothing};
 use self::prefill::prefill;
 use self::request::since;
 use crate::bundle::Manifest;
-use crate::bundle::source::WeightSource;
+use crate::bundle::source::ChunkSource;
 use crate::device::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::image::{Patches, Source};
@@ -53,7 +53,7 @@ pub struct Engine {
     pictures: Option<Pictures>,
     context_length: usize,
     kv_cache: KvFormat,
-    memory: Memory,
+    memory: MemoryUse,
     name: String,
     quantization: String,
     gpu: device::Opened,
@@ -78,7 +78,7 @@ impl Engine {
     /// Loads the bundle behind `source` with its `tokenizer_json` onto `gpu`, tells `source` when it has read all of it,
     /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
     /// is compiled.
-    pub async fn load<S: WeightSource>(
+    pub async fn load<S: ChunkSource>(
         gpu: device::Opened,
         source: &S,
         tokenizer_json: &[u8],
@@ -106,7 +106,7 @@ impl Engine {
             template,
             tokenizer,
             pictures: preprocessor.zip(patch_size).map(|(preprocessor, size)| Pictures::new(preprocessor, size)),
-            memory: limits::memory_of(&config, &manifest.tensors, context_length, kv_cache),
+            memory: limits::memory_use(&config, &manifest.tensors, context_length, kv_cache),
             config,
             context_length,
             kv_cache,
@@ -161,7 +161,7 @@ impl Engine {
 
         let mut go_on = || on_piece("", 0);
         let device = &self.gpu.device;
-        let llama = &self.model.language_model;
+        let decoder = &self.model.language_model;
         let features = match (image, &prompt.image) {
             (Some(image), Some(span)) if span.end > cached_tokens => {
                 let see = self.pictures.as_mut().zip(self.model.vision.as_ref());
@@ -177,7 +177,7 @@ impl Engine {
                 let sampling = input.sampling.to_words(output.seed.unwrap_or(0));
                 self.buffers.begin(cached_tokens, &prompt.ids, &sampling);
                 let state = &self.buffers.state;
-                prefill(llama, state, device, &prompt, cached_tokens, features.as_ref(), &mut go_on).await
+                prefill(decoder, state, device, &prompt, cached_tokens, features.as_ref(), &mut go_on).await
             }
             Err(halt) => Err(halt),
         };
@@ -263,7 +263,7 @@ impl Engine {
         let image = self.config.vision.as_ref().map(|vision| 1..vision.image_tokens().min(WARM_UP / 2));
         let prompt = PromptTokens { ids, image };
         let device = &self.gpu.device;
-        let llama = &self.model.language_model;
+        let decoder = &self.model.language_model;
         let run = async {
             let mut features = None;
             if let Some((config, vision)) = self.config.vision.as_ref().zip(self.model.vision.as_ref()) {
@@ -273,7 +273,7 @@ impl Engine {
             }
             self.buffers.begin(0, &prompt.ids, &Sampling::default().to_words(0));
             let logits =
-                prefill(llama, &self.buffers.state, device, &prompt, 0, features.as_ref(), &mut || true).await?;
+                prefill(decoder, &self.buffers.state, device, &prompt, 0, features.as_ref(), &mut || true).await?;
             self.buffers.sample(logits);
             Ok(())
         };

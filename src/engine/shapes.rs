@@ -7,8 +7,9 @@ use super::options::LoadOptions;
 use crate::bundle::Manifest;
 use crate::error::Result;
 use crate::kernels::{KvFormat, ModelShapes, Precision, VisionShapes};
+use crate::model;
 use crate::model::config::{LlavaConfig, VisionConfig};
-use crate::model::parameters::{Role, plan};
+use crate::model::parameters::Role;
 use crate::quant::Format;
 
 /// Names what the choice of kernel variants depends on beside the adapter.
@@ -31,7 +32,7 @@ pub fn model_shapes(
 ) -> ModelShapes {
     let formats = |wanted: &dyn Fn(Role) -> bool| {
         let needed: HashSet<String> =
-            plan(config).into_iter().filter(|needed| wanted(needed.role)).map(|needed| needed.name).collect();
+            model::plan(config).into_iter().filter(|needed| wanted(needed.role)).map(|needed| needed.name).collect();
         let mut formats: Vec<Format> = Vec::new();
         for tensor in manifest.tensors.iter().filter(|tensor| needed.contains(&tensor.name)) {
             if !formats.contains(&tensor.dtype) {
@@ -43,13 +44,14 @@ pub fn model_shapes(
     let text = &config.text;
     let vision = config.vision.as_ref().map(|VisionConfig { tower, .. }| VisionShapes {
         formats: formats(&|role| matches!(role, Role::PatchEmbedding | Role::Vision | Role::Projector)),
-        hidden: tower.hidden_size,
         heads: tower.heads(),
     });
+    let mut norms = vec![text.norm.shape(text.hidden_size)];
+    norms.extend(config.vision.as_ref().map(|VisionConfig { tower, .. }| tower.norm.shape(tower.hidden_size)));
     ModelShapes {
         decoder: formats(&|role| role == Role::Decoder),
         head: formats(&|role| matches!(role, Role::Embedding | Role::Head)),
-        hidden: text.hidden_size,
+        norms,
         intermediate: text.intermediate_size,
         layers: text.num_hidden_layers,
         heads: text.heads(),

@@ -1,4 +1,4 @@
-//! How large a picture may be. The package's page holds to the same limits before it copies anything (www/src/image.ts).
+//! How large a picture may be. The package's page holds to the same limits before it copies anything (www/src/input/image.ts).
 
 use crate::error::{Error, Result};
 

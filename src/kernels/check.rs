@@ -6,10 +6,11 @@
 
 use burn::tensor::TensorData;
 
-use super::tune::ModelShapes;
+use super::tune::{ModelShapes, NormShape};
 use super::*;
 use crate::device;
 use crate::error::Result;
+use crate::quant::CHUNK;
 
 /// What the inputs of a comparison are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,31 +57,35 @@ pub struct Linear<'a> {
     device: &'a Device,
 }
 
-/// Columns of x: three blocks.
-const COLS: usize = 96;
+/// Columns of x: three blocks, or chunks.
+fn cols(format: Format) -> usize {
+    3 * format.block().next_multiple_of(CHUNK)
+}
+
 /// Rows of the weight.
 const OUT: usize = 67;
 
 impl<'a> Linear<'a> {
     pub fn new(use_: LinearUse, format: Format, inputs: Inputs, device: &'a Device) -> Self {
         let n = if use_ == LinearUse::Vec { 1 } else { 9 };
-        let x = inputs.numbers(n * COLS, 2);
+        let x = inputs.numbers(n * cols(format), 2);
         let (read, tolerance) = match linear_variant(use_) {
-            LinearVariant::Dot if format.is_quantized() => (naive::bytes(&x), 1e-2),
+            variant @ LinearVariant::Dot if variant.fits(format) => (naive::bytes(&x), 1e-2),
             LinearVariant::MatF16 => (x.clone(), 1e-2),
             _ => (x.clone(), 1e-4),
         };
-        Self { n, format, inputs, read, tolerance, x: rows(&x, COLS, device), device }
+        Self { n, format, inputs, read, tolerance, x: rows(&x, cols(format), device), device }
     }
 
     /// A weight of `out` rows, and the sums over it.
     fn weight(&self, out: usize) -> Result<(Weight, Vec<u8>)> {
-        let bytes = self.format.encode("weight", out, COLS, &Inputs::Plain.numbers(out * COLS, 1))?;
-        Ok((Weight::from_bytes(bytes.clone(), self.format, out, COLS, self.device), bytes))
+        let cols = cols(self.format);
+        let bytes = self.format.encode("weight", out, cols, &Inputs::Plain.numbers(out * cols, 1))?;
+        Ok((Weight::from_bytes(bytes.clone(), self.format, out, cols, self.device), bytes))
     }
 
     fn sums(&self, bytes: &[u8], out: usize, bias: &[f32]) -> Vec<f32> {
-        naive::linear(&self.read, bytes, self.format, (out, COLS), Some(bias), None, Activation::None)
+        naive::linear(&self.read, bytes, self.format, (out, cols(self.format)), Some(bias), None, Activation::None)
     }
 
     /// `act(x Wᵀ + bias) + residual`.
@@ -90,7 +95,7 @@ impl<'a> Linear<'a> {
         let act = Activation::QuickGelu;
         let residual_rows = rows(&residual, OUT, self.device);
         let actual = linear(self.x.clone(), &w, Some(&vector(&bias, self.device)), Some(residual_rows), act);
-        let shape = (OUT, COLS);
+        let shape = (OUT, cols(self.format));
         let expected = naive::linear(&self.read, &bytes, self.format, shape, Some(&bias), Some(&residual), act);
         Ok(close(&device::read_floats(actual).await?, &expected, self.tolerance))
     }
@@ -177,37 +182,56 @@ pub async fn attention_over_all(heads: Heads, inputs: Inputs, device: &Device) -
     Ok(close(&device::read_floats(actual).await?, &naive::attention_full(&qkv, heads), 1e-4))
 }
 
-/// The operations of which there are no variants to choose from, as this model runs them: the name of the first that is
-/// computed wrongly.
+/// The operations of which there are no variants to choose from.
+pub const WITHOUT_VARIANTS: [&str; 4] = ["rms_norm", "layer_norm", "embedding", "sample"];
+
+/// One of [`WITHOUT_VARIANTS`], as this model runs it.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) if a launch fails.
-pub async fn first_wrong(shapes: &ModelShapes, device: &Device) -> Result<Option<&'static str>> {
+pub async fn without_variants(operation: &str, shapes: &ModelShapes, device: &Device) -> Result<bool> {
+    match operation {
+        "rms_norm" | "layer_norm" => norms_are_correct(operation, &shapes.norms, device).await,
+        "embedding" => embedding_is_correct(&shapes.head, device).await,
+        "sample" => sample_is_correct(device).await,
+        _ => unreachable!("`{operation}` has variants, or is none"),
+    }
+}
+
+/// Of the norms that the model runs, those that are `operation`.
+async fn norms_are_correct(operation: &str, norms: &[NormShape], device: &Device) -> Result<bool> {
     for inputs in [Inputs::Plain, Inputs::Outliers] {
-        let (x, weight) = (inputs.numbers(3 * shapes.hidden, 1), Inputs::Plain.numbers(shapes.hidden, 2));
-        let actual = rms_norm(rows(&x, shapes.hidden, device), &vector(&weight, device), 1e-5);
-        if !close(&device::read_floats(actual).await?, &naive::rms_norm(&x, &weight, 1e-5), 1e-4) {
-            return Ok(Some("rms_norm"));
-        }
-        let Some(vision) = &shapes.vision else { continue };
-        let (x, weight) = (inputs.numbers(3 * vision.hidden, 1), Inputs::Plain.numbers(vision.hidden, 2));
-        let bias = Inputs::Plain.numbers(vision.hidden, 3);
-        let (w, b) = (vector(&weight, device), vector(&bias, device));
-        let actual = layer_norm(rows(&x, vision.hidden, device), &w, &b, 1e-5);
-        if !close(&device::read_floats(actual).await?, &naive::layer_norm(&x, &weight, &bias, 1e-5), 1e-4) {
-            return Ok(Some("layer_norm"));
+        for norm in norms.iter().filter(|norm| norm.operation() == operation) {
+            let (NormShape::RmsNorm(cols) | NormShape::LayerNorm(cols)) = *norm;
+            let (x, weight) = (inputs.numbers(3 * cols, 1), Inputs::Plain.numbers(cols, 2));
+            let bias = Inputs::Plain.numbers(cols, 3);
+            let (x_rows, w, b) = (rows(&x, cols, device), vector(&weight, device), vector(&bias, device));
+            let (actual, expected) = match norm {
+                NormShape::RmsNorm(_) => (rms_norm(x_rows, &w, 1e-5), naive::rms_norm(&x, &weight, 1e-5)),
+                NormShape::LayerNorm(_) => {
+                    (layer_norm(x_rows, &w, &b, 1e-5), naive::layer_norm(&x, &weight, &bias, 1e-5))
+                }
+            };
+            if !close(&device::read_floats(actual).await?, &expected, 1e-4) {
+                return Ok(false);
+            }
         }
     }
-    for &format in &shapes.head {
-        let bytes = format.encode("table", OUT, COLS, &Inputs::Plain.numbers(OUT * COLS, 1))?;
-        let table = Weight::from_bytes(bytes.clone(), format, OUT, COLS, device);
+    Ok(true)
+}
+
+async fn embedding_is_correct(formats: &[Format], device: &Device) -> Result<bool> {
+    for &format in formats {
+        let cols = cols(format);
+        let bytes = format.encode("table", OUT, cols, &Inputs::Plain.numbers(OUT * cols, 1))?;
+        let table = Weight::from_bytes(bytes.clone(), format, OUT, cols, device);
         let ids = [66, 0, 31, 32, 99];
         let actual = device::read_floats(embedding(Tensor::from_data(ids, device), &table)).await?;
-        if !close(&actual, &naive::embedding(&ids.map(|id| id as u32), &bytes, format, OUT, COLS), 1e-6) {
-            return Ok(Some("embedding"));
+        if !close(&actual, &naive::embedding(&ids.map(|id| id as u32), &bytes, format, OUT, cols), 1e-6) {
+            return Ok(false);
         }
     }
-    Ok((!sample_is_correct(device).await?).then_some("sample"))
+    Ok(true)
 }
 
 /// Greedy and drawn, with every setting; the last logits are no numbers.

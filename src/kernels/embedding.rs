@@ -7,13 +7,13 @@ fn shader(format: Format, quads: bool) -> Shader {
     Shader {
         name: "embedding",
         text: include_str!("../../shaders/embedding.wgsl"),
-        constants: WeightLayout::constants(format, quads),
+        constants: WeightLayout::constants(format, quads, false),
         dims: &["n", "rows", "cols", "first", "start"],
     }
 }
 
 pub(super) fn shaders() -> impl Iterator<Item = Shader> {
-    WeightLayout::KINDS.into_iter().map(|(format, quads)| shader(format, quads))
+    WeightLayout::kinds().map(|(format, quads)| shader(format, quads))
 }
 
 /// An id past the table gives a row of zeros.

@@ -6,6 +6,7 @@
 use super::*;
 use crate::device::Features;
 use crate::device::gpu::{self, GpuTensor, Shader};
+use crate::quant::CHUNK;
 
 /// From this many rows on the mat-mul variants are used.
 pub(super) const MIN_MAT_ROWS: usize = 4;
@@ -40,7 +41,7 @@ pub enum LinearVariant {
     Mat,
     /// The same with f16 tiles: inputs are rounded to f16.
     MatF16,
-    /// Packed products of bytes: inputs are rounded to 8 bits in blocks of 32. Only for q4 and q8.
+    /// Packed products of bytes: inputs are rounded to 8 bits in chunks of 32. Only for formats in chunks.
     Dot,
 }
 
@@ -81,7 +82,7 @@ impl LinearVariant {
 
     /// Whether it can run on weights of this format.
     pub fn fits(self, format: Format) -> bool {
-        self != Self::Dot || format.is_quantized()
+        self != Self::Dot || format.is_chunked()
     }
 
     /// Whether it computes with f32 inputs throughout, so that results differ from other variants' by rounding only.
@@ -164,15 +165,14 @@ impl Epilogue {
 }
 
 fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilogue: Epilogue) -> Shader {
-    let mut constants = WeightLayout::constants(format, quads);
-    constants.push(("BLOCKS", format.is_quantized() as u32));
+    let mut constants = WeightLayout::constants(format, quads, variant.for_cpu());
     constants.extend(epilogue.constants());
     let subgroups = matches!(variant, LinearVariant::RowsSubgroups | LinearVariant::Vec64Subgroups);
     constants.push(("SUBGROUPS", subgroups as u32));
     let (name, text) = match variant {
         LinearVariant::Rows | LinearVariant::RowsSubgroups => {
             let (x_rows, lanes) = rows_shape(many);
-            let one_row = !many && format.is_quantized();
+            let one_row = !many && format.is_chunked();
             constants.extend([("X_ROWS", x_rows as u32), ("LANES", lanes as u32), ("ONE_ROW", one_row as u32)]);
             ("linear_rows", include_str!("../../shaders/linear_rows.wgsl"))
         }
@@ -192,7 +192,7 @@ fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilo
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for variant in LinearVariant::ALL {
-        for (format, quads) in WeightLayout::KINDS.into_iter().filter(|(format, _)| variant.fits(*format)) {
+        for (format, quads) in WeightLayout::kinds().filter(|(format, _)| variant.fits(*format)) {
             for epilogue in Epilogue::ALL {
                 let uses: &[bool] = if variant.for_cpu() { &[false, true] } else { &[false] };
                 all.extend(uses.iter().map(|many| shader(variant, *many, format, quads, epilogue)));
@@ -289,58 +289,30 @@ pub fn naive(
         for (row, weight) in weight.chunks_exact(cols).enumerate() {
             let sum: f64 = x.iter().zip(weight).map(|(x, w)| *x as f64 * *w as f64).sum();
             let sum = sum + bias.map_or(0.0, |bias| bias[row] as f64);
-            out.push((naive_activation(act, sum) + residual.map_or(0.0, |residual| residual[out.len()] as f64)) as f32);
+            out.push((act.of(sum) + residual.map_or(0.0, |residual| residual[out.len()] as f64)) as f32);
         }
     }
     out
 }
 
-/// What [`LinearVariant::Dot`] makes of `x`: 8 bits in blocks of 32 with one scale each.
+/// What [`LinearVariant::Dot`] makes of `x`: 8 bits in chunks with one scale each.
 pub fn naive_bytes(x: &[f32]) -> Vec<f32> {
-    let block = |block: &[f32]| {
-        let top = block.iter().fold(0f32, |top, x| top.max(x.abs()));
+    let chunk = |chunk: &[f32]| {
+        let top = chunk.iter().fold(0f32, |top, x| top.max(x.abs()));
         let inverse = if top == 0.0 { 0.0 } else { 127.0 / top };
-        block.iter().map(|x| (x * inverse).round_ties_even() * (top / 127.0)).collect::<Vec<_>>()
+        chunk.iter().map(|x| (x * inverse).round_ties_even() * (top / 127.0)).collect::<Vec<_>>()
     };
-    x.chunks(32).flat_map(block).collect()
+    x.chunks(CHUNK).flat_map(chunk).collect()
 }
 
 /// The second half of [`linear_gated`] on plain slices: `gate_up` is `[n, 2 * ffn]`.
 pub fn naive_gated(gate_up: &[f32], ffn: usize, act: Activation) -> Vec<f32> {
     let row = |row: &[f32]| {
         let (gate, up) = row.split_at(ffn);
-        let pair = |(gate, up): (&f32, &f32)| (naive_activation(act, *gate as f64) * *up as f64) as f32;
+        let pair = |(gate, up): (&f32, &f32)| (act.of(*gate as f64) * *up as f64) as f32;
         gate.iter().zip(up).map(pair).collect::<Vec<_>>()
     };
     gate_up.chunks_exact(2 * ffn).flat_map(row).collect()
-}
-
-/// An activation by its definition.
-pub fn naive_activation(act: Activation, x: f64) -> f64 {
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    match act {
-        Activation::None => x,
-        Activation::Gelu => x / 2.0 * (1.0 + erf(x / 2f64.sqrt())),
-        Activation::GeluTanh => {
-            x / 2.0 * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
-        }
-        Activation::QuickGelu => x * sigmoid(1.702 * x),
-        Activation::Silu => x * sigmoid(x),
-        Activation::Relu => x.max(0.0),
-    }
-}
-
-/// The error function by its Taylor series, to about 1e-11 where it is not yet ±1.
-fn erf(x: f64) -> f64 {
-    if x.abs() > 4.5 {
-        return x.signum();
-    }
-    let (mut term, mut sum) = (x, x);
-    for n in 1..100 {
-        term *= -x * x / n as f64;
-        sum += term / (2 * n + 1) as f64;
-    }
-    sum * 2.0 / std::f64::consts::PI.sqrt()
 }
 
 pub(super) fn launch(

@@ -32,7 +32,8 @@ pub struct ModelShapes {
     pub decoder: Vec<Format>,
     /// Formats of token embedding and head.
     pub head: Vec<Format>,
-    pub hidden: usize,
+    /// All kinds and widths that run.
+    pub norms: Vec<NormShape>,
     pub intermediate: usize,
     pub layers: usize,
     pub heads: Heads,
@@ -47,8 +48,25 @@ pub struct ModelShapes {
 pub struct VisionShapes {
     /// Formats of the matrices of vision tower and projector.
     pub formats: Vec<Format>,
-    pub hidden: usize,
     pub heads: Heads,
+}
+
+/// A norm of rows of this many numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormShape {
+    RmsNorm(usize),
+    LayerNorm(usize),
+}
+
+impl NormShape {
+    /// The operation that computes it.
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::RmsNorm(_) => "rms_norm",
+            Self::LayerNorm(_) => "layer_norm",
+        }
+    }
 }
 
 /// The decoder's own weights and caches, over which launches are timed in turn: no cache of the GPU holds what the next
@@ -154,10 +172,15 @@ pub async fn tune(
         };
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
     }
-    if inputs.contains(&Inputs::Outliers)
-        && let Some(operation) = device::validated(&gpu.device, check::first_wrong(shapes, device)).await?
-    {
-        return Err(computed_wrongly(operation, "the only way there is", adapter));
+    if inputs.contains(&Inputs::Outliers) {
+        for operation in check::WITHOUT_VARIANTS {
+            let way = match device::validated(&gpu.device, check::without_variants(operation, shapes, device)).await {
+                Ok(true) => continue,
+                Ok(false) => "the only way there is".to_string(),
+                Err(error) => format!("the only way there is ({})", error.to_string().trim_end()),
+            };
+            return Err(computed_wrongly(operation, &way, adapter));
+        }
     }
     Ok(chosen)
 }
@@ -264,7 +287,7 @@ async fn choose(
 fn computed_wrongly(operation: &str, way: &str, adapter: &device::Adapter) -> Error {
     let name = &adapter.name;
     Error::Gpu(format!(
-        "`{operation}` is computed wrongly by \"{name}\", {way}: update the browser or the graphics driver"
+        "`{operation}` is refused or computed wrongly by \"{name}\", {way}: update the browser or the graphics driver"
     ))
 }
 

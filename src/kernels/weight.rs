@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::device::{Buffer, gpu};
 use crate::error::{Error, Result};
-use crate::quant::Format;
+use crate::quant::{CHUNK, Format};
 
 /// A linear layer's or an embedding's weight on the GPU, still in its storage format.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl Weight {
         }
         let too_large = || {
             let size = bytes.len();
-            let cure = "convert the model at q4 or q8, or use another GPU";
+            let cure = "convert the model at fewer bits a weight, or use another GPU";
             Error::Gpu(format!("tensor `{name}` takes {size} bytes, a buffer of this GPU may have {limit}; {cure}"))
         };
         let height = rows.checked_div(stack).ok_or_else(too_large)?;
@@ -139,28 +139,25 @@ pub struct WeightLayout {
 }
 
 impl WeightLayout {
-    /// Every format, four columns at a time, and one at a time where `cols` is not a multiple of four.
-    pub(super) const KINDS: [(Format, bool); 6] = [
-        (Format::Q4, true),
-        (Format::Q8, true),
-        (Format::F16, true),
-        (Format::F32, true),
-        (Format::F16, false),
-        (Format::F32, false),
-    ];
+    /// Every format, four columns at a time, and one at a time where `cols` may be no multiple of four.
+    pub(super) fn kinds() -> impl Iterator<Item = (Format, bool)> {
+        let fits = |(format, quads): &(Format, bool)| *quads || format.fits(1);
+        [true, false].into_iter().flat_map(|quads| Format::ALL.iter().map(move |format| (*format, quads))).filter(fits)
+    }
 
     pub(super) fn quads(&self) -> bool {
         self.cols.is_multiple_of(4)
     }
 
-    /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by.
-    pub(super) fn constants(format: Format, quads: bool) -> Vec<(&'static str, u32)> {
-        let is = |known: Format| (format == known) as u32;
+    /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by. `words`: the weight is bound word by word.
+    pub(super) fn constants(format: Format, quads: bool, words: bool) -> Vec<(&'static str, u32)> {
         vec![
-            ("Q4", is(Format::Q4)),
-            ("Q8", is(Format::Q8)),
-            ("F16", is(Format::F16)),
-            ("F32", is(Format::F32)),
+            ("FORMAT", format as u32),
+            ("BLOCK", format.block() as u32),
+            ("CHUNKED", format.is_chunked() as u32),
+            ("CHUNK", CHUNK as u32),
+            ("CHUNK_QUADS", CHUNK as u32 / 4),
+            ("WORDS", words as u32),
             ("QUADS", quads as u32),
         ]
     }

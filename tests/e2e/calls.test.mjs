@@ -42,7 +42,7 @@ test("caption, stream, onToken and run give the same answer", async () => {
   assert.deepEqual(pieces, ["word0 ", "word1 ", "word2 "]);
   assert.deepEqual(told, [["word0 ", 1], ["word1 ", 2], ["word2 ", 3]]);
   assert.equal(fromStream.description, text);
-  const { timings, ...rest } = result;
+  const { timings, seed, ...rest } = result;
   assert.deepEqual(rest, {
     description: text,
     usage: { prompt_tokens: 7, cached_tokens: 5, completion_tokens: 3, total_tokens: 10 },
@@ -52,6 +52,7 @@ test("caption, stream, onToken and run give the same answer", async () => {
     adapter: "fake",
   });
   assert.ok(timings.load > 0);
+  assert.ok(Number.isSafeInteger(seed) && seed >= 0);
 });
 
 test("the engine gets every field, with the hosted model's defaults", async () => {
@@ -76,6 +77,56 @@ test("abort in mid-answer rejects at once, and the next call works", async () =>
   assert.deepEqual([outcome.error.code, outcome.error.name], ["aborted", "AbortError"]);
   assert.ok(waited < 2000, `${waited} ms, and the answer would have taken 20 s`);
   assert.equal(next, "word0 ");
+});
+
+test("a callback that throws ends its call with an error that says which, and no other call", async () => {
+  const { failed, answers, uncaught } = await inPage(
+    async ({ llava, attempt, url, image }) => {
+      let uncaught = 0;
+      for (const event of ["error", "unhandledrejection"]) addEventListener(event, () => uncaught++);
+      const fail = () => {
+        throw new TypeError("no such element");
+      };
+      const failed = { onProgress: await attempt(() => llava.load(url, { onProgress: fail })) };
+      const ask = (options) => attempt(() => llava.caption(image, "words=2", { model: url, ...options }));
+      const [mine, other] = await Promise.all([ask({ onProgress: fail }), ask({})]);
+      failed.shared = mine;
+      const model = await llava.load(url);
+      const slow = "words=1000 pause=20";
+      failed.onToken = await attempt(() => model.caption(image, slow, { onToken: fail }));
+      failed.stream = await attempt(() => model.stream(image, slow, { onToken: fail }).result);
+      return { failed, answers: [other.value, await model.caption(image, "words=3")], uncaught };
+    },
+    { loaded: false },
+  );
+  for (const [call, { error }] of Object.entries(failed)) {
+    assert.equal(error?.code, "invalid_input", call);
+    assert.match(error.message, /^`on(Progress|Token)` has thrown an error.*no such element/, call);
+    assert.equal(error.llava, true);
+  }
+  assert.deepEqual(answers, ["word0 word1 ", "word0 word1 word2 "]);
+  assert.equal(uncaught, 0);
+});
+
+test("an onWarning that throws makes its warnings errors", async () => {
+  site.prelude = 'indexedDB.open = () => { throw new Error("none") };';
+  const page = await browser.open(site);
+  const load = (strict) =>
+    page.evaluate(
+      ([url, strict]) => {
+        const onWarning = (warning) => {
+          if (strict) throw warning;
+        };
+        return globalThis.attempt(async () => (await globalThis.llava.load(url, { onWarning })).info.model);
+      },
+      [url(), strict],
+    );
+  const [strict, lenient] = [await load(true), await load(false)];
+  site.prelude = "";
+  await page.close();
+  assert.equal(strict.error?.code, "invalid_input");
+  assert.match(strict.error.message, /^`onWarning` has thrown.*no storage/);
+  assert.equal(lenient.value, "fake");
 });
 
 test("leaving a stream's loop stops the model; an abort ends the loop with an error", async () => {
@@ -128,19 +179,6 @@ test("a panic rejects every call under way, and says to load again", async () =>
     assert.match(error.message, /Load the model again/);
   }
   assert.equal(ended, true);
-});
-
-test("a lost GPU rejects what is under way, and says to load again", async () => {
-  const page = await browser.open(site);
-  assert.equal((await load(page, url())).error, undefined);
-  const running = page.evaluate((image) => globalThis.attempt(() => globalThis.model.caption(image, "words=1000 pause=50")), image);
-  const cdp = await browser.context.newCDPSession(page);
-  await cdp.send("Browser.crashGpuProcess");
-  const { error } = await running;
-  assert.equal(error.code, "gpu");
-  assert.match(error.message, /Load the model again/);
-  assert.equal((await load(page, url())).error, undefined);
-  await page.close();
 });
 
 test("dispose rejects what is under way and what comes later", async () => {

@@ -1,15 +1,15 @@
 // The whole way, every part real: a picture goes in through the built package and a true description comes out.
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { load, openBrowser, readBundle, ROOT, serveBundles, servePackage } from "./support.mjs";
 
 const QUESTION = "What is in this picture?";
 
-let browser, site, page, folder, picture;
+let browser, site, page;
+/** The bytes of a PNG file, a red circle on light grey. */
+let picture;
 before(async () => {
   browser = await openBrowser();
   site = await servePackage();
@@ -18,17 +18,14 @@ before(async () => {
   assert.equal(error, undefined);
   assert.equal(progress.at(-1).phase, "compile");
   page.imageTokens = value.image_tokens;
-  folder = await mkdtemp(join(tmpdir(), "llava-web-test-"));
-  picture = join(folder, "red circle.png");
-  await writeFile(picture, Buffer.from(await page.evaluate(drawRedCircle)));
+  picture = await page.evaluate(drawRedCircle);
 });
 after(async () => {
   await browser.close();
   await site.close();
-  await rm(folder, { recursive: true });
 });
 
-/** A red circle on light grey, as the bytes of a PNG file. Runs in the page. */
+/** Draws it in the page, where it stays as `drawing` and `bytes`. */
 async function drawRedCircle() {
   const canvas = (globalThis.drawing = new OffscreenCanvas(160, 120));
   const context = canvas.getContext("2d");
@@ -50,13 +47,12 @@ test("a picture that is cut off costs no weights", async () => {
   const fresh = await openBrowser();
   try {
     const page = await fresh.open(site);
-    const fetched = [];
-    fresh.context.on("request", (request) => fetched.push(request.url()));
-    const bytes = [...(await readFile(picture))];
-    const { error } = await page.evaluate((bytes) => globalThis.attempt(() => globalThis.llava.caption(bytes)), bytes.slice(0, bytes.length / 2));
+    site.requests = [];
+    const half = picture.slice(0, picture.length / 2);
+    const { error } = await page.evaluate((half) => globalThis.attempt(() => globalThis.llava.caption(half)), half);
     assert.equal(error?.code, "bad_image");
-    assert.ok(fetched.some((url) => url.endsWith("engine.wasm")));
-    assert.deepEqual(fetched.filter((url) => url.endsWith(".bin")), []);
+    assert.ok(site.requests.some((path) => path.endsWith("engine.wasm")));
+    assert.deepEqual(site.requests.filter((path) => path.endsWith(".bin")), []);
   } finally {
     await fresh.close();
   }
@@ -201,20 +197,6 @@ describe("in the page", () => {
     assert.ok(wait(second) < wait(first));
   });
 
-  test("kernel variants are compared and timed at the first load; the choice is kept", async () => {
-    const [first, second] = await inPage(async ({ llava, model }) => {
-      const again = await llava.load(llava.DEFAULT_MODEL);
-      again.dispose();
-      return [model.info.variants, again.info.variants];
-    });
-    assert.deepEqual(Object.keys(first), ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);
-    assert.ok(Object.keys(first.linear_vec.microseconds).length > 1, JSON.stringify(first));
-    for (const [operation, { variant, microseconds, wrong }] of Object.entries(second)) {
-      assert.equal(variant, first[operation].variant);
-      assert.deepEqual([microseconds, wrong], [{}, []]);
-    }
-  });
-
   test("a second load with the server stopped answers the same", async () => {
     const server = await serveBundles({ shapes: await readBundle(join(ROOT, "models/llava-sketches")) });
     const url = `${server.origin}/shapes/`;
@@ -224,65 +206,5 @@ describe("in the page", () => {
     assert.equal(error, undefined);
     assert.equal(progress.at(-1).from_cache, progress.at(-1).total);
     assert.match(await inPage(({ model, bytes, question }) => model.caption(bytes, question)), /red circle/);
-  });
-});
-
-describe("from the command line", () => {
-  const caption = (...args) =>
-    new Promise((resolve) => {
-      execFile(process.execPath, [join(ROOT, "www/scripts/caption.mjs"), ...args], { cwd: folder }, (error, stdout, stderr) =>
-        resolve({ code: error?.code ?? 0, stdout, stderr }),
-      );
-    });
-
-  test("prints the description", async () => {
-    const { code, stdout, stderr } = await caption(picture, QUESTION);
-    assert.equal(code, 0, stderr);
-    assert.match(stdout, /red circle/);
-  });
-
-  test("--json prints one object; --input sets any field; --model takes a folder", async () => {
-    const model = join(ROOT, "models/llava-sketches");
-    const { code, stdout, stderr } = await caption(picture, QUESTION, "--json", "--input", '{"max_tokens":2}', "--model", model);
-    assert.equal(code, 0, stderr);
-    const answer = JSON.parse(stdout);
-    assert.deepEqual(Object.keys(answer), ["description", "token_ids", "prompt_tokens", "finish_reason", "timings", "model", "adapter"]);
-    assert.equal(answer.token_ids.length, 2);
-    assert.deepEqual(Object.keys(answer.timings).sort(), ["decode", "image", "load", "prefill", "tokens_per_second"]);
-  });
-
-  test("--batch prints one object per line, in order, and goes on after an error", async () => {
-    const lines = [
-      { image: basename(picture), prompt: QUESTION },
-      { image: "missing.png" },
-      { image: basename(picture), tempreature: 1 },
-      { image: picture, prompt: "What colour is the circle?" },
-    ];
-    const batch = join(folder, "batch.jsonl");
-    await writeFile(batch, `${lines.map((line) => JSON.stringify(line)).join("\n")}\n\nnot json\n`);
-    const { code, stdout } = await caption("--batch", batch);
-    assert.equal(code, 1);
-    const answers = stdout.trim().split("\n").map((line) => JSON.parse(line));
-    assert.equal(answers.length, 5);
-    assert.match(answers[0].description, /red circle/);
-    assert.match(answers[1].error.message, /missing.png/);
-    assert.equal(answers[2].error.code, "invalid_input");
-    assert.match(answers[3].description, /red/);
-    assert.match(answers[4].error.message, /not valid JSON/);
-  });
-
-  test("errors go to stderr, with exit code 1", async () => {
-    for (const [args, message] of [
-      [[], /which picture/],
-      [["missing.png"], /no picture missing.png/],
-      [[picture, QUESTION, "--input", "{"], /--input is not valid JSON/],
-      [[picture, "--model", "nowhere"], /no folder nowhere/],
-      [[picture, "--what"], /--what/],
-    ]) {
-      const { code, stdout, stderr } = await caption(...args);
-      assert.equal(code, 1);
-      assert.equal(stdout, "");
-      assert.match(stderr, message);
-    }
   });
 });

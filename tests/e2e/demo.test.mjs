@@ -441,7 +441,7 @@ describe("the page", () => {
   });
 
   test("every code of an error has words for visitors, without a developer's", async () => {
-    const source = await readFile(new URL("../../www/src/errors.ts", import.meta.url), "utf8");
+    const source = await readFile(new URL("../../www/src/basics/errors.ts", import.meta.url), "utf8");
     const codes = [...source.matchAll(/^ {2}\| "(\w+)"/gm)].map(([, code]) => code);
     assert.ok(codes.length > 10);
     const circumstances = { browser: browserOf({ userAgent: "" }), webgpu: false, ownModel: false };

@@ -1,5 +1,6 @@
 // Stands in for the built engine (www/pkg/llava_web.js, in the worker) where a test is about loading, messages or pictures, not about answers.
-// What it does is told by words of the prompt: `words=30 pause=20` writes 30 words, 20 ms apart; `panic` dies as Rust does.
+// What it does is told by words of the prompt: `words=30 pause=20` writes 30 words, 20 ms apart, `drawn` with the seed in each, `moody`
+// with other ones in each engine; `panic` dies as Rust does, `nan` fails as where logits are no numbers.
 
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -15,6 +16,7 @@ export class Engine {
     const engine = new Engine();
     engine.#name = manifest.model.name;
     engine.device = await (await navigator.gpu.requestAdapter()).requestDevice();
+    engine.mood = Math.random();
     engine.context_length = JSON.parse(options).context_length ?? 2048;
     for (let index = 0; index < manifest.chunks.length; index++) {
       const bytes = await readChunk(index).catch((error) => {
@@ -44,13 +46,15 @@ export class Engine {
       });
       await new Promise(() => undefined);
     }
+    if (prompt.includes("nan")) throw Object.assign(new Error("GPU: something that is no number"), { code: "gpu" });
     if (prompt.includes("fail")) throw Object.assign(new Error("image: not a picture"), { code: "bad_image" });
     const count = Number(/words=(\d+)/.exec(prompt)?.[1] ?? 1);
     const pause = Number(/pause=(\d+)/.exec(prompt)?.[1] ?? 0);
+    const mark = (prompt.includes("drawn") ? `:${input.seed}` : "") + (prompt.includes("moody") ? `:${this.mood}` : "");
     const words = [];
     let goesOn = onPiece("", 0);
     while (goesOn && words.length < count) {
-      words.push(`word${words.length} `);
+      words.push(`word${words.length}${mark} `);
       if (pause > 0) await sleep(pause);
       goesOn = onPiece(words.at(-1), words.length);
     }

@@ -1,8 +1,8 @@
-// The GPU fails while a model loads: a typed error at once, and a further load in the same page works. The engine is
-// the real one.
+// The GPU fails: while a model loads, a typed error at once, and a further load in the same page works; in mid-answer, the answer
+// is the one that would have come. The engine is the real one.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { load, openBrowser, ROOT, readBundle, serveBundles, servePackage } from "./support.mjs";
+import { CRASHING, crashGpu, load, openBrowser, ROOT, readBundle, serveBundles, servePackage } from "./support.mjs";
 
 let browser, site, server, page, bundle;
 before(async () => {
@@ -11,8 +11,7 @@ before(async () => {
 });
 after(() => site.close());
 beforeEach(async () => {
-  // One for each test: after a few crashes of the GPU's process a browser does without.
-  browser = await openBrowser();
+  browser = await openBrowser(CRASHING);
   site.prelude = "";
   server = await serveBundles({ m: bundle });
   page = await browser.open(site);
@@ -22,11 +21,6 @@ afterEach(async () => {
   await server.close();
 });
 const url = () => `${server.origin}/m/`;
-
-async function crashGpu() {
-  const cdp = await browser.context.newCDPSession(page);
-  await cdp.send("Browser.crashGpuProcess");
-}
 
 /** The page's next load works and answers; of the bundle's chunks it fetches `chunks`. */
 async function assertLoads(chunks) {
@@ -47,7 +41,7 @@ test("the GPU's process crashes in mid-download: gpu, and the next load works", 
   await held;
   // The engine opens its device before it asks for a chunk.
   const crashed = performance.now();
-  await crashGpu();
+  await crashGpu(browser, page);
   const { error } = await failing;
   assert.equal(error.code, "gpu", error.message);
   assert.match(error.message, /lost/);
@@ -57,7 +51,7 @@ test("the GPU's process crashes in mid-download: gpu, and the next load works", 
 });
 
 test("it crashes while shaders are compiled: gpu, and the next load fetches nothing", async () => {
-  await page.exposeFunction("tellPhase", (phase) => phase === "compile" && crashGpu());
+  await page.exposeFunction("tellPhase", (phase) => phase === "compile" && crashGpu(browser, page));
   const outcome = await page.evaluate(
     (url) => globalThis.attempt(() => globalThis.llava.load(url, { onProgress: ({ phase }) => globalThis.tellPhase(phase) })),
     url(),
@@ -83,4 +77,112 @@ test("GPU memory runs out while weights are uploaded: gpu, with what to do, and 
   site.prelude = "";
   const { error: second } = await load(page, url());
   assert.equal(second, undefined);
+});
+
+/** Read-backs take this long, so that there is a middle of an answer in which to lose the GPU. */
+const SLOW = `
+  const { mapAsync } = GPUBuffer.prototype;
+  GPUBuffer.prototype.mapAsync = async function (...options) {
+    await mapAsync.apply(this, options);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  };`;
+
+/** A picture, a question, and how the answer is drawn; `at`: tokens after each of which the GPU is lost. */
+async function ask(input, at = []) {
+  return page.evaluate(
+    async ({ input, at }) => {
+      const canvas = new OffscreenCanvas(160, 120);
+      const context = canvas.getContext("2d");
+      context.fillStyle = "#ddd";
+      context.fillRect(0, 0, 160, 120);
+      context.fillStyle = "#e02020";
+      context.arc(40, 60, 25, 0, 2 * Math.PI);
+      context.fill();
+      context.fillStyle = "#2020e0";
+      context.fillRect(95, 35, 50, 50);
+      const pieces = [];
+      const onToken = (piece, tokens) => {
+        pieces.push(piece);
+        if (tokens >= at[0]) globalThis.crashGpu(at.shift());
+      };
+      const outcome = await globalThis.attempt(() => globalThis.model.run({ image: canvas, ...input }, { onToken }));
+      return { ...outcome, pieces, left: at.length, warnings: globalThis.warnings.splice(0) };
+    },
+    { input, at },
+  );
+}
+
+async function loadSlow() {
+  site.prelude = SLOW;
+  await page.exposeFunction("crashGpu", () => crashGpu(browser, page));
+  const { error } = await page.evaluate((url) => {
+    globalThis.warnings = [];
+    const onWarning = ({ message }) => globalThis.warnings.push(message);
+    return globalThis.attempt(async () => void (globalThis.model = await globalThis.llava.load(url, { onWarning })));
+  }, url());
+  assert.equal(error, undefined);
+  server.requests = [];
+}
+
+/** The answer to `input`, lost after each of the tokens `at`, is the undisturbed one, and each of its pieces was told once. */
+async function assertSame(input, undisturbed, at) {
+  const losses = at.length;
+  const { error, value, pieces, warnings } = await ask(input, at);
+  assert.equal(error, undefined, error?.message);
+  assert.equal(warnings.length, losses, `the GPU must have been lost in mid-answer:\n${warnings.join("\n")}`);
+  assert.deepEqual(value.token_ids, undisturbed.value.token_ids);
+  assert.equal(value.description, undisturbed.value.description);
+  assert.equal(pieces.join(""), undisturbed.pieces.join(""));
+  assert.equal(value.usage.completion_tokens, value.token_ids.length);
+}
+
+const QUESTION = { prompt: "What is in this picture?" };
+const DRAWN = { ...QUESTION, temperature: 3, seed: 7, max_tokens: 24 };
+
+test("it crashes in mid-answer, once and twice: greedy and drawn answers are those that would have come, and nothing is fetched", async () => {
+  await loadSlow();
+  const [greedy, drawn] = [await ask(QUESTION), await ask(DRAWN)];
+  assert.ok(greedy.value.token_ids.length > 6, greedy.value.description);
+  assert.equal(drawn.value.seed, 7);
+  await assertSame(QUESTION, greedy, [3]);
+  await assertSame(DRAWN, drawn, [3, 13]);
+  // Nobody gave this seed; it is the same all the same.
+  const { seed: _, ...unseeded } = DRAWN;
+  const lost = await ask(unseeded, [3]);
+  assert.equal(lost.error, undefined, lost.error?.message);
+  assert.equal(lost.warnings.length, 1);
+  const again = await ask({ ...unseeded, seed: lost.value.seed });
+  assert.deepEqual(again.value.token_ids, lost.value.token_ids);
+  assert.equal(lost.pieces.join(""), again.pieces.join(""));
+  assert.deepEqual(server.requests, []);
+});
+
+test("it crashes three times in one answer: gpu, and the next question is answered", async () => {
+  await loadSlow();
+  const { error, left } = await ask({ ...DRAWN, temperature: 5, max_tokens: 60 }, [2, 9, 16]);
+  assert.equal(left, 0);
+  assert.equal(error?.code, "gpu");
+  assert.match(error.message, /lost 3 times/);
+  const { value } = await ask(QUESTION);
+  assert.match(value.description, /circle/);
+  assert.deepEqual(server.requests, []);
+});
+
+test("it crashes in mid-answer of engines in the page's own thread: each gets a new one there", async () => {
+  await page.exposeFunction("crashGpu", () => crashGpu(browser, page));
+  await page.evaluate(SLOW);
+  const { error } = await page.evaluate(async (url) => {
+    const engine = await import("/dist/llava-web/engine.js");
+    globalThis.warnings = [];
+    const onWarning = ({ message }) => globalThis.warnings.push(message);
+    const loads = [globalThis.llava.load(url, { engine, onWarning }), globalThis.llava.load(url, { engine })];
+    return globalThis.attempt(async () => void ([globalThis.model, globalThis.second] = await Promise.all(loads)));
+  }, url());
+  assert.equal(error, undefined, error?.message);
+  assert.equal(page.workers().length, 0);
+  const drawn = await ask(DRAWN);
+  const second = page.evaluate((input) => globalThis.second.run({ image: new ImageData(64, 64), ...input, max_tokens: 200 }), DRAWN);
+  await assertSame(DRAWN, drawn, [3, 13]);
+  assert.notEqual((await second).description, "");
+  assert.equal(page.workers().length, 0);
 });

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
-import { LlavaError } from "../../www/build/errors.js";
-import { checkInput } from "../../www/build/input.js";
+import { LlavaError } from "../../www/build/basics/errors.js";
+import { checkInput } from "../../www/build/input/input.js";
 
 const image = [1];
 const turn = { role: "user", content: "hi" };

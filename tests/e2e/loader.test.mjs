@@ -1,7 +1,7 @@
 // Loading a bundle in Chromium: network, store, resumption, damage. The engine is a fake one, which checks every chunk it gets.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eachWithFreshPage, load, makeBundle, storedHashes } from "./support.mjs";
+import { eachWithFreshPage, load, makeBundle, only, storedHashes } from "./support.mjs";
 
 let browser, site, server, page;
 const bundle = makeBundle();
@@ -75,7 +75,9 @@ describe("load", () => {
     const fetched = server.takeChunks();
     assert.equal(fetched.length, bundle.chunkPaths.length - stored.length);
     assert.ok(fetched.every((path) => !stored.some((hash) => path.includes(hash))));
-    assert.ok(progress.some(({ from_cache }) => from_cache >= allowed * 64 * 1024));
+    // Which three of the six that are asked for at once come first is the browser's choice.
+    const sizes = bundle.manifest.chunks.filter(({ sha256 }) => stored.includes(sha256)).map(({ bytes }) => bytes);
+    assert.ok(progress.some(({ from_cache }) => from_cache >= sizes.reduce((sum, bytes) => sum + bytes)));
   });
 
   test("a flipped byte in the store is healed with exactly one fetch", async () => {
@@ -229,7 +231,7 @@ describe("storage", () => {
     assert.deepEqual(await storedHashes(page), []);
   });
 
-  test("when storage is full the load goes on, says so, and what is stored stays usable", async () => {
+  test("when storage is full the load goes on, says so, and what is stored stays usable", only("chromium"), async () => {
     const other = makeBundle({ name: "other", seeds: [1, 2, 30, 40, 50] });
     server.bundles.other = other;
     await load(page, url());

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";
-import { TextStream } from "../../www/build/stream.js";
+import { TextStream } from "../../www/build/api/stream.js";
 
 /** A model that writes `pieces`, one each turn of the event loop; `stopped` tells after how many it was stopped. */
 function start(pieces, failure) {

@@ -1,14 +1,14 @@
-// What the tests of the package in Chromium share: servers with faults, bundles made on the spot, pages.
+// What the tests of the package in a browser share: servers with faults, bundles made on the spot, pages.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, readlink, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
-import { launchProfile } from "../../www/scripts/browser.mjs";
 import { bundle, definitions } from "../../www/scripts/bundle.mjs";
 import { MOUNTS, PACKAGE, serveFiles, start } from "../../www/scripts/serve.mjs";
+import { BROWSER, kill, launchProfile } from "./browsers.mjs";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -18,6 +18,9 @@ setTimeout(() => {
   console.error(`the tests of this file took longer than ${LONGEST_RUN / 1000} s`);
   process.exit(1);
 }, LONGEST_RUN).unref();
+
+/** Options of a test of what only one browser does, or lets be done to it: `test(name, only("chromium"), ...)`. */
+export const only = (browser) => ({ skip: BROWSER !== browser && `only in ${browser}` });
 
 /** Small chunks, so that a bundle of several of them is quick to make and to send. */
 const CHUNK_BYTES = 64 * 1024;
@@ -92,7 +95,7 @@ export async function serveBundles(bundles, fault = () => false) {
 }
 
 /** The fake engine's wasm: nothing is compiled, but what is fetched must have the hash that page and worker expect. */
-const FAKE_WASM = Buffer.from("no wasm");
+export const FAKE_WASM = Buffer.from("no wasm");
 
 /** The packed page and a worker with the fake engine, made for each other. */
 async function fakeScripts() {
@@ -106,16 +109,17 @@ async function fakeScripts() {
 /**
  * Serves the package. With `fake` the engine is tests/e2e/fake-engine.js instead of the built one; `prelude` is a script that
  * runs in the worker before the package's own code (to take something away from it). `headers` go with every answer, `overrides`
- * answer for a path. `/build/` has the modules before bundling.
+ * answer for a path, `requests` are the paths asked for. `/build/` has the modules before bundling.
  */
 export async function servePackage({ fake = false, prelude = "" } = {}) {
   const files = serveFiles({ ...MOUNTS, "/build/": join(ROOT, "www/build") });
   const faked = fake ? await fakeScripts() : undefined;
-  const site = { prelude, fake: faked, headers: {}, overrides: {} };
+  const site = { prelude, fake: faked, headers: {}, overrides: {}, requests: [] };
   const send = (response, type, body) => response.writeHead(200, { "content-type": type }).end(body);
   const handler = async (request, response) => {
     for (const [name, value] of Object.entries(site.headers)) response.setHeader(name, value);
     response.setHeader("access-control-allow-origin", "*");
+    site.requests.push(request.url);
     if (site.overrides[request.url]) return site.overrides[request.url](response);
     if (request.url === "/blank") return send(response, "text/html", "<!doctype html><title>test</title>");
     if (fake && request.url === "/dist/index.js") return send(response, "text/javascript", faked.page);
@@ -151,7 +155,7 @@ export async function openBrowser(options) {
             } catch (error) {
               const { name, code, hosted_code, message } = error;
               // A test of a single module has the class of that.
-              const { LlavaError } = await import("/build/errors.js");
+              const { LlavaError } = await import("/build/basics/errors.js");
               const llava = error instanceof globalThis.llava.LlavaError || error instanceof LlavaError;
               return { error: { name, code, hosted_code, message, llava } };
             }
@@ -166,18 +170,14 @@ export async function openBrowser(options) {
       await Promise.all(context.pages().filter((other) => other !== page).map((other) => other.close()));
       await page.evaluate(() => new Promise((done, fail) => {
         const request = indexedDB.deleteDatabase("llava-web");
-        request.onsuccess = done;
-        request.onerror = fail;
+        request.onsuccess = () => done();
+        request.onerror = () => fail(request.error);
       }));
       await page.close();
     },
     /** Kills the browser process and starts another one on the same profile. */
     async restart() {
-      const closed = new Promise((resolve) => context.once("close", resolve));
-      // The link's target ends with the process id.
-      const pid = Number((await readlink(join(profile, "SingletonLock"))).split("-").at(-1));
-      process.kill(pid, "SIGKILL");
-      await closed;
+      await kill(context, profile);
       context = await launchProfile(profile, options);
     },
     async close() {
@@ -210,6 +210,15 @@ export function eachWithFreshPage(bundle, give) {
   afterEach(() => server.close());
 }
 
+/** For browsers whose GPU process is to crash often: after two or three times they would go on without a GPU. */
+export const CRASHING = { args: ["--disable-gpu-process-crash-limit", "--disable-domain-blocking-for-3d-apis"] };
+
+/** Kills the browser's GPU process, as a crash of the driver does. */
+export async function crashGpu(browser, page) {
+  const cdp = await browser.context.newCDPSession(page);
+  await cdp.send("Browser.crashGpuProcess");
+}
+
 /** Loads `url` (or the default model) in `page` and gives back `{ value | error, progress, warnings }`; the model stays in `globalThis.model`. */
 export function load(page, url, options = {}) {
   return page.evaluate(
@@ -233,7 +242,7 @@ export function load(page, url, options = {}) {
 /** Hashes of what is stored, read as the package does. */
 export function storedHashes(page) {
   return page.evaluate(async () => {
-    const { openStore } = await import("/build/store.js");
+    const { openStore } = await import("/build/weights/store.js");
     const store = await openStore();
     const hashes = [...(await store.hashes())];
     store.close();
@@ -247,8 +256,8 @@ export function storedHashes(page) {
  */
 export async function assertSound(page) {
   const { wrong, stray, missing, hashes } = await page.evaluate(async () => {
-    const { openStore } = await import("/build/store.js");
-    const { sha256 } = await import("/build/download.js");
+    const { openStore } = await import("/build/weights/store.js");
+    const { sha256 } = await import("/build/basics/sha256.js");
     const store = await openStore();
     const [hashes, models] = [await store.hashes(), await store.models()];
     const wrong = [];

@@ -19,7 +19,7 @@ before(async () => {
   });
   page = await browser.open(site);
   await page.evaluate(async () => {
-    const { readImage } = await import("/build/image.js");
+    const { readImage } = await import("/build/input/image.js");
     globalThis.read = (make) =>
       globalThis.attempt(async () => {
         const started = performance.now();
@@ -119,7 +119,7 @@ test("headers tell the sizes that the browser finds", async () => {
   const other = [];
   for (const name of readdirSync(folder)) {
     const [told, found] = await page.evaluate(async (bytes) => {
-      const { sizeOf } = await import("/build/sizes.js");
+      const { sizeOf } = await import("/build/input/sizes.js");
       const file = Uint8Array.from(bytes);
       const bitmap = await createImageBitmap(new Blob([file])).catch(() => undefined);
       return [sizeOf(file), bitmap && [bitmap.width, bitmap.height]];

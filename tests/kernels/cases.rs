@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::device::{self, Buffer, read_floats};
 use llava_web::kernels::{
-    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, ModelShapes, Precision, Shader,
-    TuneWork, Variants, VisionShapes,
+    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, ModelShapes, NormShape, Precision,
+    Shader, TuneWork, Variants, VisionShapes,
 };
 use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
 use llava_web::quant::Format;
@@ -84,8 +84,7 @@ fn assert_close(what: &str, actual: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
-/// `[n, rows, cols]`, most of them multiples of no tile. Those with columns that are no multiple of 32 only fit formats
-/// without blocks.
+/// `[n, rows, cols]`, most of them multiples of no tile. For formats with blocks columns are rounded up to whole ones.
 const LINEAR: &[[usize; 3]] = &[
     [1, 130, 96],
     [5, 65, 64],
@@ -109,7 +108,10 @@ const LINEAR: &[[usize; 3]] = &[
     [40, 100, 257],
 ];
 
-const FORMATS: [Format; 4] = [Format::Q4, Format::Q8, Format::F16, Format::F32];
+/// Columns of three blocks, and of no tile but the smallest.
+fn three_blocks(format: Format) -> usize {
+    3 * format.block().next_multiple_of(32)
+}
 
 /// What a variant makes of its inputs.
 type Rounding = fn(&[f32]) -> Vec<f32>;
@@ -137,25 +139,26 @@ async fn each_linear_variant<F: AsyncFnMut(LinearVariant, f32, Rounding)>(n: usi
 pub async fn linear(device: &Device) {
     let mut numbers = Numbers::new(1);
     let mut count = 0;
-    for [n, out, cols] in LINEAR {
-        for format in FORMATS.into_iter().filter(|format| format.fits(*cols)) {
-            let bytes = format.encode("weight", *out, *cols, &numbers.floats(out * cols)).unwrap();
-            let weight = Weight::from_bytes(bytes.clone(), format, *out, *cols, device);
-            each_linear_variant(*n, format, async |variant, tolerance, inputs| {
+    for &[n, out, cols] in LINEAR {
+        for &format in Format::ALL {
+            let cols = cols.next_multiple_of(format.block());
+            let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
+            let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
+            each_linear_variant(n, format, async |variant, tolerance, inputs| {
                 let act = Activation::ALL[count % 6];
-                let bias = (count / 2 % 2 == 0).then(|| numbers.floats(*out));
+                let bias = (count / 2 % 2 == 0).then(|| numbers.floats(out));
                 let residual = (count % 3 != 0).then(|| numbers.floats(n * out));
                 count += 1;
                 let x = numbers.floats(n * cols);
                 let actual = kernels::linear(
-                    rows(&x, *cols, device),
+                    rows(&x, cols, device),
                     &weight,
                     bias.as_ref().map(|bias| vector(bias, device)).as_ref(),
-                    residual.as_ref().map(|residual| rows(residual, *out, device)),
+                    residual.as_ref().map(|residual| rows(residual, out, device)),
                     act,
                 );
                 let (bias, residual) = (bias.as_deref(), residual.as_deref());
-                let expected = naive::linear(&inputs(&x), &bytes, format, (*out, *cols), bias, residual, act);
+                let expected = naive::linear(&inputs(&x), &bytes, format, (out, cols), bias, residual, act);
                 let what = format!("linear {} {n}x{out}x{cols} {format:?} {act:?}", variant.name());
                 assert_close(&what, &read_floats(actual).await.unwrap(), &expected, tolerance);
             })
@@ -164,14 +167,19 @@ pub async fn linear(device: &Device) {
     }
 }
 
+/// Every case of a table, with its number, in every format.
+fn in_every_format<T>(table: &[T]) -> impl Iterator<Item = (usize, &T, Format)> {
+    table.iter().enumerate().flat_map(|(i, case)| Format::ALL.iter().map(move |format| (i, case, *format)))
+}
+
 /// `[n, ffn, cols]`.
 const GATED: &[[usize; 3]] = &[[1, 35, 64], [5, 33, 32], [3, 1, 32], [70, 66, 96], [1, 700, 160], [2, 129, 64]];
 
 pub async fn linear_gated(device: &Device) {
     let mut numbers = Numbers::new(5);
     let mut count = 0;
-    for (i, [n, ffn, cols]) in GATED.iter().enumerate() {
-        let format = Format::Q4;
+    for (i, [n, ffn, cols], format) in in_every_format(GATED) {
+        let cols = &cols.next_multiple_of(format.block());
         let bytes = format.encode("weight", 2 * ffn, *cols, &numbers.floats(2 * ffn * cols)).unwrap();
         let weight = Weight::from_bytes(bytes.clone(), format, 2 * ffn, *cols, device);
         each_linear_variant(*n, format, async |variant, tolerance, inputs| {
@@ -204,9 +212,8 @@ const ROPE_CACHE: &[(usize, usize, usize, [usize; 3])] = &[
 
 pub async fn linear_rope_cache(device: &Device) {
     let mut numbers = Numbers::new(6);
-    let cols = 64;
-    for (i, (position, n, capacity, [heads, kv_heads, head_dim])) in ROPE_CACHE.iter().enumerate() {
-        let (position, n, capacity, format) = (*position, *n, *capacity, Format::Q8);
+    for (i, (position, n, capacity, [heads, kv_heads, head_dim]), format) in in_every_format(ROPE_CACHE) {
+        let (position, n, capacity, cols) = (*position, *n, *capacity, 64usize.next_multiple_of(format.block()));
         let shape = Heads { heads: *heads, kv_heads: *kv_heads, head_dim: *head_dim };
         let out = (heads + 2 * kv_heads) * head_dim;
         let frequencies: Vec<f32> =
@@ -221,7 +228,10 @@ pub async fn linear_rope_cache(device: &Device) {
                 continue;
             }
             each_linear_variant(n, format, async |variant, tolerance, inputs| {
-                let what = format!("{} {n} after {position} of {capacity}, {shape:?} {kv_format:?}", variant.name());
+                let what = format!(
+                    "{} {n} after {position} of {capacity}, {shape:?} {format:?} {kv_format:?}",
+                    variant.name()
+                );
                 let width = kv_heads * head_dim;
                 let (mut k, mut v) = (vec![0.0; capacity * width], vec![0.0; capacity * width]);
                 let kv = KvCache::new(capacity, shape, kv_format, device);
@@ -252,14 +262,15 @@ pub async fn linear_rope_cache(device: &Device) {
 /// Weights so small that their f16 scales are subnormal: a GPU that flushes those loses the tensor.
 pub async fn tiny_scales(device: &Device) {
     let mut numbers = Numbers::new(2);
-    for format in [Format::Q4, Format::Q8, Format::F16] {
+    for &format in Format::ALL {
+        let cols = 64usize.next_multiple_of(format.block());
         for n in [1, 7] {
-            let values: Vec<f32> = numbers.floats(40 * 64).iter().map(|value| value * 1e-4).collect();
-            let bytes = format.encode("weight", 40, 64, &values).unwrap();
-            let weight = Weight::from_bytes(bytes.clone(), format, 40, 64, device);
-            let x = numbers.floats(n * 64);
-            let actual = kernels::linear(rows(&x, 64, device), &weight, None, None, Activation::None);
-            let expected = naive::linear(&x, &bytes, format, (40, 64), None, None, Activation::None);
+            let values: Vec<f32> = numbers.floats(40 * cols).iter().map(|value| value * 1e-4).collect();
+            let bytes = format.encode("weight", 40, cols, &values).unwrap();
+            let weight = Weight::from_bytes(bytes.clone(), format, 40, cols, device);
+            let x = numbers.floats(n * cols);
+            let actual = kernels::linear(rows(&x, cols, device), &weight, None, None, Activation::None);
+            let expected = naive::linear(&x, &bytes, format, (40, cols), None, None, Activation::None);
             let actual: Vec<f32> = read_floats(actual).await.unwrap().iter().map(|value| value * 1e4).collect();
             let expected: Vec<f32> = expected.iter().map(|value| value * 1e4).collect();
             assert_close(&format!("tiny scales {format:?} n {n}"), &actual, &expected, 2e-5);
@@ -270,8 +281,9 @@ pub async fn tiny_scales(device: &Device) {
 /// Inputs as some layers of real models have them, beyond the largest f16: no variant may make infinities of them.
 pub async fn outliers(device: &Device) {
     let mut numbers = Numbers::new(11);
-    let (out, cols) = (70, 96);
-    for format in FORMATS {
+    let out = 70;
+    for &format in Format::ALL {
+        let cols = three_blocks(format);
         let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
         let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
         for n in [1, 9] {
@@ -296,7 +308,7 @@ pub async fn activations(device: &Device) {
     for act in Activation::ALL {
         let actual = read_floats(kernels::linear(rows(&x, 1, device), &weight, None, None, act)).await.unwrap();
         for (x, actual) in x.iter().zip(actual) {
-            let expected = naive::activation(act, *x as f64) as f32;
+            let expected = act.of(*x as f64) as f32;
             let close = (actual - expected).abs() <= 2e-6 * (1.0 + expected.abs());
             assert!(close, "{act:?}({x}) is {actual}, not {expected}");
         }
@@ -307,10 +319,8 @@ pub async fn embedding(device: &Device) {
     let mut numbers = Numbers::new(3);
     let table: &[[usize; 3]] = &[[5, 70, 64], [1, 33, 96], [9, 12, 37], [3, 5, 2], [300, 1000, 160], [65, 3, 588]];
     for [n, vocab, cols] in table {
-        for format in [Format::Q4, Format::Q8, Format::F16, Format::F32] {
-            if !format.fits(*cols) {
-                continue;
-            }
+        for &format in Format::ALL {
+            let cols = &cols.next_multiple_of(format.block());
             let bytes = format.encode("table", *vocab, *cols, &numbers.floats(vocab * cols)).unwrap();
             let table = Weight::from_bytes(bytes.clone(), format, *vocab, *cols, device);
             let mut ids: Vec<u32> = (0..*n).map(|_| numbers.word() % *vocab as u32).collect();
@@ -330,8 +340,9 @@ pub async fn embedding(device: &Device) {
 /// A weight in several buffers does what it does in one.
 pub async fn split_weights(device: &Device) {
     let mut numbers = Numbers::new(9);
-    let (n, out, cols) = (5, 74, 96);
-    for format in FORMATS {
+    let (n, out) = (5, 74);
+    for &format in Format::ALL {
+        let cols = three_blocks(format);
         let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
         let limit = bytes.len() as u64 / 2 - 64;
         let split = |stack| Weight::split("big", bytes.clone(), format, out, cols, stack, limit, device);
@@ -675,15 +686,11 @@ async fn choose_variants(gpu: &device::Opened, stored: &BTreeMap<String, String>
     let shapes = ModelShapes {
         decoder: vec![format],
         head: vec![Format::Q8],
-        hidden: 256,
+        norms: vec![NormShape::RmsNorm(256), NormShape::LayerNorm(80)],
         intermediate: 512,
         layers: 3,
         heads,
-        vision: Some(VisionShapes {
-            formats: vec![Format::Q8, Format::F16],
-            hidden: 80,
-            heads: Heads { kv_heads: 4, ..heads },
-        }),
+        vision: Some(VisionShapes { formats: vec![Format::Q8, Format::F16], heads: Heads { kv_heads: 4, ..heads } }),
         kv_cache,
         precision: Precision::Fast,
     };

@@ -105,6 +105,7 @@ const ADVICE = {
 /** Of a load that goes on all the same. @type {typeof ADVICE} */
 const WARNINGS = {
   ...ADVICE,
+  gpu: () => ({ title: "The graphics chip was lost for a moment.", cure: "The model is loaded again, and the answer goes on." }),
   network: () => ({ title: "The model's server cannot be reached.", cure: "The copy that is stored in this browser is used." }),
 };
 

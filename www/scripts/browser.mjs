@@ -33,8 +33,11 @@ export function launch({ gpu = "software" } = {}) {
   return chromium.launch({ executablePath: browserPath(), headless: true, args: flags(gpu) });
 }
 
-/** Starts a browser on the profile in `folder`, which stays, with the unpacked `extension` if one is given; resolves to its context. */
-export function launchProfile(folder, { gpu = "software", extension } = {}) {
+/**
+ * Starts a browser on the profile in `folder`, which stays, with the unpacked `extension` if one is given, and further flags in `args`;
+ * resolves to its context.
+ */
+export function launchProfile(folder, { gpu = "software", extension, args = [] } = {}) {
   const loading = extension ? [`--load-extension=${extension}`, `--disable-extensions-except=${extension}`] : [];
-  return chromium.launchPersistentContext(folder, { executablePath: browserPath(), headless: true, args: [...flags(gpu), ...loading] });
+  return chromium.launchPersistentContext(folder, { executablePath: browserPath(), headless: true, args: [...flags(gpu), ...loading, ...args] });
 }

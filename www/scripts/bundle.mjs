@@ -11,26 +11,38 @@ import { copyTypes } from "./types.mjs";
 const WWW = dirname(dirname(fileURLToPath(import.meta.url)));
 const WASM = join(WWW, "pkg/llava_web_bg.wasm");
 
-/** What src/build.ts declares, for the engine whose wasm is `wasm` (bytes). */
+/** What src/engine/build.ts declares, for the engine whose wasm is `wasm` (bytes). */
 export async function definitions(wasm) {
   const { version } = JSON.parse(await readFile(join(WWW, "package.json"), "utf8"));
   const sha256 = createHash("sha256").update(wasm).digest("hex");
   return { LLAVA_VERSION: JSON.stringify(version), LLAVA_WASM_SHA256: JSON.stringify(sha256) };
 }
 
+const COMMON = {
+  bundle: true,
+  target: "es2022",
+  logLevel: "warning",
+  logOverride: { "duplicate-object-key": "silent" }, // the glue names its snippet once for each function
+};
+
 /** Bundles www/build/<name>.js and resolves to esbuild's result. `glue` takes the place of the engine's own glue. */
 export function bundle(name, define, { glue, ...options } = {}) {
-  return build({
-    entryPoints: [join(WWW, `build/${name}.js`)],
-    bundle: true,
-    format: "esm",
-    target: "es2022",
-    define,
-    plugins: glue ? [{ name: "glue", setup: (setup) => setup.onResolve({ filter: /\/pkg\/llava_web\.js$/ }, () => ({ path: glue })) }] : [],
-    logLevel: "warning",
-    logOverride: { "duplicate-object-key": "silent" }, // the glue names its snippet once for each function
-    ...options,
-  });
+  return build({ ...COMMON, entryPoints: [join(WWW, `build/${name}.js`)], format: "esm", define, plugins: [instances(glue)], ...options });
+}
+
+/**
+ * `llava-web:wasm` is a function, `instantiate`, made of wasm-bindgen's glue: that is a module, of which a thread has one, and with it
+ * one wasm and one GPU device, which may be lost.
+ */
+function instances(glue = join(WWW, "pkg/llava_web.js")) {
+  const setup = (setup) => {
+    setup.onResolve({ filter: /^llava-web:wasm$/ }, () => ({ path: glue, namespace: "glue" }));
+    setup.onLoad({ filter: /.*/, namespace: "glue" }, async ({ path }) => {
+      const { outputFiles } = await build({ ...COMMON, entryPoints: [path], format: "iife", globalName: "glue", write: false });
+      return { contents: `export function instantiate() {\n${outputFiles[0].text}\nreturn glue;\n}` };
+    });
+  };
+  return { name: "instances", setup };
 }
 
 async function main() {

@@ -1,4 +1,4 @@
-// The default model's files as the package ships them. Run as a script it writes src/default-files.ts: each file's address in the
+// The default model's files as the package ships them. Run as a script it writes src/api/default-files.ts: each file's address in the
 // form that bundlers follow.
 import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
@@ -40,7 +40,7 @@ export const DEFAULT_FILES: Record<string, readonly [name: string, address: () =
 ${lines.join("\n")}
 };
 `;
-  await writeFile(join(dirname(fileURLToPath(import.meta.url)), "../src/default-files.ts"), source);
+  await writeFile(join(dirname(fileURLToPath(import.meta.url)), "../src/api/default-files.ts"), source);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main();

@@ -10,7 +10,7 @@ export async function copyTypes() {
   for (const name of names) {
     const from = join(WWW, `build/types/${name}.d.ts`);
     await cp(from, join(WWW, `dist/${name}.d.ts`));
-    for (const [, imported] of (await readFile(from, "utf8")).matchAll(/["']\.\/([^"']+)\.js["']/g)) names.add(imported);
+    for (const [, imported] of (await readFile(from, "utf8")).matchAll(/["'](\.[^"']+)\.js["']/g)) names.add(join(dirname(name), imported));
   }
 }
 

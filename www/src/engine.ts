@@ -1,6 +1,6 @@
 // The engine as a module, for threads that have no Worker. `import * as engine from "llava-web/engine"`
-import type { Reply, Request } from "./protocol.js";
-import { serve } from "./serve.js";
+import type { Reply, Request } from "./engine/protocol.js";
+import { serve } from "./engine/serve.js";
 
 /** The page's hold on an engine that runs in its own thread. @internal */
 export interface RunningEngine {

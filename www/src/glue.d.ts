@@ -1,7 +1,11 @@
-/** The engine as wasm-bindgen exports it from src/web.rs, for type checks before it is built. */
-declare module "*/pkg/llava_web.js" {
-  /** Starts the wasm; a second call of the same module does nothing. */
-  export default function init(wasm: { module_or_path: Response }): Promise<unknown>;
+/** The engine as wasm-bindgen exports it from src/web.rs, which scripts/bundle.mjs makes a function of. */
+declare module "llava-web:wasm" {
+  /** A wasm of its own, which shares nothing with others of the thread. */
+  export function instantiate(): {
+    /** Starts the wasm. */
+    default(wasm: { module_or_path: Response }): Promise<unknown>;
+    Engine: typeof Engine;
+  };
 
   export class Engine {
     /**

@@ -1,24 +1,25 @@
 // The public API. Everything else in this package may change without notice.
-import { configuration } from "./configure.js";
-import type { ImageInput } from "./image.js";
-import { DEFAULT_MODEL } from "./model-url.js";
-import { asInput, Model, type CaptionOptions, type LoadOptions } from "./model.js";
-import { asOptions } from "./options.js";
-import { runShared, SharedModels, type SharedLoadOptions } from "./shared.js";
+import { configuration } from "./api/configure.js";
+import { DEFAULT_MODEL } from "./api/model-url.js";
+import { asInput, Model, type CaptionOptions, type LoadOptions } from "./api/model.js";
+import { asOptions } from "./api/options.js";
+import { runShared, SharedModels, type SharedLoadOptions } from "./api/shared.js";
+import type { ImageInput } from "./input/image.js";
 
-export { createAI, type AI } from "./ai.js";
-export { availability, type Availability, type AvailabilityOptions } from "./availability.js";
-export type { Assets } from "./assets.js";
-export { configure, type Configuration } from "./configure.js";
+export { createAI, type AI } from "./api/ai.js";
+export { availability, type Availability, type AvailabilityOptions } from "./api/availability.js";
+export type { Assets } from "./engine/assets.js";
+export { configure, type Configuration } from "./api/configure.js";
 export type { EngineModule } from "./engine.js";
-export { LlavaError, type ErrorCode } from "./errors.js";
-export type { ImageInput } from "./image.js";
-export type { GenerateOptions, Input, Message, MessagePart } from "./input.js";
-export type { KernelChoice, KvFormat, LoadProgress, ModelInfo, Timings } from "./info.js";
-export { Model, type CaptionOptions, type LoadOptions, type Result, type RunOptions, type Usage } from "./model.js";
-export { models, type StoredModel } from "./stored.js";
-export type { TextStream } from "./stream.js";
-export { DEFAULT_MODEL } from "./model-url.js";
+export { LlavaError, type ErrorCode } from "./basics/errors.js";
+export type { ImageInput } from "./input/image.js";
+export type { GenerateOptions, Input, Message, MessagePart } from "./input/input.js";
+export type { KernelChoice, KvFormat, LoadProgress, ModelInfo, Timings } from "./basics/info.js";
+export { Model, type CaptionOptions, type LoadOptions, type RunOptions } from "./api/model.js";
+export type { Result, Usage } from "./api/result.js";
+export { models, type StoredModel } from "./api/stored.js";
+export type { TextStream } from "./api/stream.js";
+export { DEFAULT_MODEL } from "./api/model-url.js";
 
 const shared = new SharedModels({}, () => configuration().idle_timeout);
 

@@ -1,6 +1,6 @@
 // The worker: an engine in a thread of its own.
-import type { Request } from "./protocol.js";
-import { serve } from "./serve.js";
+import type { Request } from "./engine/protocol.js";
+import { serve } from "./engine/serve.js";
 
 const engine = serve((reply) => self.postMessage(reply));
 

@@ -19,6 +19,10 @@ pub fn everything(paths: &Paths) -> Result<()> {
     say("npm packages: as in www/package-lock.json");
     say(format!("browser: {}", browser()?.display()));
     say(format!("WebDriver: {}", chromedriver()?.display()));
+    match firefox() {
+        Ok(firefox) => say(format!("second browser: {}", firefox.display())),
+        Err(error) => say(format!("{error:#}")),
+    }
     cpp_compiler()?;
     match software_vulkan() {
         Some(driver) => say(format!("software Vulkan driver: {}", driver.display())),
@@ -227,6 +231,31 @@ fn install_browser() -> Option<()> {
     }
     say("installing Chromium and its WebDriver");
     apt_install(&["chromium", "chromium-driver"]).map_err(|error| say(format!("{error:#}"))).ok()
+}
+
+/// A Firefox: `LLAVA_FIREFOX`, else one in its usual place, else Debian's, installed.
+pub fn firefox() -> Result<PathBuf> {
+    if let Some(file) = env::var_os("LLAVA_FIREFOX").map(PathBuf::from) {
+        return if file.is_file() { Ok(file) } else { bail!("LLAVA_FIREFOX: no file {}", file.display()) };
+    }
+    let usual = ["/Applications/Firefox.app/Contents/MacOS/firefox", r"C:\Program Files\Mozilla Firefox\firefox.exe"];
+    let installed = || {
+        shell::in_path(&["firefox-esr", "firefox"])
+            .or_else(|| usual.iter().map(PathBuf::from).find(|file| file.is_file()))
+    };
+    if installed().is_none() && can_apt() {
+        say("installing Firefox");
+        apt_install(&["firefox-esr"]).unwrap_or_else(|error| say(format!("{error:#}")));
+    }
+    installed().context(
+        "no Firefox, which runs part of the tests: install it (on Debian `apt-get install firefox-esr`), or set LLAVA_FIREFOX",
+    )
+}
+
+/// What NODE_OPTIONS must hold for Node to have `WebSocket`: Node 20 has it on request only.
+pub fn node_options_for_websocket() -> Option<&'static str> {
+    let known = shell::output(Command::new("node").args(["-p", "typeof WebSocket"]));
+    (known.as_deref() == Some("undefined")).then_some("--experimental-websocket")
 }
 
 /// Mesa's software Vulkan driver (lavapipe), installed where that is possible: the file the Vulkan loader reads.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// What a suite's runner reported.
@@ -21,14 +21,22 @@ struct Report {
     failures: Vec<String>,
     /// It is still printing that.
     telling: bool,
+    /// Why tests were left out that this machine cannot run.
+    left_out: Vec<String>,
 }
 
 type Suite = fn(&Paths) -> Result<Report>;
 /// What runs where no suite is named.
-const SUITES: [(&str, Suite); 5] =
-    [("native", native), ("web", web), ("e2e", e2e), ("package", package_quickly), ("fuzz", fuzz)];
-/// What runs only where it is named, or in full only then: it takes long, or downloads a model.
-const NAMED: [(&str, Suite); 2] = [("package", package), ("--real", real)];
+const SUITES: [(&str, Suite); 6] = [
+    ("native", native),
+    ("web", web),
+    ("e2e", e2e),
+    ("firefox", firefox_if_there),
+    ("package", package_quickly),
+    ("fuzz", fuzz),
+];
+/// What runs only where it is named, or in full only then: it takes long, downloads a model, or cannot be had everywhere.
+const NAMED: [(&str, Suite); 3] = [("firefox", firefox), ("package", package), ("--real", real)];
 /// Seconds for each fuzz target.
 const FUZZ_SECONDS: u32 = 10;
 /// Lines about a suite's failed tests that are printed again at the end.
@@ -41,12 +49,15 @@ pub fn run(paths: &Paths, names: &[OsString]) -> Result<ExitCode> {
     for (name, suite) in suites(names)? {
         say(format!("suite: {name}"));
         let mut report = suite(paths).unwrap_or_else(|error| Report::failure(format!("error: {error:#}")));
-        if report.passed + report.failed == 0 {
+        if report.passed + report.failed == 0 && report.left_out.is_empty() {
             report = Report::failure("no test ran, which proves nothing".into());
         }
         passed += report.passed;
         failed += report.failed;
         counts += &format!("{name}: {} passed, {} failed, {} skipped\n", report.passed, report.failed, report.skipped);
+        for why in &report.left_out {
+            counts += &format!("{name}: SKIPPED: {why}\n");
+        }
         for line in report.failures.iter().take(MOST_LINES) {
             failures += &format!("{name}: {line}\n");
         }
@@ -74,67 +85,131 @@ fn suites(names: &[OsString]) -> Result<Vec<(&'static str, Suite)>> {
     Ok(known)
 }
 
-/// Unit, kernel, golden and documentation tests on this machine's GPU, or on the software driver where it has none.
+/// Bits of the vectors in which lavapipe shall run shaders besides those it takes by itself (256): subgroups of 4 and 16 lanes.
+const OTHER_WIDTHS: [&str; 2] = ["128", "512"];
+
+/// Unit, kernel, golden and documentation tests on this machine's GPU, or on the software driver where it has none; then the kernels'
+/// once more on the software driver, in subgroups of other sizes.
 fn native(paths: &Paths) -> Result<Report> {
-    let mut cargo = Command::new(setup::cargo());
-    cargo.current_dir(&paths.root).args(["test", "--release", "--workspace", "--no-fail-fast"]);
-    cargo.env("CARGO_TARGET_DIR", &paths.target);
-    if let Some(driver) = setup::software_driver_wanted() {
-        cargo.env("VK_ICD_FILENAMES", driver);
+    let mut report = count(native_tests(paths, setup::software_driver_wanted()).arg("--no-fail-fast"))?;
+    let Some(driver) = setup::software_vulkan() else {
+        report.leave_out(
+            "kernels in subgroups of other sizes: no software Vulkan driver (Debian: mesa-vulkan-drivers)".into(),
+        );
+        return Ok(report);
+    };
+    for width in OTHER_WIDTHS {
+        say(format!("kernels in vectors of {width} bits"));
+        let mut cargo = native_tests(paths, Some(driver.clone()));
+        cargo.args(["--test", "kernels", "--", "--include-ignored"]).env("LP_NATIVE_VECTOR_WIDTH", width);
+        report.add_all(count(&mut cargo)?);
     }
-    count(&mut cargo)
+    Ok(report)
 }
 
 /// A real model, compared with llama.cpp.
 fn real(paths: &Paths) -> Result<Report> {
     let folder = crate::real::folder(paths)?;
+    let mut cargo = native_tests(paths, setup::software_driver_wanted());
+    count(cargo.args(["--test", "real", "--", "--ignored", "--nocapture"]).env("LLAVA_REAL", folder))
+}
+
+/// `cargo test` for this machine, on that Vulkan driver if one is given.
+fn native_tests(paths: &Paths, driver: Option<PathBuf>) -> Command {
     let mut cargo = Command::new(setup::cargo());
-    cargo.current_dir(&paths.root).args(["test", "--release", "--test", "real", "--", "--ignored", "--nocapture"]);
-    cargo.env("CARGO_TARGET_DIR", &paths.target).env("LLAVA_REAL", folder);
-    if let Some(driver) = setup::software_driver_wanted() {
+    cargo.current_dir(&paths.root).args(["test", "--release", "--workspace"]).env("CARGO_TARGET_DIR", &paths.target);
+    if let Some(driver) = driver {
         cargo.env("VK_ICD_FILENAMES", driver);
     }
-    count(&mut cargo)
+    cargo
 }
 
 /// The wasm-bindgen tests, in headless Chromium.
 fn web(paths: &Paths) -> Result<Report> {
-    setup::wasm_bindgen(paths)?;
     let chromedriver = setup::chromedriver()?;
+    let mut cargo = wasm_tests(paths)?;
+    cargo.args(["--", "--nocapture"]).env("CHROMEDRIVER", chromedriver).env("WASM_BINDGEN_TEST_TIMEOUT", "600");
+    count(&mut cargo)
+}
+
+/// `cargo test` of the wasm-bindgen tests; `wasm-bindgen-test-runner` is in its PATH.
+fn wasm_tests(paths: &Paths) -> Result<Command> {
+    setup::wasm_bindgen(paths)?;
     let mut cargo = setup::wasm_toolchain(paths)?.cargo(paths, "test");
     let mut path = vec![paths.tools.join("bin")];
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    cargo
-        .args(["--test", "web", "--", "--nocapture"])
-        .env("PATH", std::env::join_paths(path)?)
-        .env("CHROMEDRIVER", chromedriver)
-        .env("WASM_BINDGEN_TEST_TIMEOUT", "600");
-    count(&mut cargo)
+    cargo.args(["--test", "web"]).env("PATH", std::env::join_paths(path)?);
+    Ok(cargo)
 }
 
 /// The package's code in headless Chromium.
 fn e2e(paths: &Paths) -> Result<Report> {
     package::build(paths)?;
-    count(&mut node_tests(paths, "tests/e2e")?)
+    count(&mut node_tests(paths, "tests/e2e", |_| true)?)
+}
+
+/// Of `tests/e2e`, what Firefox runs too: the whole way with the default model, variants that fail, its own store, its own decoders.
+const FIREFOX_E2E: [&str; 4] = ["caption", "formats", "loader", "variants"];
+
+/// The same tests of the kernels and part of those of the package in Firefox: another compiler of shaders, another driver.
+fn firefox(paths: &Paths) -> Result<Report> {
+    in_firefox(paths, &setup::firefox()?)
+}
+
+/// The same where there is a Firefox or one can be installed.
+fn firefox_if_there(paths: &Paths) -> Result<Report> {
+    match setup::firefox() {
+        Ok(firefox) => in_firefox(paths, &firefox),
+        Err(error) => {
+            let mut report = Report::default();
+            report.leave_out(format!("{error:#}"));
+            Ok(report)
+        }
+    }
+}
+
+fn in_firefox(paths: &Paths, firefox: &Path) -> Result<Report> {
+    let runner = format!("node {}", paths.root.join("tests/firefox/runner.mjs").display());
+    let mut kernels = wasm_tests(paths)?;
+    kernels.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    package::build(paths)?;
+    let named = |file: &Path| FIREFOX_E2E.iter().any(|name| file.ends_with(format!("{name}.test.mjs")));
+    let mut e2e = node_tests(paths, "tests/e2e", named)?;
+    let mut report = Report::default();
+    for tests in [&mut kernels, e2e.env("LLAVA_BROWSER", "firefox")] {
+        tests.env("LLAVA_FIREFOX", firefox);
+        if let Some(driver) = setup::software_driver_wanted() {
+            tests.env("VK_ICD_FILENAMES", driver);
+        }
+        if let Some(options) = setup::node_options_for_websocket() {
+            tests.env("NODE_OPTIONS", options);
+        }
+        report.add_all(count(tests)?);
+    }
+    Ok(report)
 }
 
 /// The tarball, installed in apps: those that belong to every run.
 fn package_quickly(paths: &Paths) -> Result<Report> {
     let tarball = package::build(paths)?;
-    count(node_tests(paths, "tests/package")?.env("LLAVA_TARBALL", tarball))
+    count(node_tests(paths, "tests/package", |_| true)?.env("LLAVA_TARBALL", tarball))
 }
 
 /// The tarball, installed in apps of every kind.
 fn package(paths: &Paths) -> Result<Report> {
     let tarball = package::build(paths)?;
-    count(node_tests(paths, "tests/package")?.env("LLAVA_TARBALL", tarball).env("LLAVA_PACKAGE_TESTS", "everything"))
+    count(
+        node_tests(paths, "tests/package", |_| true)?
+            .env("LLAVA_TARBALL", tarball)
+            .env("LLAVA_PACKAGE_TESTS", "everything"),
+    )
 }
 
-/// Node's test runner on the tests of a folder.
-fn node_tests(paths: &Paths, folder: &str) -> Result<Command> {
+/// Node's test runner on those tests of a folder that are `wanted`.
+fn node_tests(paths: &Paths, folder: &str, wanted: impl Fn(&Path) -> bool) -> Result<Command> {
     let entries = fs::read_dir(paths.root.join(folder)).context(folder.to_owned())?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));
+    files.retain(|file| file.to_string_lossy().ends_with(".test.mjs") && wanted(file));
     files.sort();
     if files.is_empty() {
         bail!("no {folder}/*.test.mjs");
@@ -178,6 +253,22 @@ impl Report {
         Self { failed: 1, failures: vec![why], ..Self::default() }
     }
 
+    /// Tests that this machine cannot run count as one that was skipped.
+    fn leave_out(&mut self, why: String) {
+        say(format!("SKIPPED: {why}"));
+        self.skipped += 1;
+        self.left_out.push(why);
+    }
+
+    /// Adds what another runner reported.
+    fn add_all(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.failures.extend(other.failures);
+        self.left_out.extend(other.left_out);
+    }
+
     /// Takes in one line of output: libtest's and wasm-bindgen-test's `test result: ...`, or node's `ℹ pass 3`, and
     /// what each prints between its list of failures' heading and its end.
     fn add_line(&mut self, line: &str) {
@@ -211,7 +302,7 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::{Report, package, package_quickly, suites};
+    use super::{Report, firefox, firefox_if_there, package, package_quickly, suites};
 
     fn report(output: &str) -> Report {
         let mut report = Report::default();
@@ -235,8 +326,24 @@ mod tests {
             chosen(&["wep"])
                 .unwrap_err()
                 .to_string()
-                .ends_with("`wep`: there are native, web, e2e, fuzz, package, --real")
+                .ends_with("`wep`: there are native, web, e2e, fuzz, firefox, package, --real")
         );
+    }
+
+    #[test]
+    fn what_cannot_run_here_is_skipped_and_said_never_passed() {
+        let mut all = report("test result: ok. 2 passed; 0 failed; 0 ignored;\n");
+        let mut missing = Report::default();
+        missing.leave_out("no Firefox".into());
+        all.add_all(missing);
+        assert_eq!([all.passed, all.failed, all.skipped], [2, 0, 1]);
+        assert_eq!(all.left_out, ["no Firefox"]);
+        let suite = |names: &[&str]| {
+            let chosen = suites(&names.iter().map(Into::into).collect::<Vec<_>>()).unwrap();
+            chosen.into_iter().find(|(name, _)| *name == "firefox").unwrap().1
+        };
+        assert!(std::ptr::fn_addr_eq(suite(&[]), firefox_if_there as super::Suite));
+        assert!(std::ptr::fn_addr_eq(suite(&["firefox"]), firefox as super::Suite), "who names it wants it to run");
     }
 
     #[test]

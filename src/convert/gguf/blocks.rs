@@ -10,9 +10,11 @@
 
 use half::{bf16, f16};
 
-use crate::quant::{BLOCK, Format};
+use crate::quant::Format;
 use crate::{Error, Result};
 
+/// Weights of one block of the plain formats, and of a part of one of the K formats.
+const BLOCK: usize = 32;
 /// Weights of one block of the K formats.
 const SUPER: usize = 256;
 

@@ -5,6 +5,7 @@ use cubecl::ir::settings::Dim3;
 use cubecl::prelude::{ExecutionMode, KernelId};
 
 use super::launch::WORKGROUP;
+use crate::quant::Format;
 
 /// One variant of a shader: its text and everything that is baked into it.
 #[derive(Clone, Debug)]
@@ -20,7 +21,8 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// The complete WGSL module. `#import name` stands for `shaders/shared/name.wgsl`; `#if NAME`, `#else` and `#endif`
+    /// The complete WGSL module. `#import name` stands for `shaders/shared/name.wgsl`, `#import weight_format` for what the
+    /// weight format of the number FORMAT has; `#if NAME`, `#else` and `#endif`
     /// select lines by a constant; `#repeat i COUNT` to `#end` writes its lines COUNT times with the number for `$i` (a
     /// driver may keep a loop's array in memory, but not named variables), also one inside another; the uniform `dims`
     /// is bound after the storage buffers. The constants SUBGROUPS and F16_TILES enable the extensions they need.
@@ -66,7 +68,7 @@ impl Shader {
                 }
                 Some("#endif") => drop(taken.pop().expect("#endif without #if")),
                 _ if taken.contains(&false) => {}
-                Some("#import") => self.expand(shared(words.next().unwrap_or_default()), out),
+                Some("#import") => self.expand(self.import(words.next().unwrap_or_default()), out),
                 Some("#repeat") => {
                     let number = format!("${}", words.next().expect("a name after #repeat"));
                     let count = words.next().expect("a count after #repeat");
@@ -91,6 +93,13 @@ impl Shader {
         assert!(taken.is_empty(), "{}: #if without #endif", self.name);
     }
 
+    fn import(&self, name: &str) -> &'static str {
+        match name {
+            "weight_format" => Format::ALL[self.constant("FORMAT") as usize].wgsl(),
+            _ => shared(name),
+        }
+    }
+
     fn constant(&self, name: &str) -> u32 {
         let found = self.constants.iter().find(|(known, _)| *known == name);
         found.unwrap_or_else(|| panic!("{}: unknown constant `{name}`", self.name)).1
@@ -111,10 +120,6 @@ fn shared(name: &str) -> &'static str {
         "flat_index" => include_str!("../../../shaders/shared/flat_index.wgsl"),
         "rows" => include_str!("../../../shaders/shared/rows.wgsl"),
         "weight" => include_str!("../../../shaders/shared/weight.wgsl"),
-        "weight_f16" => include_str!("../../../shaders/shared/weight_f16.wgsl"),
-        "weight_f32" => include_str!("../../../shaders/shared/weight_f32.wgsl"),
-        "weight_q4" => include_str!("../../../shaders/shared/weight_q4.wgsl"),
-        "weight_q8" => include_str!("../../../shaders/shared/weight_q8.wgsl"),
         _ => panic!("unknown shader import `{name}`"),
     }
 }

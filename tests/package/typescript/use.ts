@@ -56,7 +56,7 @@ export async function everything(): Promise<string[]> {
   const result: Result = await model.run(input, run);
   const usage: Usage = result.usage;
   const timings: Timings = (await stream.result).timings;
-  console.log(usage.cached_tokens, timings.decode, choices.length);
+  console.log(usage.cached_tokens, result.seed + 1, timings.decode, choices.length);
   model.dispose();
 
   const ai: AI = createAI({ "@cf/llava-hf/llava-1.5-7b-hf": "https://example.org/model/" }, { kv_cache });

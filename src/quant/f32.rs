@@ -1,0 +1,17 @@
+//! `f32`: IEEE single precision, one value after the other.
+
+use super::Spec;
+
+pub static F32: Spec = Spec {
+    name: "f32",
+    block: 1,
+    quants: 4,
+    scales: 0,
+    chunked: false,
+    encode: |values, quants, _| {
+        quants.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        Ok(())
+    },
+    decode: |quants, _, values| values.extend(quants.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes))),
+    wgsl: include_str!("../../shaders/shared/weight_f32.wgsl"),
+};

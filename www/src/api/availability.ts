@@ -1,0 +1,165 @@
+import { LlavaError, toLlavaError } from "../basics/errors.js";
+import { megabytes } from "../basics/naming.js";
+import type { Device } from "../engine/device.js";
+import { findDevice } from "../engine/devices.js";
+import { chooseContext, contextBytes, largestBinding, largestContext, largestResult, weightBytes } from "../engine/memory.js";
+import { knownModel, readManifest } from "../weights/loader.js";
+import { filesOf, type Manifest } from "../weights/manifest.js";
+import { openStore } from "../weights/store.js";
+import { DEFAULT_MODEL, sourceOf } from "./model-url.js";
+import { checkContextOptions, type LoadOptions } from "./model.js";
+import { asOptions } from "./options.js";
+
+/**
+ * Whether a model could be loaded here, and what that would take. Sizes are in bytes; undefined is what could not be
+ * found out: for memory, of bundles whose manifest does not tell it (those that older converters made).
+ */
+export interface Availability {
+  /** Nothing stands in the way of running the model. It may still not be kept: see `problems`. */
+  available: boolean;
+  /** What does not fit or is missing, each with why and what to do about it. */
+  problems: LlavaError[];
+  /** The GPU that would be used. */
+  adapter: string | undefined;
+  /**
+   * Its limits that matter: the largest buffer, and the most of one that a shader can read. No browser tells how much
+   * memory a GPU has.
+   */
+  limits: { max_buffer_bytes: number; max_binding_bytes: number } | undefined;
+  /** The model's name and the format of its weights. */
+  name: string | undefined;
+  quantization: string | undefined;
+  /** Size of the model. */
+  total_bytes: number | undefined;
+  stored_bytes: number;
+  /** What a load would fetch. */
+  bytes_to_download: number | undefined;
+  /**
+   * Whether the server has another version than the one that is stored whole; `load(url, { update: true })` fetches
+   * what changed.
+   */
+  update: boolean;
+  /** What this site may store in all, does store, and may store beyond that, as far as the browser tells. */
+  quota: number | undefined;
+  usage: number | undefined;
+  free_quota: number | undefined;
+  /** Whether the browser promised not to delete what this site stores; `load` asks for it. */
+  persisted: boolean;
+  /** The largest weight that must lie in one buffer, under the name it has in the engine; others are cut where need be. */
+  largest_weight: { name: string; bytes: number } | undefined;
+  /** Positions of the context: as asked for, or what a load would choose. */
+  context_length: number | undefined;
+  /** The most positions that the model was trained for and the GPU's limits allow. */
+  max_context_length: number | undefined;
+  /**
+   * GPU memory: for the weights and for the context's keys and values. Work buffers come on top, some 100 MB for a 7B
+   * model.
+   */
+  gpu_memory: { weights: number; context: number; total: number } | undefined;
+}
+
+/** For which load `availability` is asked; defaults as in `load`. */
+export type AvailabilityOptions = Pick<LoadOptions, "context_length" | "kv_cache" | "signal">;
+
+const KNOWN = ["context_length", "kv_cache", "signal"];
+
+/**
+ * Looks before any download (but the manifest's) what a load of `url` would take and meet. It does not throw for what
+ * it finds: it tells.
+ *
+ * @throws LlavaError `invalid_input` if an option or `url` makes no sense anywhere.
+ */
+export async function availability(url: string | URL = DEFAULT_MODEL, options: AvailabilityOptions = {}): Promise<Availability> {
+  const { context_length: asked, kv_cache = "f32", signal = new AbortController().signal } = asOptions(options, "availability", KNOWN);
+  checkContextOptions(options);
+  const source = sourceOf(url);
+  const problems: LlavaError[] = [];
+  const note = (error: unknown) => {
+    problems.push(toLlavaError(error, "io"));
+    return undefined;
+  };
+
+  const device = await findDevice().catch(note);
+  const { storage } = (globalThis.navigator ?? {}) as Partial<Navigator>; // Node has none
+  const { quota, usage } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
+  const persisted = (await storage?.persisted?.().catch(() => false)) ?? false;
+  // No storage is no reason not to run: the model then comes from the network each time.
+  const store = await openStore().catch(note);
+  const [known, hashes] = await Promise.all([knownModel(store, source.key), store?.hashes() ?? new Set<string>()]);
+  store?.close();
+  const read = await readManifest(source, known, { signal, onWarning: () => undefined }).catch(note);
+  const manifest = read?.[1];
+  const stored_bytes = manifest ? sum(filesOf(manifest).filter(({ sha256 }) => hashes.has(sha256))) : 0;
+  const bytes_to_download = manifest && manifest.total_bytes - stored_bytes;
+  const free_quota = quota !== undefined && usage !== undefined ? Math.max(0, quota - usage) : undefined;
+  if (bytes_to_download !== undefined && free_quota !== undefined && bytes_to_download > free_quota) {
+    const [wanted, missing] = [megabytes(bytes_to_download), megabytes(bytes_to_download - free_quota)];
+    const room = `${wanted} are to be stored and there is room for ${megabytes(free_quota)}, so ${missing} are missing`;
+    const cure = "Free some with models.delete(url) or load with `evict: true`, or free disk space.";
+    note(new LlavaError("quota_exceeded", `The model would run, but not be kept whole for the next visit: ${room}. ${cure}`));
+  }
+  const memory = planMemory(manifest, device, kv_cache, asked, note);
+  return {
+    available: problems.every(({ code }) => code === "quota_exceeded" || code === "storage"),
+    problems,
+    adapter: device?.name,
+    limits: device && {
+      max_buffer_bytes: device.limits.maxBufferSize,
+      max_binding_bytes: device.limits.maxStorageBufferBindingSize,
+    },
+    name: manifest?.name,
+    quantization: manifest?.quantization,
+    total_bytes: manifest?.total_bytes,
+    stored_bytes,
+    bytes_to_download,
+    update: known?.state === "ready" && read !== undefined && read[0] !== known.manifest,
+    quota,
+    usage,
+    free_quota,
+    persisted,
+    ...memory,
+  };
+}
+
+type MemoryPlan = Pick<Availability, "largest_weight" | "context_length" | "max_context_length" | "gpu_memory">;
+
+function planMemory(
+  manifest: Manifest | undefined,
+  device: Device | undefined,
+  kv_cache: "f32" | "f16",
+  asked: number | undefined,
+  note: (error: unknown) => undefined,
+): MemoryPlan {
+  const needs = manifest?.memory;
+  if (!manifest || !device || !needs) {
+    return { largest_weight: undefined, context_length: asked, max_context_length: undefined, gpu_memory: undefined };
+  }
+  const { limits } = device;
+  const { largest_weight } = needs;
+  let context_length = asked;
+  try {
+    context_length = chooseContext(needs, limits, kv_cache, asked);
+  } catch (error) {
+    note(error);
+  }
+  const most = largestBinding(limits);
+  const refuse = (what: string, bytes: number, cure: string) => {
+    if (bytes <= most) return;
+    const problem = `${what} takes ${megabytes(bytes)}, and this GPU binds ${megabytes(most)} at most`;
+    note(new LlavaError("gpu", `The model does not fit: ${problem}. ${cure}`));
+  };
+  refuse(largest_weight.name, largest_weight.bytes, "Take a smaller model, or convert this one with fewer bits a weight.");
+  refuse("its largest intermediate result", largestResult(needs, context_length!), "Take a smaller model, or another GPU.");
+  const weights = weightBytes(manifest);
+  const context = contextBytes(needs, context_length!, kv_cache);
+  return {
+    largest_weight,
+    context_length,
+    max_context_length: largestContext(needs, limits, kv_cache),
+    gpu_memory: { weights, context, total: weights + context },
+  };
+}
+
+function sum(files: { bytes: number }[]): number {
+  return files.reduce((total, { bytes }) => total + bytes, 0);
+}

@@ -1,0 +1,59 @@
+import { LlavaError } from "../basics/errors.js";
+import { isWorker, type Assets } from "../engine/assets.js";
+import { asOptions } from "./options.js";
+
+/** What holds for every later call of this page. */
+export interface Configuration extends Assets {
+  /** The URL of the folder of the default model's files: `dist/llava-web/model/` of the package. */
+  model?: string | URL;
+  /**
+   * Milliseconds after which a model of `caption()` that nobody asked anything is freed; the next call loads it again, from
+   * the store. It is kept where this is absent.
+   */
+  idle_timeout?: number;
+}
+
+const KNOWN = ["worker", "wasm", "engine", "model", "idle_timeout"];
+
+let current: Configuration = {};
+
+/**
+ * Says once where the package's files are, where a bundler does not follow them, and how long models stay. What is left out
+ * stays as it was; `undefined` brings back the package's own.
+ *
+ * @throws LlavaError `invalid_input`, naming the option.
+ */
+export function configure(options: Configuration): void {
+  const given = asOptions(options, "configure", KNOWN);
+  const { model, idle_timeout } = given;
+  checkAssets(given);
+  if (model !== undefined && !isAddress(model)) throw wrong("model", "a URL", "dist/llava-web/model/ of the package, with the default model's files");
+  if (idle_timeout !== undefined && !(typeof idle_timeout === "number" && idle_timeout >= 0)) {
+    throw new LlavaError("invalid_input", "`idle_timeout` must be a number of milliseconds, 0 or more.");
+  }
+  current = { ...current, ...given };
+}
+
+/** As `configure` has set it. */
+export function configuration(): Readonly<Configuration> {
+  return current;
+}
+
+/** @throws LlavaError `invalid_input` for what cannot be the address of the worker or of the engine. */
+export function checkAssets({ worker, wasm, engine }: Assets): void {
+  if (worker !== undefined && !isAddress(worker) && !isWorker(worker) && typeof worker !== "function") {
+    throw wrong("worker", "a URL, a Worker or a function that makes one", "dist/llava-web/worker.js of the package");
+  }
+  if (wasm !== undefined && !isAddress(wasm)) throw wrong("wasm", "a URL", "dist/llava-web/engine.wasm of the package");
+  if (engine !== undefined && typeof engine?.startEngine !== "function") {
+    throw wrong("engine", "the module llava-web/engine", 'import * as engine from "llava-web/engine"');
+  }
+}
+
+function isAddress(value: unknown): value is string | URL {
+  return value instanceof URL || (typeof value === "string" && value !== "");
+}
+
+function wrong(name: string, wanted: string, what: string): LlavaError {
+  return new LlavaError("invalid_input", `\`${name}\` must be ${wanted}: ${what}.`);
+}

@@ -1,0 +1,30 @@
+import type { Timings } from "../basics/info.js";
+
+/** Tokens of one answer; a picture takes as many as `ModelInfo.image_tokens` says. */
+export interface Usage {
+  prompt_tokens: number;
+  /**
+   * Of the prompt's, those that did not have to run again: they began the request before too, picture, question and answer alike.
+   * OpenAI's `prompt_tokens_details.cached_tokens`.
+   */
+  cached_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+}
+
+/** An answer. The hosted model's is `{ description }`. */
+export interface Result {
+  description: string;
+  usage: Usage;
+  /** `stop`: the model ended its answer or a stop text came; `length`: max_tokens or the context was reached. */
+  finish_reason: "stop" | "length";
+  /** Every generated token. */
+  token_ids: number[];
+  /** The input's `seed`, or the one that was drawn for it: the same request with this seed gives the same answer. */
+  seed: number;
+  timings: Timings;
+  /** The model's name. */
+  model: string;
+  /** The GPU that ran it. */
+  adapter: string;
+}

@@ -1,0 +1,54 @@
+import { LlavaError } from "../basics/errors.js";
+import type { EngineModule } from "../engine.js";
+
+/** Where the package's own files are, for environments whose bundler does not follow them. */
+export interface Assets {
+  /** `dist/llava-web/worker.js` of the package: its URL, a Worker that runs it (for one model), or a function that makes one. */
+  worker?: string | URL | Worker | (() => Worker);
+  /** The URL of `dist/llava-web/engine.wasm`. */
+  wasm?: string | URL;
+  /**
+   * `import * as engine from "llava-web/engine"`: the engine runs in this thread, without a worker. Service workers need it, as
+   * they have no workers and may not import later; elsewhere it is found by itself where there is no Worker.
+   */
+  engine?: EngineModule;
+}
+
+/** Whether this is a Worker; there are threads that know no such class. */
+export function isWorker(value: unknown): value is Worker {
+  return typeof Worker !== "undefined" && value instanceof Worker;
+}
+
+/** The address of the engine's wasm. Bundlers look for exactly this form. */
+export function wasmAddress({ wasm }: Assets): string {
+  return wasm === undefined ? packaged("wasm", () => new URL("./llava-web/engine.wasm", import.meta.url)) : absolute(wasm);
+}
+
+/** The address of the engine as a module, for threads without Worker. */
+export function engineAddress(): string {
+  return packaged("engine", () => new URL("./llava-web/engine.js", import.meta.url));
+}
+
+/**
+ * The address of a file of the package, as the bundler has rewritten it.
+ *
+ * @throws LlavaError `engine_failed` in a bundle that does not know its own address.
+ */
+export function packaged(option: string, address: () => URL): string {
+  try {
+    return absolute(address().href); // Next.js makes paths of them
+  } catch (cause) {
+    const cure = `bundle to ES modules (--format=esm), or say where the file is: configure({ ${option} })`;
+    throw new LlavaError("engine_failed", `This bundle does not know its own address (import.meta.url is missing): ${cure}.`, { cause });
+  }
+}
+
+/** A URL that may be relative to the page. */
+export function absolute(address: string | URL): string {
+  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  try {
+    return new URL(String(address), base).href;
+  } catch (cause) {
+    throw new LlavaError("invalid_input", `Not a valid URL: ${JSON.stringify(String(address).slice(0, 80))}.`, { cause });
+  }
+}

@@ -1,0 +1,24 @@
+import type { BufferLimits } from "./memory.js";
+
+/**
+ * What an engine runs on, as far as loading need know. Another kind is a file like gpu.ts, which finds one, and a row in devices.ts.
+ */
+export interface Device {
+  /** As far as the browser tells it: kernel variants that were timed are kept under this name. */
+  readonly name: string;
+  readonly limits: BufferLimits;
+  /**
+   * Tells `failures` when what the engine that is started next in this thread runs on fails for good. The engine itself learns that late
+   * or never, and would wait for what the device was to compute. Engines of one thread take turns here.
+   *
+   * @returns resolves, when the engine may start, to a function to be called when it has, or could not
+   */
+  watch(failures: DeviceFailures): Promise<() => void>;
+}
+
+/** How a device fails for good; each is told what happened in a sentence or two. */
+export interface DeviceFailures {
+  /** It was taken away: the driver crashed, the computer slept. Another engine may do better. */
+  onLost(what: string): void;
+  onOutOfMemory(what: string): void;
+}

@@ -1,0 +1,85 @@
+import { LlavaError } from "../basics/errors.js";
+import type { Device, DeviceFailures } from "./device.js";
+
+const BROWSERS = "Chrome and Edge have it from 113 (Android: 121), Safari from 26, Firefox from 141 on Windows and 145 on macOS.";
+
+/**
+ * Refuses where there is no browser at all, so that a server that renders a page gets a clear answer at once.
+ *
+ * @throws LlavaError `webgpu_unavailable`
+ */
+export function noBrowser(): void {
+  const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: GPU } };
+  if (!process?.versions?.node || navigator?.gpu) return;
+  const cure = "Call it in the browser: from an event handler, or an effect of a client component.";
+  throw new LlavaError("webgpu_unavailable", `This is Node.js, and models run on the WebGPU of a browser. ${cure}`);
+}
+
+/**
+ * The GPU that would be used.
+ *
+ * @throws LlavaError `insecure_context` or `webgpu_unavailable`, with what the visitor can do.
+ */
+export async function findGpu(): Promise<Device> {
+  noBrowser();
+  if (!globalThis.isSecureContext) {
+    throw new LlavaError("insecure_context", "WebGPU and hashing work only on pages served over https or from localhost; this one is not.");
+  }
+  const gpu = (globalThis.navigator as { gpu?: GPU } | undefined)?.gpu;
+  if (!gpu) throw new LlavaError("webgpu_unavailable", `This browser has no WebGPU, or has it switched off. ${BROWSERS}`);
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new LlavaError("webgpu_unavailable", `WebGPU is there, but it has no GPU to use: the driver is missing, too old or blocked (chrome://gpu tells which). ${BROWSERS}`);
+  }
+  return { name: describeAdapter(adapter), limits: adapter.limits, watch: watchNextDevice };
+}
+
+/** Milliseconds within which a loss is told, after what failed for it. */
+const TOLD_WITHIN = 200;
+
+/** What fails may do so for a GPU that is lost: waits until that has been told. */
+export function untilLossIsTold(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, TOLD_WITHIN));
+}
+
+/** Settles when the engine before has its device: each of a thread wraps `requestDevice` for its own, here and in web_features.js. */
+let turn: Promise<void> = Promise.resolve();
+
+/** @see Device.watch */
+async function watchNextDevice(failures: DeviceFailures): Promise<() => void> {
+  const before = turn;
+  let done: () => void;
+  turn = new Promise((resolve) => (done = resolve));
+  await before;
+  const { prototype } = GPUAdapter;
+  const { requestDevice } = prototype;
+  const watching: GPUAdapter["requestDevice"] = async function (this: GPUAdapter, ...options) {
+    prototype.requestDevice = requestDevice; // other devices of this thread are not the engine's
+    const device = await requestDevice.apply(this, options).finally(done);
+    watch(device, failures);
+    return device;
+  };
+  prototype.requestDevice = watching;
+  return () => {
+    if (prototype.requestDevice === watching) prototype.requestDevice = requestDevice;
+    done();
+  };
+}
+
+function watch(device: GPUDevice, { onLost, onOutOfMemory }: DeviceFailures): void {
+  void device.lost.then(({ reason, message }) => {
+    if (reason !== "destroyed") onLost(`The GPU was lost (${message || "no reason is given"}).`);
+  });
+  device.addEventListener("uncapturederror", ({ error }) => {
+    if (!(error instanceof GPUOutOfMemoryError)) return;
+    const cure =
+      "Close other tabs and programs that use the GPU, load with a smaller `context_length` or " +
+      'kv_cache: "f16", or take a smaller model.';
+    onOutOfMemory(`The GPU is out of memory. ${cure} availability(url) says what the model needs.`);
+  });
+}
+
+/** A GPU's name, as far as the browser tells it. */
+function describeAdapter({ info }: GPUAdapter): string {
+  return info.description || [info.vendor, info.architecture].filter(Boolean).join(" ") || "unknown";
+}

@@ -1,0 +1,63 @@
+import type { PlainError } from "../basics/errors.js";
+import type { KvFormat, LoadProgress, ModelInfo, Timings } from "../basics/info.js";
+import type { EngineInput } from "../input/input.js";
+import type { EngineImage } from "../input/pixels.js";
+import type { SourceAddress } from "../weights/sources.js";
+
+/** The engine's answer, as src/engine.rs writes it. */
+export interface EngineOutput {
+  description: string;
+  token_ids: number[];
+  prompt_tokens: number;
+  cached_tokens: number;
+  completion_tokens: number;
+  finish_reason: "stop" | "length" | "aborted";
+  timings: Omit<Timings, "load">;
+}
+
+export interface LoadRequest {
+  type: "load";
+  source: SourceAddress;
+  /** Address of the engine's wasm. */
+  wasm: string;
+  /** The picture that the model is loaded for: one that the engine cannot read costs no download of weights. */
+  picture: EngineImage | undefined;
+  context_length: number | undefined;
+  kv_cache: KvFormat | undefined;
+  precision: "exact" | "fast" | undefined;
+  update: boolean | undefined;
+  evict: boolean | undefined;
+  /** The kernel variants of an engine before, which hold on the same adapter: then the same request gives the same answer. */
+  chosen: Pick<ModelInfo, "adapter" | "variants"> | undefined;
+}
+
+export interface GenerateRequest {
+  type: "generate";
+  image: EngineImage | undefined;
+  input: EngineInput;
+}
+
+/** What each request resolves to. */
+export interface Answers {
+  load: ModelInfo;
+  generate: EngineOutput;
+}
+
+/** Page to engine. `id` ties replies to requests; an abort names the request it stops. */
+export type Request = ((LoadRequest | GenerateRequest) & { id: number }) | { type: "abort"; id: number } | { type: "hello" };
+
+/** Told on the way to an answer. */
+export type Event =
+  | { type: "progress"; progress: LoadProgress }
+  | { type: "warning"; error: PlainError }
+  | { type: "piece"; text: string; tokens: number };
+
+/** Engine to page. Every request gets exactly one `done` or `failed`; after `crashed` and `lost` nothing follows. `ready` answers `hello`. */
+export type Reply =
+  | { type: "ready"; build: string }
+  | (Event & { id: number })
+  | { type: "done"; id: number; value: Answers[keyof Answers] }
+  | { type: "failed"; id: number; error: PlainError }
+  | { type: "crashed"; error: PlainError }
+  /** The GPU is gone; `what` says so in a sentence. */
+  | { type: "lost"; what: string };

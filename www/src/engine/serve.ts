@@ -1,0 +1,135 @@
+// The thread that owns the engine: one model, one request at a time, every request answered.
+import { instantiate, type Engine } from "llava-web:wasm";
+import { aborted, toLlavaError, toPlain } from "../basics/errors.js";
+import type { ModelInfo } from "../basics/info.js";
+import { watchPolicy } from "../basics/policy.js";
+import { Loader } from "../weights/loader.js";
+import { BUILD } from "./build.js";
+import { findDevice } from "./devices.js";
+import { untilLossIsTold } from "./gpu.js";
+import { chooseContext } from "./memory.js";
+import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, Reply, Request } from "./protocol.js";
+import { keepVariants, namesOf, storedVariants } from "./variants.js";
+import { startWasm } from "./wasm.js";
+
+/** An engine's end of the protocol. */
+export interface Served {
+  receive(request: Request): void;
+  /** Ends it for a failure that no request tells. */
+  crash(reason: unknown): Promise<void>;
+  /** Stops what runs, and frees the engine after that. */
+  end(): void;
+}
+
+/** Serves one engine, whose replies go to `post`. */
+export function serve(post: (reply: Reply) => void): Served {
+  const stops = new Map<number, AbortController>();
+  const wasm = instantiate();
+  let engine: Engine | undefined;
+  /** Settles when the request before has; the engine takes one at a time. */
+  let previous: Promise<unknown> = Promise.resolve();
+  watchPolicy();
+
+  function receive(request: Request): void {
+    if (request.type === "hello") return post({ type: "ready", build: BUILD });
+    if (request.type === "abort") return stops.get(request.id)?.abort();
+    const stop = new AbortController();
+    stops.set(request.id, stop);
+    previous = previous.then(() => answer(request, stop.signal)).finally(() => stops.delete(request.id));
+  }
+
+  async function crash(reason: unknown): Promise<void> {
+    await untilLossIsTold();
+    const { message } = toLlavaError(reason, "engine_failed");
+    const cure = "Load the model again; if it happens again, please report it with what the console says.";
+    post({ type: "crashed", error: { code: "engine_failed", message: `The engine crashed: ${message}. ${cure}` } });
+  }
+
+  function end(): void {
+    for (const stop of stops.values()) stop.abort();
+    void previous.then(() => engine?.free());
+  }
+
+  async function answer(request: LoadRequest & { id: number } | GenerateRequest & { id: number }, signal: AbortSignal): Promise<void> {
+    const { id } = request;
+    const tell = (event: Event) => post({ ...event, id });
+    try {
+      if (signal.aborted) throw aborted(signal);
+      const value = request.type === "load" ? await load(request, signal, tell) : await generate(request, signal, tell);
+      post({ type: "done", id, value });
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) return crash(error);
+      const failure = toLlavaError(error, "engine_failed");
+      if (failure.code === "gpu") await untilLossIsTold();
+      post({ type: "failed", id, error: toPlain(failure) });
+    }
+  }
+
+  async function load(request: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
+    const { source, kv_cache = "f32", precision = "exact", update, evict, chosen } = request;
+    const begun = performance.now();
+    // Without a device there is no point in downloading anything.
+    const device = await findDevice();
+    const { name } = device;
+    // Ends the downloads still under way when the load fails for another reason.
+    const end = new AbortController();
+    let readFailure: unknown;
+    let started: (() => void) | undefined;
+    try {
+      const [loader] = await Promise.all([
+        Loader.open(source, {
+          signal: AbortSignal.any([signal, end.signal]),
+          onProgress: (progress) => tell({ type: "progress", progress }),
+          onWarning: (error) => tell({ type: "warning", error: toPlain(error) }),
+          update,
+          evict,
+        }),
+        startWasm(request.wasm, wasm.default),
+      ]);
+      // Neither a picture that cannot be read nor a context that does not fit may cost a download.
+      if (request.picture) wasm.Engine.check_picture(request.picture);
+      const { memory } = loader.manifest;
+      // Where the manifest does not tell, the engine finds out, before it reads a weight.
+      const context_length = memory ? chooseContext(memory, device.limits, kv_cache, request.context_length) : request.context_length;
+      const readChunk = (index: number) =>
+        loader.chunk(index).catch((error: unknown) => {
+          readFailure = error;
+          throw error;
+        });
+      const tokenizer = await loader.tokenizer();
+      let stored: Promise<void> | undefined;
+      const onAllRead = () => (stored = loader.finish());
+      const options = { context_length, kv_cache, precision };
+      const asked = wasm.Engine.variants_key(loader.manifestText, JSON.stringify(options));
+      const variants = chosen?.adapter === name ? namesOf(chosen.variants) : await storedVariants(name, asked);
+      started = await device.watch({
+        onLost: (what) => post({ type: "lost", what }),
+        onOutOfMemory: (message) => post({ type: "crashed", error: { code: "gpu", message } }),
+      });
+      engine = await wasm.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
+      await stored;
+      const info = JSON.parse(engine.info()) as ModelInfo;
+      await keepVariants(name, asked, info);
+      // In a browser the engine is not told the adapter's name.
+      return { ...info, adapter: info.adapter || name, url: source.key, load_ms: performance.now() - begun };
+    } catch (error) {
+      // The engine knows only that a chunk could not be read; the loader knows why.
+      throw readFailure ?? error;
+    } finally {
+      end.abort();
+      started?.();
+    }
+  }
+
+  async function generate({ image, input }: GenerateRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["generate"]> {
+    const onPiece = (text: string, tokens: number) => {
+      if (!signal.aborted) tell({ type: "piece", text, tokens });
+      return !signal.aborted;
+    };
+    const output = JSON.parse(await engine!.generate(image, JSON.stringify(input), onPiece)) as EngineOutput;
+    if (output.finish_reason === "aborted") throw aborted(signal);
+    return output;
+  }
+
+  return { receive, crash, end };
+}
