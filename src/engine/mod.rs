@@ -19,6 +19,7 @@ use self::cache_record::CacheRecord;
 use self::decode::{Decode, record_step};
 use self::decode_buffers::DecodeBuffers;
 use self::layers::Halt;
+use self::limits::MemoryUse;
 use self::pictures::{Pictures, encode, sees_nothing};
 use self::prefill::prefill;
 use self::request::since;
@@ -52,6 +53,7 @@ pub struct Engine {
     pictures: Option<Pictures>,
     context_length: usize,
     kv_cache: KvFormat,
+    memory: MemoryUse,
     name: String,
     quantization: String,
     gpu: device::Opened,
@@ -85,12 +87,14 @@ impl Engine {
         let manifest = source.manifest();
         let Parts { config, preprocessor, template, tokenizer } =
             Parts::read(&manifest.config, &manifest.generation, &manifest.preprocessor, tokenizer_json)?;
-        let context_length = limits::context_length_of(&config, &options, gpu.adapter.max_binding)?;
-        limits::check_activations(&config, context_length, gpu.adapter.max_binding)?;
+        let kv_cache = limits::kv_format_of(&config, options.kv_cache)?;
+        let max_binding = gpu.adapter.max_binding;
+        let context_length = limits::context_length_of(&config, options.context_length, kv_cache, max_binding)?;
+        limits::check_activations(&config, context_length, max_binding)?;
         let device = &gpu.device;
-        let model = Llava::load(source, &config, context_length, options.kv_cache, device).await?;
+        let model = Llava::load(source, &config, context_length, kv_cache, device).await?;
         source.all_read();
-        let shapes = shapes::model_shapes(manifest, &config, &options);
+        let shapes = shapes::model_shapes(manifest, &config, kv_cache, options.precision);
         let variants = kernels::tune(&gpu, &shapes, &model.language_model.tune_work(), &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         let decode_step = device::validated(&gpu.device, record_step(&model.language_model, &buffers, device)).await?;
@@ -102,9 +106,10 @@ impl Engine {
             template,
             tokenizer,
             pictures: preprocessor.zip(patch_size).map(|(preprocessor, size)| Pictures::new(preprocessor, size)),
+            memory: limits::memory_use(&config, &manifest.tensors, context_length, kv_cache),
             config,
             context_length,
-            kv_cache: options.kv_cache,
+            kv_cache,
             gpu,
             precision: options.precision,
             variants,
@@ -236,13 +241,14 @@ impl Engine {
         Ok((prompt, max_tokens.min(self.context_length - prompt_tokens)))
     }
 
-    /// What runs where: adapter, context length and cache format, model and quantization, as a JSON object.
+    /// What runs where: adapter, context length and cache format, memory in bytes, model and quantization, as a JSON object.
     pub fn info(&self) -> serde_json::Value {
         serde_json::json!({
             "model": self.name,
             "quantization": self.quantization,
             "context_length": self.context_length,
             "kv_cache": self.kv_cache,
+            "memory": self.memory,
             "image_tokens": self.config.image_tokens(),
             "adapter": self.gpu.adapter.name,
             "backend": self.gpu.adapter.backend,
