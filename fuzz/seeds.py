@@ -44,7 +44,7 @@ def count(shape):
 
 # ---- manifest.json ----
 
-def manifest(config, preprocessor, tensors):
+def manifest(config, preprocessor, tensors, **more):
     at, entries = 0, []
     for name, dtype, shape, size in tensors:
         entries.append({"name": name, "dtype": dtype, "shape": shape, "spans": [{"chunk": 0, "offset": at, "bytes": size}]})
@@ -55,13 +55,17 @@ def manifest(config, preprocessor, tensors):
         "preprocessor": preprocessor, "quantization": "q4",
         "tokenizer": {"file": "tokenizer.json", "bytes": 2, "sha256": digest}, "tensors": entries,
         "chunks": [{"file": f"chunks/{digest}.bin", "bytes": at, "sha256": digest}], "total_bytes": at + 2,
-    }
+    } | more
 
 
 def manifests():
     tensors = [("a", "q4", [2, 32], 40), ("b", "q8", [1, 64], 68), ("c", "f16", [3], 8), ("d", "f32", [2], 8)]
     preprocessor = json.loads((GOLDEN / "checkpoints/gqa/preprocessor_config.json").read_text())
-    write("manifest", "decoder", manifest(TEXT, None, tensors))
+    memory = {
+        "largest_weight": {"name": "qkv_proj.weight", "bytes": 40}, "layers": 1, "keys": HEAD, "head_dim": HEAD,
+        "trained_positions": 16, "image_tokens": 0, "picture_bytes": 0, "position_bytes": 32,
+    }
+    write("manifest", "decoder", manifest(TEXT, None, tensors, memory=memory))
     llava = {"model_type": "llava", "text_config": TEXT, "vision_config": VISION, "image_token_index": 15}
     write("manifest", "llava", manifest(llava, preprocessor, tensors))
     llava |= {

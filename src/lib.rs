@@ -1,5 +1,6 @@
 //! LLaVA-1.5 (CLIP vision tower -> MLP projector -> LLaMA decoder) on hand-written WGSL kernels, natively and in the browser.
 
+pub mod activation;
 pub mod bundle;
 pub mod device;
 pub mod engine;

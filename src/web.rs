@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use crate::bundle::Manifest;
-use crate::bundle::source::WeightSource;
+use crate::bundle::source::ChunkSource;
 use crate::device;
 use crate::engine::{self, LoadOptions};
 use crate::error::{Error, Result};
@@ -114,7 +114,7 @@ struct JsSource {
     on_all_read: Function,
 }
 
-impl WeightSource for JsSource {
+impl ChunkSource for JsSource {
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }

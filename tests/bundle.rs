@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use futures_lite::future::block_on;
 use llava_web::bundle::reader::TensorReader;
-use llava_web::bundle::source::WeightSource;
-use llava_web::bundle::{BundleHead, BundleWriter, FolderSource, Manifest, ModelInfo, Span, check_space};
+use llava_web::bundle::source::ChunkSource;
+use llava_web::bundle::{
+    BundleHead, BundleWriter, FolderSource, LargestWeight, Manifest, Memory, ModelInfo, Span, check_space,
+};
 use llava_web::progress::Meter;
 use llava_web::quant::Format;
 use llava_web::{Error, Result};
@@ -24,6 +26,20 @@ fn values(len: usize, seed: u32) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
+fn memory() -> Memory {
+    let largest_weight = LargestWeight { name: "w".into(), bytes: 120 };
+    Memory {
+        largest_weight,
+        layers: 2,
+        keys: 64,
+        head_dim: 32,
+        trained_positions: 100,
+        image_tokens: 0,
+        picture_bytes: 0,
+        position_bytes: 9,
+    }
+}
+
 fn head() -> BundleHead {
     let model = ModelInfo { name: "test".into(), ..Default::default() };
     BundleHead {
@@ -32,6 +48,7 @@ fn head() -> BundleHead {
         generation: json!({}),
         preprocessor: json!({}),
         quantization: "q4".into(),
+        memory: Some(memory()),
     }
 }
 
@@ -65,7 +82,7 @@ fn bundle() -> (tempfile::TempDir, PathBuf, Manifest) {
 /// Counts reads.
 struct Counting(FolderSource, RefCell<Vec<usize>>);
 
-impl WeightSource for Counting {
+impl ChunkSource for Counting {
     fn manifest(&self) -> &Manifest {
         self.0.manifest()
     }
@@ -204,6 +221,18 @@ fn inconsistent_manifests_are_refused() {
         ("/tensors/0/spans/0/bytes", json!(118), "multiple of 4"),
         ("/tensors/1/spans/0/offset", json!(116), "expected chunk 0 at 120"),
         ("/tensors/1/spans/0/offset", json!(124), "expected chunk 0 at 120"),
+        ("/memory", json!([]), "`memory.largest_weight.name`"),
+        ("/memory", json!(7), "`memory.largest_weight.name`"),
+        ("/memory/largest_weight", json!(null), "`memory.largest_weight.name`"),
+        ("/memory/largest_weight/name", json!(""), "`memory.largest_weight.name`"),
+        ("/memory/largest_weight/bytes", json!(0), "`memory.largest_weight.bytes`"),
+        ("/memory/layers", json!(0), "`memory.layers`"),
+        ("/memory/keys", json!("64"), "`memory.keys`"),
+        ("/memory/head_dim", json!(1.5), "`memory.head_dim`"),
+        ("/memory/trained_positions", json!(null), "`memory.trained_positions`"),
+        ("/memory/image_tokens", json!(-1), "`memory.image_tokens`"),
+        ("/memory/picture_bytes", json!(u64::MAX), "`memory.picture_bytes`"),
+        ("/memory/position_bytes", json!([1]), "`memory.position_bytes`"),
     ];
     for (pointer, value, sign) in cases {
         let mut bad = good.clone();
@@ -212,6 +241,10 @@ fn inconsistent_manifests_are_refused() {
         assert_eq!(error.code(), "bad_bundle", "{pointer} {value}");
         assert!(error.to_string().contains(sign), "{pointer} {value}: {error}");
     }
+    // Bundles made before there was this do not have it.
+    let mut old = good.clone();
+    old.as_object_mut().unwrap().remove("memory");
+    assert_eq!(Manifest::from_json(old.to_string()).unwrap(), Manifest { memory: None, ..manifest.clone() });
     let mut short = manifest.clone();
     short.tensors.pop();
     assert!(short.validate().unwrap_err().to_string().contains("do not fill"));
@@ -221,7 +254,7 @@ fn inconsistent_manifests_are_refused() {
 /// A source whose chunks are whatever the manifest says, for manifests that cannot be trusted.
 struct Zeros(Manifest);
 
-impl WeightSource for Zeros {
+impl ChunkSource for Zeros {
     fn manifest(&self) -> &Manifest {
         &self.0
     }
@@ -261,7 +294,7 @@ fn no_mutated_manifest_panics() {
 #[test]
 fn a_source_that_lies_about_a_chunk_is_caught() {
     struct Short(Manifest);
-    impl WeightSource for Short {
+    impl ChunkSource for Short {
         fn manifest(&self) -> &Manifest {
             &self.0
         }

@@ -8,7 +8,7 @@ use std::process::Command;
 use futures_lite::future::block_on;
 use half::{bf16, f16};
 use llava_web::bundle::reader::TensorReader;
-use llava_web::bundle::source::WeightSource;
+use llava_web::bundle::source::ChunkSource;
 use llava_web::bundle::{FolderSource, Manifest};
 use llava_web::convert::synthetic::Synthetic;
 use llava_web::convert::{Options, Role, Summary, hf, plan};
@@ -204,6 +204,14 @@ fn every_layout_number_type_and_sharding_gives_the_same_bundle() {
     let order: Vec<_> = manifest.tensors.iter().map(|tensor| tensor.name.clone()).collect();
     let expected = plan(&LlavaConfig::from_json(&config, &Value::Null).unwrap());
     assert_eq!(order, expected.into_iter().map(|needed| needed.name).collect::<Vec<_>>());
+    let memory = manifest.memory.unwrap();
+    // 64 + 2 * 32 rows of 64 columns in f32.
+    let weight = &memory.largest_weight;
+    assert_eq!(
+        (weight.name.as_str(), weight.bytes),
+        ("language_model.model.layers.0.self_attn.qkv_proj.weight", 32768)
+    );
+    assert_eq!((memory.layers, memory.keys, memory.head_dim, memory.image_tokens), (2, 32, 16, 4));
 }
 
 #[test]

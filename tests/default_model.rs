@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 
 use futures_lite::future::block_on;
 use llava_web::bundle::FolderSource;
+use llava_web::bundle::source::ChunkSource;
 use llava_web::device;
 use llava_web::engine::{Engine, Input, LoadOptions};
 use llava_web::image::Source;
+use llava_web::model::config::LlavaConfig;
+use llava_web::model::memory;
 use serde::Deserialize;
 
 /// An adapter rounds in its own way, which turns an answer now and then where two are nearly as likely.
@@ -75,5 +78,19 @@ fn the_default_model_knows_what_it_is_said_to_know() {
             assert_eq!(all, *of, "{result}");
             assert!(rights + TURNED >= *right, "{result}");
         }
+    }
+}
+
+/// By which the page plans, without reading config.json.
+#[test]
+fn the_manifests_tell_what_memory_the_models_need() {
+    for bundle in ["llava-sketches", "llava-sketches-q4"] {
+        let source = FolderSource::open(Path::new("models").join(bundle)).unwrap();
+        let manifest = source.manifest();
+        let config = LlavaConfig::from_json(&manifest.config, &manifest.generation).unwrap();
+        let tensors = manifest.tensors.iter();
+        let bytes: BTreeMap<&str, usize> =
+            tensors.map(|tensor| (tensor.name.as_str(), tensor.spans.iter().map(|span| span.bytes).sum())).collect();
+        assert_eq!(manifest.memory, Some(memory(&config, |name| bytes[name])), "{bundle}");
     }
 }

@@ -12,7 +12,7 @@ use burn::tensor::{Tensor, TensorData};
 use futures_lite::future::block_on;
 use llava_web::{
     bundle::FolderSource,
-    bundle::source::WeightSource,
+    bundle::source::ChunkSource,
     convert::{Options, gguf, hf},
     device::{self, Buffer},
     engine::{Engine, Input, LoadOptions},
@@ -108,7 +108,8 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
     println!("{name} {quantization}:{report}");
 
     let tokenizer_json = source.tokenizer().unwrap();
-    let mut engine = Engine::load(gpu, &source, &tokenizer_json, LoadOptions::default()).await.unwrap();
+    let exact = LoadOptions { kv_cache: Some(KvFormat::F32), ..LoadOptions::default() };
+    let mut engine = Engine::load(gpu, &source, &tokenizer_json, exact).await.unwrap();
     let input = Input { prompt: Some(golden.prompt.clone()), max_tokens: Some(32), ..Input::default() };
     let picture = picture.into();
     // Twice: the second request meets used caches and a remembered picture.

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use futures_lite::future::block_on;
 use llava_web::{
     bundle::FolderSource,
-    bundle::source::WeightSource,
+    bundle::source::ChunkSource,
     convert::{Options, gguf},
     device::{self, Buffer},
     engine::{Engine, Input, LoadOptions, Output},
@@ -124,7 +124,8 @@ fn greedy_tokens_are_those_of_llama_cpp() {
     drop(model);
 
     println!("the engine's own answers: tokens in common with llama.cpp's before the first unclear one that differs");
-    let mut engine = block_on(Engine::load(gpu, &source, &tokenizer_json, LoadOptions::default())).unwrap();
+    let exact = LoadOptions { kv_cache: Some(KvFormat::F32), ..LoadOptions::default() };
+    let mut engine = block_on(Engine::load(gpu, &source, &tokenizer_json, exact)).unwrap();
     for (f32, file) in answers.f32.iter().zip(&answers.file) {
         let max_tokens = Some(f32.tokens.len());
         let input = Input { prompt: Some(f32.prompt.clone()), raw: true, max_tokens, ..Input::default() };

@@ -1,4 +1,4 @@
-//! The same kernel tests in a browser, where another compiler (Tint) reads the shaders.
+//! The same kernel tests in a browser: in Chromium another compiler (Tint) reads the shaders, in Firefox naga with a browser's checks.
 #![cfg(target_family = "wasm")]
 
 #[path = "kernels/cases.rs"]

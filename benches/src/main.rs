@@ -87,7 +87,7 @@ usage: llava-bench [--options JSON] [--json | --quiet] [--out FILE] [--commit ID
         let start = Instant::now();
         let source = FolderSource::open(folder)?;
         let context_length = Some(context_length);
-        let options = LoadOptions { context_length, kv_cache: KvFormat::F16, ..LoadOptions::default() };
+        let options = LoadOptions { context_length, kv_cache: Some(KvFormat::F16), ..LoadOptions::default() };
         let tokenizer = source.tokenizer()?;
         let mut engine = Engine::load(device::open().await?, &source, &tokenizer, options).await?;
         let load_s = start.elapsed().as_secs_f64();

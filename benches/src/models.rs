@@ -9,7 +9,7 @@ use llava_web::engine::{Engine, Input, LoadOptions};
 use llava_web::image::Picture;
 use llava_web::kernels::{self, KvFormat};
 use llava_web::model::config::{LlavaConfig, VisionConfig};
-use llava_web::model::{Llama, Loader, MultiModalProjector, Vision, VisionTower};
+use llava_web::model::{LanguageModel, Loader, MultiModalProjector, Vision, VisionTower};
 use llava_web::quant::Format;
 use llava_web::text::sampling::Sampling;
 use serde_json::{Value, json};
@@ -148,7 +148,7 @@ struct Decoder {
     vocab: usize,
     contexts: [usize; 3],
     device: Device,
-    llama: Llama,
+    llama: LanguageModel,
     state: Buffer,
     params: Buffer,
     seen: Buffer,
@@ -161,7 +161,8 @@ impl Decoder {
         let device = bench.gpu.device.clone();
         let capacity = contexts(bench)[2] + ROOM;
         let start = Instant::now();
-        let llama = Llama::load(&mut Loader::new(source, &device), config, capacity, KvFormat::F32).await?;
+        let llama =
+            LanguageModel::load(&mut Loader::new(source, &device), &config.text, capacity, KvFormat::F32).await?;
         device::sync(&device).await?;
         let load = since(start) - source.made_in_ms.get();
         emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
@@ -169,7 +170,13 @@ impl Decoder {
         Self::record(bench, name, config.text.vocab_size, llama, capacity).await
     }
 
-    async fn record(bench: &mut Bench<'_>, name: &str, vocab: usize, llama: Llama, capacity: usize) -> Result<Self> {
+    async fn record(
+        bench: &mut Bench<'_>,
+        name: &str,
+        vocab: usize,
+        llama: LanguageModel,
+        capacity: usize,
+    ) -> Result<Self> {
         let device = bench.gpu.device.clone();
         let words = |len| Buffer::zeros(len, &device);
         let (state, params, seen, tokens) = (words(4), words(Sampling::WORDS), words(vocab), words(capacity));
@@ -402,7 +409,7 @@ async fn whole_7b(bench: &mut Bench<'_>) -> Result<()> {
         vision_tower: VisionTower::load(&mut Loader::new(&tower, &device), seen).await?,
         multi_modal_projector: MultiModalProjector::load(&mut Loader::new(&projector, &device), seen, hidden).await?,
     };
-    let llama = Llama::load(&mut Loader::new(&decoder, &device), &config, capacity, KvFormat::F32).await?;
+    let llama = LanguageModel::load(&mut Loader::new(&decoder, &device), &config.text, capacity, KvFormat::F32).await?;
     device::sync(&device).await?;
     let load = since(start) - sources.iter().map(|source| source.made_in_ms.get()).sum::<f64>();
     emit(bench, name, "weights", sources.iter().map(|source| source.bytes()).sum::<usize>() as f64 / 1e6, "MB");

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 
 use llava_web::Result;
-use llava_web::bundle::source::WeightSource;
+use llava_web::bundle::source::ChunkSource;
 use llava_web::bundle::{FORMAT_NAME, FORMAT_VERSION, FileEntry, Manifest, ModelInfo, Span, TensorEntry};
 use llava_web::model::config::LlavaConfig;
-use llava_web::model::parameters::{Needed, Role, plan};
+use llava_web::model::parameters::{Needed, Role};
+use llava_web::model::plan;
 use llava_web::quant::Format;
 use serde_json::Value;
 use web_time::Instant;
@@ -77,7 +78,7 @@ impl RandomSource {
     /// All tensors of `config` whose names start with `prefix`; linear layers as `format` where it fits.
     pub fn new(config: &LlavaConfig, prefix: &str, format: Format) -> Self {
         let file = FileEntry { file: "tokenizer.json".into(), bytes: 0, sha256: String::new() };
-        let entry = |Needed { name, shape, role }: Needed| {
+        let entry = |Needed { name, shape, role, .. }: Needed| {
             let (rows, cols) = shape.split_first().expect("a shape");
             let cols: usize = cols.iter().product();
             let dtype = match role {
@@ -97,6 +98,7 @@ impl RandomSource {
             generation: Value::Null,
             preprocessor: Value::Null,
             quantization: format.name().into(),
+            memory: None,
             tokenizer: file,
             tensors: needed.map(entry).collect(),
             chunks: Vec::new(),
@@ -128,7 +130,7 @@ fn matrix(shape: &[usize]) -> (usize, usize) {
     }
 }
 
-impl WeightSource for RandomSource {
+impl ChunkSource for RandomSource {
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }

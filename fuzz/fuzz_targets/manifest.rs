@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use llava_web::bundle::Manifest;
 use llava_web::image::PreprocessorConfig;
 use llava_web::model::config::LlavaConfig;
-use llava_web::model::parameters::plan;
+use llava_web::model::plan;
 
 fuzz_target!(|json: &[u8]| {
     let Ok(manifest) = Manifest::from_json(json) else { return };

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{FileEntry, MANIFEST_FILE, Manifest};
-use super::source::WeightSource;
+use super::source::ChunkSource;
 use crate::{Error, Result};
 
 /// A bundle on disk.
@@ -35,7 +35,7 @@ impl FolderSource {
     }
 }
 
-impl WeightSource for FolderSource {
+impl ChunkSource for FolderSource {
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::memory::Memory;
 use crate::quant::Format;
 use crate::{Error, Result};
 
@@ -41,6 +42,9 @@ pub struct Manifest {
     pub preprocessor: Value,
     /// The format asked of the converter: a label; each tensor has its own `dtype`.
     pub quantization: String,
+    /// What pages plan by; absent from bundles made before there was this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     pub tokenizer: FileEntry,
     /// In the order in which the model needs them, and in which they lie in the chunks.
     pub tensors: Vec<TensorEntry>,

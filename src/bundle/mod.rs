@@ -13,6 +13,7 @@
 #[cfg(not(target_family = "wasm"))]
 mod folder;
 mod manifest;
+mod memory;
 pub mod reader;
 pub mod source;
 #[cfg(not(target_family = "wasm"))]
@@ -24,5 +25,6 @@ pub use manifest::{
     DEFAULT_CHUNK, FORMAT_NAME, FORMAT_VERSION, FileEntry, LARGEST_CHUNK, Manifest, ModelInfo, Span, TensorEntry,
     sha256_hex,
 };
+pub use memory::{LargestWeight, Memory};
 #[cfg(not(target_family = "wasm"))]
 pub use writer::{BundleHead, BundleWriter, check_space};

@@ -1,9 +1,9 @@
-//! How the model gets its weights: it pulls tensors by name from a [`WeightSource`].
+//! How the model gets its weights: it pulls tensors by name from a [`ChunkSource`].
 
 use std::collections::HashMap;
 
 use super::manifest::TensorEntry;
-use super::source::WeightSource;
+use super::source::ChunkSource;
 use crate::quant::Format;
 use crate::{Error, Result};
 
@@ -46,7 +46,7 @@ pub struct TensorReader<'a, S> {
     last: Option<(usize, Vec<u8>)>,
 }
 
-impl<'a, S: WeightSource> TensorReader<'a, S> {
+impl<'a, S: ChunkSource> TensorReader<'a, S> {
     /// A reader of all tensors in `source`.
     pub fn new(source: &'a S) -> Self {
         let tensors = source.manifest().tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();

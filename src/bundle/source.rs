@@ -6,7 +6,7 @@ use crate::Result;
 
 /// Where the chunks of a bundle come from.
 #[allow(async_fn_in_trait, reason = "the browser's futures are not Send, and nothing here is sent to a thread")]
-pub trait WeightSource {
+pub trait ChunkSource {
     /// The validated manifest.
     fn manifest(&self) -> &Manifest;
 

@@ -11,6 +11,7 @@ use super::manifest::{
     FORMAT_NAME, FORMAT_VERSION, FileEntry, LARGEST_CHUNK, MANIFEST_FILE, Manifest, ModelInfo, Span, TOKENIZER_FILE,
     TensorEntry, broken, chunk_file, is_sha256, sha256_hex,
 };
+use super::memory::Memory;
 use crate::parallel;
 use crate::progress::Meter;
 use crate::quant::Format;
@@ -24,6 +25,7 @@ pub struct BundleHead {
     pub generation: Value,
     pub preprocessor: Value,
     pub quantization: String,
+    pub memory: Option<Memory>,
 }
 
 /// Writes a bundle, chunk by chunk; only [`BundleWriter::finish`] makes it one.
@@ -113,7 +115,7 @@ impl BundleWriter {
     /// written, or a chunk is not what was written.
     pub fn finish(mut self, head: BundleHead, tokenizer: &[u8], mut meter: Meter) -> Result<Manifest> {
         self.flush()?;
-        let BundleHead { model, config, generation, preprocessor, quantization } = head;
+        let BundleHead { model, config, generation, preprocessor, quantization, memory } = head;
         let manifest = Manifest {
             format: FORMAT_NAME.into(),
             version: FORMAT_VERSION,
@@ -122,6 +124,7 @@ impl BundleWriter {
             generation,
             preprocessor,
             quantization,
+            memory,
             tokenizer: FileEntry::new(TOKENIZER_FILE.into(), tokenizer),
             total_bytes: self.chunks.iter().map(|chunk| chunk.bytes as u64).sum::<u64>() + tokenizer.len() as u64,
             tensors: self.tensors,

@@ -13,12 +13,10 @@ use serde_json::{Value, json};
 use super::mapped::Mapped;
 use super::{Checkpoint, Options, Summary, python};
 use crate::bundle::{BundleHead, ModelInfo};
-use crate::model::config::{LlavaConfig, VisionConfig};
+use crate::model::config::LlavaConfig;
+use crate::model::{self, DECODER_PREFIX, EMBEDDING, HEAD};
 use crate::quant::Format;
 use crate::{Error, Result};
-
-const EMBEDDING: &str = "language_model.model.embed_tokens.weight";
-const HEAD: &str = "language_model.lm_head.weight";
 
 /// Converts the checkpoint in `folder`, a LLaVA or a plain LLaMA, into a bundle in `out`.
 ///
@@ -72,7 +70,7 @@ pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> 
         source: config_json.get("_name_or_path").and_then(Value::as_str).unwrap_or_default().into(),
     };
     let quantization = format.name().into();
-    let head = BundleHead { model, config: config_json, generation, preprocessor, quantization };
+    let head = BundleHead { model, config: config_json, generation, preprocessor, quantization, memory: None };
     super::write(&checkpoint, &config, head, &tokenizer, out, options, notes)
 }
 
@@ -133,7 +131,7 @@ impl HfCheckpoint {
             let index = checkpoint.shards.len();
             for key in shard.metadata.tensors().into_keys() {
                 let name = match key.strip_prefix("model.").filter(|_| alone) {
-                    Some(rest) => format!("language_model.model.{rest}"),
+                    Some(rest) => format!("{DECODER_PREFIX}.{rest}"),
                     None => sanitize(&key),
                 };
                 if let Some((other_index, other)) = checkpoint.tensors.insert(name.clone(), (index, key.clone())) {
@@ -174,17 +172,8 @@ impl HfCheckpoint {
     fn unused(&self, config: &LlavaConfig) -> Vec<String> {
         let needed: BTreeSet<String> = super::plan(config).into_iter().map(|needed| needed.name).collect();
         let left = self.tensors.keys().filter(|name| !needed.contains(*name) && !is_buffer(name));
-        let tower = "vision_tower.vision_model.";
-        let (above, unknown): (Vec<_>, Vec<_>) = left.partition(|name| {
-            name.strip_prefix(tower).is_some_and(|rest| {
-                let layer = rest.strip_prefix("encoder.layers.").and_then(|rest| rest.split('.').next()?.parse().ok());
-                let above = |vision: &VisionConfig, layer| {
-                    (vision.layers_needed()..vision.tower.num_hidden_layers).contains(&layer)
-                };
-                rest.starts_with("post_layernorm.")
-                    || layer.zip(config.vision.as_ref()).is_some_and(|(layer, vision)| above(vision, layer))
-            })
-        });
+        let is_above = |name: &str| config.vision.as_ref().is_some_and(|vision| model::is_above(vision, name));
+        let (above, unknown): (Vec<_>, Vec<_>) = left.partition(|name| is_above(name));
         let mut lines = Vec::new();
         if !above.is_empty() {
             lines.push(format!("{} tensors above vision_feature_layer are never used and left out", above.len()));

@@ -10,7 +10,7 @@ mod mapped;
 mod python;
 pub mod synthetic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,14 +18,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::bundle::{self, BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
-use crate::model::config::LlavaConfig;
+use crate::model::{self, config::LlavaConfig};
 use crate::parallel;
 use crate::parts::Parts;
 use crate::progress::{Meter, Report};
 use crate::quant::{self, Format};
 use crate::{Error, Result};
 
-pub use crate::model::parameters::{Needed, Role, plan};
+pub use crate::model::parameters::{Needed, Role};
+pub use crate::model::plan;
 
 /// Elements converted at a time: 4 MiB in f32. A multiple of every format's block: as rows are whole blocks, none is cut.
 const PIECE: usize = 1 << 20;
@@ -137,7 +138,7 @@ struct Piece {
 pub fn write(
     checkpoint: &impl Checkpoint,
     config: &LlavaConfig,
-    head: BundleHead,
+    mut head: BundleHead,
     tokenizer: &[u8],
     out: &Path,
     options: &Options,
@@ -146,6 +147,8 @@ pub fn write(
     let start = Instant::now();
     Parts::read(&head.config, &head.generation, &head.preprocessor, tokenizer)?;
     let tensors = layout(checkpoint, config, options.format, &mut notes)?;
+    let sizes: HashMap<&str, usize> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.bytes)).collect();
+    head.memory = Some(model::memory(config, |name| sizes.get(name).copied().unwrap_or(0)));
     let total: usize = tensors.iter().map(|tensor| tensor.bytes).sum();
     let mut writer = BundleWriter::create(out, options.chunk_bytes, options.force)?;
     bundle::check_space(out, (total + tokenizer.len()) as u64)?;
@@ -186,7 +189,7 @@ fn layout(
     let stored = |needed: Needed| {
         let mut format = checkpoint.format(&needed, asked);
         let stored_shape = needed.stored_shape();
-        let Needed { name, shape, role } = needed;
+        let Needed { name, shape, role, .. } = needed;
         let found = checkpoint.shape(&name);
         let found = found.ok_or_else(|| Error::bundle(tensor(&name), "is missing from the checkpoint"))?;
         if found != shape {

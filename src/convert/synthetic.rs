@@ -88,6 +88,7 @@ impl Synthetic {
             generation: json!({}),
             preprocessor: self.preprocessor(),
             quantization: options.format.map_or("f16", Format::name).into(),
+            ..BundleHead::default()
         };
         super::write(self, &self.config, head, &self.tokenizer(), out, options, Vec::new())
     }
@@ -190,10 +191,9 @@ impl Synthetic {
     /// about unit gain.
     fn make(&self, needed: &Needed, start: usize, end: usize, mut take: impl FnMut(f16)) {
         let vector = needed.role == Role::Vector;
-        let norm = vector && needed.name.ends_with(".weight") && needed.shape.len() == 1;
         let cols: usize = needed.shape[1..].iter().product();
         let spread = if vector { 0.02 } else { (3.0 / cols as f32).sqrt() };
-        let centre = if norm { 1.0 } else { 0.0 };
+        let centre = if needed.is_scale { 1.0 } else { 0.0 };
         let state = needed.name.bytes().fold(self.seed, |state, byte| mix(state ^ u64::from(byte)));
         for index in start..end {
             let uniform = (mix(state.wrapping_add(index as u64)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;

@@ -9,7 +9,7 @@ use super::request::{FinishReason, Output, since};
 use crate::device::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::kernels::{self, KvFormat, Precision};
-use crate::model::Llama;
+use crate::model::LanguageModel;
 use crate::text::sampling::Sampling;
 use crate::text::stream::TextStream;
 use crate::text::tokenizer::Tokenizer;
@@ -18,12 +18,12 @@ use crate::text::tokenizer::Tokenizer;
 ///
 /// # Errors
 /// [`Error::Gpu`] if the device was lost or the step cannot be recorded.
-pub async fn record_step(llama: &Llama, buffers: &DecodeBuffers, device: &Device) -> Result<Recorded<()>> {
+pub async fn record_step(decoder: &LanguageModel, buffers: &DecodeBuffers, device: &Device) -> Result<Recorded<()>> {
     // Greedy while recording: which shaders run does not depend on the values in the buffers.
     buffers.params.write(&Sampling::default().to_words(0));
     device::record(device, || {
-        let hidden = llama.forward(llama.embed_drawn(&buffers.state), &buffers.state);
-        buffers.sample(llama.logits(hidden));
+        let hidden = decoder.forward(decoder.embed_drawn(&buffers.state), &buffers.state);
+        buffers.sample(decoder.logits(hidden));
     })
     .await
 }

@@ -1,8 +1,11 @@
 //! What fits: positions of the caches and widths of intermediate results, by the configuration and the largest buffer of
-//! the GPU.
+//! the GPU; and what it comes to.
 
-use super::options::LoadOptions;
+use serde::Serialize;
+
+use crate::bundle::TensorEntry;
 use crate::error::{Error, Result};
+use crate::kernels::KvFormat;
 use crate::model::config::{LlavaConfig, VisionConfig};
 
 /// Positions kept when the caller does not say: the checkpoint's own limit, but no more than this.
@@ -11,27 +14,78 @@ const DEFAULT_CONTEXT: usize = 2048;
 /// and the time of a single launch.
 pub const MAX_PREFILL: usize = 1024;
 
-/// Positions of the caches: as asked for, or the model's own limit up to [`DEFAULT_CONTEXT`].
+/// Bytes that a loaded model takes on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MemoryUse {
+    /// All tensors, as they are stored.
+    pub weights: u64,
+    /// Keys and values of all positions.
+    pub cache: u64,
+    /// Intermediate results of a picture or of a part of a prompt, and the table of rotations.
+    pub work: u64,
+}
+
+/// How many of the widest intermediate results there is room for: what an operation reads, writes and keeps for later, in an
+/// allocator's pages, which are never full. Measured (tests/memory.rs).
+const WORK_RESULTS: usize = 4;
+
+/// The memory of a model with these `tensors`. All but these is in [`bundle::Memory`](crate::bundle::Memory) too, so that a page can
+/// work it out.
+pub fn memory_use(
+    config: &LlavaConfig,
+    tensors: &[TensorEntry],
+    context_length: usize,
+    kv_cache: KvFormat,
+) -> MemoryUse {
+    let text = &config.text;
+    let weights = tensors.iter().flat_map(|tensor| &tensor.spans).map(|span| span.bytes as u64).sum();
+    let row = 4 * kv_cache.width(text.key_value_size());
+    let cache = (2 * text.num_hidden_layers * context_length * row) as u64;
+    let prompt = context_length.min(MAX_PREFILL) * text.widest_activation();
+    let picture = config.vision.as_ref().map_or(0, |vision| vision.tower.largest_activation());
+    let work = 4 * (WORK_RESULTS * prompt.max(picture) + context_length * text.head_dim) as u64;
+    MemoryUse { weights, cache, work }
+}
+
+/// The format of keys and values: as asked for, or f16 where it fits the heads.
+///
+/// # Errors
+/// [`Error::Input`] if the heads' size does not fit what is asked for.
+pub fn kv_format_of(config: &LlavaConfig, asked: Option<KvFormat>) -> Result<KvFormat> {
+    let head_dim = config.text.head_dim;
+    match asked {
+        None if KvFormat::F16.fits(head_dim) => Ok(KvFormat::F16),
+        None => Ok(KvFormat::F32),
+        Some(format) if format.fits(head_dim) => Ok(format),
+        Some(_) => {
+            let problem = format!("f16 needs heads whose size is a multiple of 8; this model's are {head_dim}");
+            Err(Error::input("kv_cache", problem))
+        }
+    }
+}
+
+/// Positions of caches of this format: as `asked` for, or the model's own limit up to [`DEFAULT_CONTEXT`].
 ///
 /// `max_binding` is the largest buffer of the GPU in bytes: a layer's keys are one, its values another. www/src/engine/memory.ts
 /// has the same rule, because a page asks before it downloads anything.
 ///
 /// # Errors
-/// [`Error::Input`] with the largest that fits, or if the heads' size does not fit the cache's format.
-pub fn context_length_of(config: &LlavaConfig, options: &LoadOptions, max_binding: u64) -> Result<usize> {
+/// [`Error::Input`] with the largest that fits.
+pub fn context_length_of(
+    config: &LlavaConfig,
+    asked: Option<usize>,
+    kv_cache: KvFormat,
+    max_binding: u64,
+) -> Result<usize> {
     let text = &config.text;
-    if !options.kv_cache.fits(text.head_dim) {
-        let problem = format!("f16 needs heads whose size is a multiple of 8; this model's are {}", text.head_dim);
-        return Err(Error::input("kv_cache", problem));
-    }
     let trained = text.max_position_embeddings;
     // The table of rotations has a row for each position too.
-    let row = 4 * options.kv_cache.width(text.key_value_size()).max(text.head_dim);
+    let row = 4 * kv_cache.width(text.key_value_size()).max(text.head_dim);
     let largest = trained.min(usize::try_from(max_binding / row as u64).unwrap_or(usize::MAX));
     // A text prompt takes one position at least.
     let prompt = config.image_tokens().max(1);
     let least = prompt + 1;
-    let asked = options.context_length.unwrap_or(largest.min(DEFAULT_CONTEXT));
+    let asked = asked.unwrap_or(largest.min(DEFAULT_CONTEXT));
     if !(least..=largest).contains(&asked) {
         let what = if config.vision.is_some() { "a picture" } else { "a prompt" };
         let problem = format!(
@@ -57,11 +111,10 @@ pub fn check_activations(config: &LlavaConfig, context_length: usize, max_bindin
     if let Some(VisionConfig { tower, .. }) = &config.vision {
         let of = "`vision_config.image_size` and `patch_size`";
         refuse(&format!("a picture of {of}"), tower.patches(), tower.patch_values())?;
-        let widest = (3 * tower.hidden_size).max(tower.intermediate_size);
+        let widest = tower.widest_activation();
         refuse(&format!("a layer of the vision tower on all patches of {of}"), tower.positions(), widest)?;
     }
-    let text = &config.text;
-    let widest = text.query_size().max(text.intermediate_size).max(text.hidden_size);
+    let widest = config.text.widest_activation();
     let what = "a layer's `text_config.intermediate_size` or heads, over a part of a prompt,";
     refuse(what, context_length.min(MAX_PREFILL), widest)
 }
@@ -71,7 +124,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::kernels::KvFormat;
 
     #[test]
     fn a_model_too_wide_for_the_buffers_of_the_gpu_is_refused() {
@@ -98,10 +150,8 @@ mod tests {
         let text = json!({"max_position_embeddings": 16384});
         let config =
             LlavaConfig::from_json(&json!({"model_type": "llava", "text_config": text}), &Value::Null).unwrap();
-        let fits = |context_length, kv_cache, max_binding| {
-            let options = LoadOptions { context_length, kv_cache, ..LoadOptions::default() };
-            context_length_of(&config, &options, max_binding)
-        };
+        let fits =
+            |context_length, kv_cache, max_binding| context_length_of(&config, context_length, kv_cache, max_binding);
         // A 7B model's keys take 16 KiB a position and layer in f32.
         let (f32, f16, default_limit) = (KvFormat::F32, KvFormat::F16, 128 << 20);
         assert_eq!(fits(Some(8192), f32, default_limit).unwrap(), 8192);
@@ -115,5 +165,38 @@ mod tests {
             assert_eq!(error.code(), "invalid_input");
             assert!(error.to_string().contains(&format!("577..={largest}:")), "{error}");
         }
+    }
+
+    #[test]
+    fn keys_and_values_are_f16_where_that_fits_the_heads() {
+        let format = |head_dim: usize, asked| {
+            let json =
+                json!({"model_type": "llama", "hidden_size": 256, "num_attention_heads": 8, "head_dim": head_dim});
+            kv_format_of(&LlavaConfig::from_json(&json, &Value::Null).unwrap(), asked)
+        };
+        assert_eq!(format(64, None).unwrap(), KvFormat::F16);
+        assert_eq!(format(12, None).unwrap(), KvFormat::F32);
+        assert_eq!(format(64, Some(KvFormat::F32)).unwrap(), KvFormat::F32);
+        let error = format(12, Some(KvFormat::F16)).unwrap_err().to_string();
+        assert!(error.contains("`kv_cache`") && error.contains("are 12"), "{error}");
+    }
+
+    /// LLaVA-1.5-7B by hand.
+    #[test]
+    fn memory_is_weights_cache_and_the_largest_of_what_is_between() {
+        let text = json!({"max_position_embeddings": 4096, "vocab_size": 32064});
+        let config =
+            LlavaConfig::from_json(&json!({"model_type": "llava", "text_config": text}), &Value::Null).unwrap();
+        let entry = |bytes| TensorEntry {
+            name: String::new(),
+            dtype: crate::quant::Format::F32,
+            shape: Vec::new(),
+            spans: vec![crate::bundle::Span { chunk: 0, offset: 0, bytes }],
+        };
+        let memory = memory_use(&config, &[entry(100), entry(28)], 2048, KvFormat::F16);
+        assert_eq!((memory.weights, memory.cache), (128, 1 << 30));
+        // 1024 positions with 11008 inner states; the table has a row for each position of the context.
+        assert_eq!(memory.work, 4 * (4 * 1024 * 11008 + 2048 * 128));
+        assert_eq!(memory_use(&config, &[], 2048, KvFormat::F32).cache, 2 << 30);
     }
 }

@@ -19,11 +19,12 @@ use self::cache_record::CacheRecord;
 use self::decode::{Decode, record_step};
 use self::decode_buffers::DecodeBuffers;
 use self::layers::Halt;
+use self::limits::MemoryUse;
 use self::pictures::{Pictures, encode, sees_nothing};
 use self::prefill::prefill;
 use self::request::since;
 use crate::bundle::Manifest;
-use crate::bundle::source::WeightSource;
+use crate::bundle::source::ChunkSource;
 use crate::device::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::image::{Patches, Source};
@@ -52,6 +53,7 @@ pub struct Engine {
     pictures: Option<Pictures>,
     context_length: usize,
     kv_cache: KvFormat,
+    memory: MemoryUse,
     name: String,
     quantization: String,
     gpu: device::Opened,
@@ -76,7 +78,7 @@ impl Engine {
     /// Loads the bundle behind `source` with its `tokenizer_json` onto `gpu`, tells `source` when it has read all of it,
     /// records the decode step, and runs a dummy picture and prompt, so that every GPU program the first answer needs
     /// is compiled.
-    pub async fn load<S: WeightSource>(
+    pub async fn load<S: ChunkSource>(
         gpu: device::Opened,
         source: &S,
         tokenizer_json: &[u8],
@@ -85,12 +87,14 @@ impl Engine {
         let manifest = source.manifest();
         let Parts { config, preprocessor, template, tokenizer } =
             Parts::read(&manifest.config, &manifest.generation, &manifest.preprocessor, tokenizer_json)?;
-        let context_length = limits::context_length_of(&config, &options, gpu.adapter.max_binding)?;
-        limits::check_activations(&config, context_length, gpu.adapter.max_binding)?;
+        let kv_cache = limits::kv_format_of(&config, options.kv_cache)?;
+        let max_binding = gpu.adapter.max_binding;
+        let context_length = limits::context_length_of(&config, options.context_length, kv_cache, max_binding)?;
+        limits::check_activations(&config, context_length, max_binding)?;
         let device = &gpu.device;
-        let model = Llava::load(source, &config, context_length, options.kv_cache, device).await?;
+        let model = Llava::load(source, &config, context_length, kv_cache, device).await?;
         source.all_read();
-        let shapes = shapes::model_shapes(manifest, &config, &options);
+        let shapes = shapes::model_shapes(manifest, &config, kv_cache, options.precision);
         let variants = kernels::tune(&gpu, &shapes, &model.language_model.tune_work(), &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         let decode_step = device::validated(&gpu.device, record_step(&model.language_model, &buffers, device)).await?;
@@ -102,9 +106,10 @@ impl Engine {
             template,
             tokenizer,
             pictures: preprocessor.zip(patch_size).map(|(preprocessor, size)| Pictures::new(preprocessor, size)),
+            memory: limits::memory_use(&config, &manifest.tensors, context_length, kv_cache),
             config,
             context_length,
-            kv_cache: options.kv_cache,
+            kv_cache,
             gpu,
             precision: options.precision,
             variants,
@@ -156,7 +161,7 @@ impl Engine {
 
         let mut go_on = || on_piece("", 0);
         let device = &self.gpu.device;
-        let llama = &self.model.language_model;
+        let decoder = &self.model.language_model;
         let features = match (image, &prompt.image) {
             (Some(image), Some(span)) if span.end > cached_tokens => {
                 let see = self.pictures.as_mut().zip(self.model.vision.as_ref());
@@ -172,7 +177,7 @@ impl Engine {
                 let sampling = input.sampling.to_words(output.seed.unwrap_or(0));
                 self.buffers.begin(cached_tokens, &prompt.ids, &sampling);
                 let state = &self.buffers.state;
-                prefill(llama, state, device, &prompt, cached_tokens, features.as_ref(), &mut go_on).await
+                prefill(decoder, state, device, &prompt, cached_tokens, features.as_ref(), &mut go_on).await
             }
             Err(halt) => Err(halt),
         };
@@ -236,13 +241,14 @@ impl Engine {
         Ok((prompt, max_tokens.min(self.context_length - prompt_tokens)))
     }
 
-    /// What runs where: adapter, context length and cache format, model and quantization, as a JSON object.
+    /// What runs where: adapter, context length and cache format, memory in bytes, model and quantization, as a JSON object.
     pub fn info(&self) -> serde_json::Value {
         serde_json::json!({
             "model": self.name,
             "quantization": self.quantization,
             "context_length": self.context_length,
             "kv_cache": self.kv_cache,
+            "memory": self.memory,
             "image_tokens": self.config.image_tokens(),
             "adapter": self.gpu.adapter.name,
             "backend": self.gpu.adapter.backend,
@@ -257,7 +263,7 @@ impl Engine {
         let image = self.config.vision.as_ref().map(|vision| 1..vision.image_tokens().min(WARM_UP / 2));
         let prompt = PromptTokens { ids, image };
         let device = &self.gpu.device;
-        let llama = &self.model.language_model;
+        let decoder = &self.model.language_model;
         let run = async {
             let mut features = None;
             if let Some((config, vision)) = self.config.vision.as_ref().zip(self.model.vision.as_ref()) {
@@ -267,7 +273,7 @@ impl Engine {
             }
             self.buffers.begin(0, &prompt.ids, &Sampling::default().to_words(0));
             let logits =
-                prefill(llama, &self.buffers.state, device, &prompt, 0, features.as_ref(), &mut || true).await?;
+                prefill(decoder, &self.buffers.state, device, &prompt, 0, features.as_ref(), &mut || true).await?;
             self.buffers.sample(logits);
             Ok(())
         };

@@ -13,7 +13,8 @@ pub struct LoadOptions {
     /// Positions the key-value cache holds: picture, prompt and answer together.
     pub context_length: Option<usize>,
     /// How the cache stores keys and values: f16 halves its memory, and what attention reads per token, at a small loss.
-    pub kv_cache: KvFormat,
+    /// Where absent it is f16 if the heads' size is a multiple of 8, else f32.
+    pub kv_cache: Option<KvFormat>,
     /// Which kernel variants may run.
     pub precision: Precision,
     /// Variants chosen on this adapter before, by operation: they are not timed again.

@@ -8,7 +8,7 @@ use super::layers::{Halt, Layers};
 use super::limits::MAX_PREFILL;
 use crate::device::Buffer;
 use crate::kernels::{self, MANY_ROWS};
-use crate::model::Llama;
+use crate::model::LanguageModel;
 use crate::text::tokenizer::PromptTokens;
 
 /// Runs the positions of `prompt` from `start` on, where `state` must stand, and leaves `state` at the last of them; the
@@ -19,7 +19,7 @@ use crate::text::tokenizer::PromptTokens;
 /// # Errors
 /// [`Halt`] by `go_on`, or if the device was lost.
 pub async fn prefill(
-    llama: &Llama,
+    decoder: &LanguageModel,
     state: &Buffer,
     device: &Device,
     prompt: &PromptTokens,
@@ -34,15 +34,15 @@ pub async fn prefill(
         if before > 0 {
             kernels::advance(state, before);
         }
-        let x = embed(llama, device, prompt, part.clone(), features);
-        let hidden = llama.prefill(x, state, &mut async || layers.after_layer().await).await?;
+        let x = embed(decoder, device, prompt, part.clone(), features);
+        let hidden = decoder.prefill(x, state, &mut async || layers.after_layer().await).await?;
         let width = hidden.dims()[1];
         last = Some(hidden.slice([part.len() - 1..part.len(), 0..width]));
         before = part.len();
     }
     // `sample` moves the position on by one more, to the first free row of the caches.
     kernels::advance(state, before - 1);
-    Ok(llama.logits(last.expect("a position at least")))
+    Ok(decoder.logits(last.expect("a position at least")))
 }
 
 /// The parts in which `positions` run: of at most [`MAX_PREFILL`], and of like size, so that none is of a few rows only
@@ -55,7 +55,7 @@ fn parts(positions: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 /// Embeddings of the prompt's positions `range`, and of any token behind them up to [`MANY_ROWS`], `[rows, hidden]`. What
 /// those further rows leave in the caches is overwritten before anything looks at it.
 fn embed(
-    llama: &Llama,
+    decoder: &LanguageModel,
     device: &Device,
     prompt: &PromptTokens,
     range: Range<usize>,
@@ -67,7 +67,7 @@ fn embed(
         let mut ids: Vec<i32> = prompt.ids.get(part).unwrap_or_default().iter().map(|id| *id as i32).collect();
         ids.resize(ids.len() + further, 0);
         let data = TensorData::new(ids.clone(), [ids.len()]);
-        (!ids.is_empty()).then(|| llama.embed(Tensor::from_data(data, device)))
+        (!ids.is_empty()).then(|| decoder.embed(Tensor::from_data(data, device)))
     };
     let picture = |part: Range<usize>| {
         let features = features.filter(|_| !part.is_empty())?.clone();
@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::bundle::FolderSource;
-    use crate::bundle::source::WeightSource;
+    use crate::bundle::source::ChunkSource;
     use crate::convert::{Options, hf};
     use crate::device;
     use crate::kernels::{AttentionUse, AttentionVariant, KvFormat, LinearUse, LinearVariant};
@@ -106,7 +106,7 @@ mod tests {
     }
 
     /// The bits of the logits after `ids`, run from each of `starts` on in turn.
-    fn logits(llama: &Llama, ids: &[u32], starts: &[usize], device: &Device) -> Vec<u32> {
+    fn logits(decoder: &LanguageModel, ids: &[u32], starts: &[usize], device: &Device) -> Vec<u32> {
         let state = Buffer::zeros(4, device);
         let ends = starts.iter().skip(1).copied().chain([ids.len()]);
         let mut bits = Vec::new();
@@ -114,7 +114,7 @@ mod tests {
             state.write(&[*start as u32, 0, 0, 0]);
             let prompt = PromptTokens { ids: ids[..end].to_vec(), image: None };
             let mut go_on = || true;
-            let run = prefill(llama, &state, device, &prompt, *start, None, &mut go_on);
+            let run = prefill(decoder, &state, device, &prompt, *start, None, &mut go_on);
             let Ok(logits) = block_on(run) else { panic!("the device is lost") };
             bits = block_on(device::read_floats(logits)).unwrap().iter().map(|logit| logit.to_bits()).collect();
         }
@@ -122,10 +122,10 @@ mod tests {
     }
 
     /// Of the last of `ids` by the kernels for one row, behind what is in the caches.
-    fn decoded(llama: &Llama, ids: &[u32], device: &Device) -> Vec<u32> {
+    fn decoded(decoder: &LanguageModel, ids: &[u32], device: &Device) -> Vec<u32> {
         let state = Buffer::from_words(&[ids.len() as u32 - 1, 0, 0, 0], device);
         let last = Tensor::from_data([ids[ids.len() - 1] as i32], device);
-        let logits = llama.logits(llama.forward(llama.embed(last), &state));
+        let logits = decoder.logits(decoder.forward(decoder.embed(last), &state));
         block_on(device::read_floats(logits)).unwrap().iter().map(|logit| logit.to_bits()).collect()
     }
 
@@ -149,18 +149,18 @@ mod tests {
             let ids: Vec<u32> = (0..CAPACITY as u32 - 1).map(|at| 3 + at * at % 60).collect();
             for kv_cache in KvFormat::ALL.into_iter().filter(|kv_cache| kv_cache.fits(config.text.head_dim)) {
                 let model = block_on(Llava::load(&source, &config, CAPACITY, kv_cache, device)).unwrap();
-                let llama = &model.language_model;
+                let decoder = &model.language_model;
                 for (mat, flash) in mats.clone().flat_map(|mat| AttentionVariant::ALL.map(|flash| (mat, flash))) {
                     kernels::set_linear_variant(LinearUse::Mat, Some(mat));
                     kernels::set_attention_variant(AttentionUse::Flash, Some(flash));
-                    let whole = logits(llama, &ids, &[0], device);
+                    let whole = logits(decoder, &ids, &[0], device);
                     for starts in
                         [&[0, 1][..], &[0, 33], &[0, 64, 65, 66, 70, 90], &[0, 91], &[0, 92], &[0, 93], &[0, 94]]
                     {
                         let what = format!("{} {kv_cache:?} {mat:?} {flash:?}", checkpoint.display());
-                        assert!(logits(llama, &ids, starts, device) == whole, "{what}: from {starts:?} on");
+                        assert!(logits(decoder, &ids, starts, device) == whole, "{what}: from {starts:?} on");
                     }
-                    seen_to_differ |= decoded(llama, &ids, device) != whole;
+                    seen_to_differ |= decoded(decoder, &ids, device) != whole;
                 }
                 kernels::set_linear_variant(LinearUse::Mat, None);
                 kernels::set_attention_variant(AttentionUse::Flash, None);

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use super::limits;
 use super::options::LoadOptions;
 use crate::bundle::Manifest;
 use crate::error::Result;
-use crate::kernels::{ModelShapes, VisionShapes};
+use crate::kernels::{KvFormat, ModelShapes, Precision, VisionShapes};
+use crate::model;
 use crate::model::config::{LlavaConfig, VisionConfig};
-use crate::model::parameters::{Role, plan};
+use crate::model::parameters::Role;
 use crate::quant::Format;
 
 /// Names what the choice of kernel variants depends on beside the adapter.
@@ -16,14 +18,21 @@ use crate::quant::Format;
 /// As [`LlavaConfig::from_json`] for the manifest's config.json.
 pub fn variants_key(manifest: &Manifest, options: &LoadOptions) -> Result<String> {
     let config = LlavaConfig::from_json(&manifest.config, &manifest.generation)?;
-    Ok(serde_json::to_string(&model_shapes(manifest, &config, options)).expect("plain numbers and names"))
+    let kv_cache = limits::kv_format_of(&config, options.kv_cache)?;
+    Ok(serde_json::to_string(&model_shapes(manifest, &config, kv_cache, options.precision))
+        .expect("plain numbers and names"))
 }
 
 /// What the model's pipelines depend on, by the manifest.
-pub fn model_shapes(manifest: &Manifest, config: &LlavaConfig, options: &LoadOptions) -> ModelShapes {
+pub fn model_shapes(
+    manifest: &Manifest,
+    config: &LlavaConfig,
+    kv_cache: KvFormat,
+    precision: Precision,
+) -> ModelShapes {
     let formats = |wanted: &dyn Fn(Role) -> bool| {
         let needed: HashSet<String> =
-            plan(config).into_iter().filter(|needed| wanted(needed.role)).map(|needed| needed.name).collect();
+            model::plan(config).into_iter().filter(|needed| wanted(needed.role)).map(|needed| needed.name).collect();
         let mut formats: Vec<Format> = Vec::new();
         for tensor in manifest.tensors.iter().filter(|tensor| needed.contains(&tensor.name)) {
             if !formats.contains(&tensor.dtype) {
@@ -35,19 +44,20 @@ pub fn model_shapes(manifest: &Manifest, config: &LlavaConfig, options: &LoadOpt
     let text = &config.text;
     let vision = config.vision.as_ref().map(|VisionConfig { tower, .. }| VisionShapes {
         formats: formats(&|role| matches!(role, Role::PatchEmbedding | Role::Vision | Role::Projector)),
-        hidden: tower.hidden_size,
         heads: tower.heads(),
     });
+    let mut norms = vec![text.norm.shape(text.hidden_size)];
+    norms.extend(config.vision.as_ref().map(|VisionConfig { tower, .. }| tower.norm.shape(tower.hidden_size)));
     ModelShapes {
         decoder: formats(&|role| role == Role::Decoder),
         head: formats(&|role| matches!(role, Role::Embedding | Role::Head)),
-        hidden: text.hidden_size,
+        norms,
         intermediate: text.intermediate_size,
         layers: text.num_hidden_layers,
         heads: text.heads(),
         vision,
-        kv_cache: options.kv_cache,
-        precision: options.precision,
+        kv_cache,
+        precision,
     }
 }
 
@@ -57,7 +67,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kernels::{KvFormat, Precision};
 
     #[test]
     fn a_choice_of_variants_is_kept_for_what_it_was_made_on() {
@@ -77,9 +86,9 @@ mod tests {
         // What the answer needs otherwise does not matter.
         let same = LoadOptions { context_length: Some(99), ..LoadOptions::default() };
         assert_eq!(key(&|config| config["eos_token_id"] = 1.into(), same), small);
-        let f16 = LoadOptions { kv_cache: KvFormat::F16, ..LoadOptions::default() };
+        let f32 = LoadOptions { kv_cache: Some(KvFormat::F32), ..LoadOptions::default() };
         let fast = LoadOptions { precision: Precision::Fast, ..LoadOptions::default() };
-        let mut keys = vec![small, key(&|_| (), f16), key(&|_| (), fast)];
+        let mut keys = vec![small, key(&|_| (), f32), key(&|_| (), fast)];
         for field in ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "head_dim"] {
             keys.push(key(&|config| config[field] = 64.into(), LoadOptions::default()));
         }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::config::{LARGEST_IMAGE, VisionConfig},
+    model::{config::VisionConfig, tower::LARGEST_IMAGE},
 };
 
 /// OpenAI CLIP's channel statistics, the class defaults of CLIPImageProcessor.

@@ -6,7 +6,7 @@
 
 use burn::tensor::TensorData;
 
-use super::tune::ModelShapes;
+use super::tune::{ModelShapes, NormShape};
 use super::*;
 use crate::device;
 use crate::error::Result;
@@ -191,36 +191,30 @@ pub const WITHOUT_VARIANTS: [&str; 4] = ["rms_norm", "layer_norm", "embedding", 
 /// [`Error::Gpu`](crate::Error::Gpu) if a launch fails.
 pub async fn without_variants(operation: &str, shapes: &ModelShapes, device: &Device) -> Result<bool> {
     match operation {
-        "rms_norm" => rms_norm_is_correct(shapes.hidden, device).await,
-        "layer_norm" => match &shapes.vision {
-            Some(vision) => layer_norm_is_correct(vision.hidden, device).await,
-            None => Ok(true),
-        },
+        "rms_norm" | "layer_norm" => norms_are_correct(operation, &shapes.norms, device).await,
         "embedding" => embedding_is_correct(&shapes.head, device).await,
         "sample" => sample_is_correct(device).await,
         _ => unreachable!("`{operation}` has variants, or is none"),
     }
 }
 
-async fn rms_norm_is_correct(hidden: usize, device: &Device) -> Result<bool> {
+/// Of the norms that the model runs, those that are `operation`.
+async fn norms_are_correct(operation: &str, norms: &[NormShape], device: &Device) -> Result<bool> {
     for inputs in [Inputs::Plain, Inputs::Outliers] {
-        let (x, weight) = (inputs.numbers(3 * hidden, 1), Inputs::Plain.numbers(hidden, 2));
-        let actual = rms_norm(rows(&x, hidden, device), &vector(&weight, device), 1e-5);
-        if !close(&device::read_floats(actual).await?, &naive::rms_norm(&x, &weight, 1e-5), 1e-4) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-async fn layer_norm_is_correct(hidden: usize, device: &Device) -> Result<bool> {
-    for inputs in [Inputs::Plain, Inputs::Outliers] {
-        let (x, weight) = (inputs.numbers(3 * hidden, 1), Inputs::Plain.numbers(hidden, 2));
-        let bias = Inputs::Plain.numbers(hidden, 3);
-        let (w, b) = (vector(&weight, device), vector(&bias, device));
-        let actual = layer_norm(rows(&x, hidden, device), &w, &b, 1e-5);
-        if !close(&device::read_floats(actual).await?, &naive::layer_norm(&x, &weight, &bias, 1e-5), 1e-4) {
-            return Ok(false);
+        for norm in norms.iter().filter(|norm| norm.operation() == operation) {
+            let (NormShape::RmsNorm(cols) | NormShape::LayerNorm(cols)) = *norm;
+            let (x, weight) = (inputs.numbers(3 * cols, 1), Inputs::Plain.numbers(cols, 2));
+            let bias = Inputs::Plain.numbers(cols, 3);
+            let (x_rows, w, b) = (rows(&x, cols, device), vector(&weight, device), vector(&bias, device));
+            let (actual, expected) = match norm {
+                NormShape::RmsNorm(_) => (rms_norm(x_rows, &w, 1e-5), naive::rms_norm(&x, &weight, 1e-5)),
+                NormShape::LayerNorm(_) => {
+                    (layer_norm(x_rows, &w, &b, 1e-5), naive::layer_norm(&x, &weight, &bias, 1e-5))
+                }
+            };
+            if !close(&device::read_floats(actual).await?, &expected, 1e-4) {
+                return Ok(false);
+            }
         }
     }
     Ok(true)

@@ -289,7 +289,7 @@ pub fn naive(
         for (row, weight) in weight.chunks_exact(cols).enumerate() {
             let sum: f64 = x.iter().zip(weight).map(|(x, w)| *x as f64 * *w as f64).sum();
             let sum = sum + bias.map_or(0.0, |bias| bias[row] as f64);
-            out.push((naive_activation(act, sum) + residual.map_or(0.0, |residual| residual[out.len()] as f64)) as f32);
+            out.push((act.of(sum) + residual.map_or(0.0, |residual| residual[out.len()] as f64)) as f32);
         }
     }
     out
@@ -309,38 +309,10 @@ pub fn naive_bytes(x: &[f32]) -> Vec<f32> {
 pub fn naive_gated(gate_up: &[f32], ffn: usize, act: Activation) -> Vec<f32> {
     let row = |row: &[f32]| {
         let (gate, up) = row.split_at(ffn);
-        let pair = |(gate, up): (&f32, &f32)| (naive_activation(act, *gate as f64) * *up as f64) as f32;
+        let pair = |(gate, up): (&f32, &f32)| (act.of(*gate as f64) * *up as f64) as f32;
         gate.iter().zip(up).map(pair).collect::<Vec<_>>()
     };
     gate_up.chunks_exact(2 * ffn).flat_map(row).collect()
-}
-
-/// An activation by its definition.
-pub fn naive_activation(act: Activation, x: f64) -> f64 {
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    match act {
-        Activation::None => x,
-        Activation::Gelu => x / 2.0 * (1.0 + erf(x / 2f64.sqrt())),
-        Activation::GeluTanh => {
-            x / 2.0 * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
-        }
-        Activation::QuickGelu => x * sigmoid(1.702 * x),
-        Activation::Silu => x * sigmoid(x),
-        Activation::Relu => x.max(0.0),
-    }
-}
-
-/// The error function by its Taylor series, to about 1e-11 where it is not yet ±1.
-fn erf(x: f64) -> f64 {
-    if x.abs() > 4.5 {
-        return x.signum();
-    }
-    let (mut term, mut sum) = (x, x);
-    for n in 1..100 {
-        term *= -x * x / n as f64;
-        sum += term / (2 * n + 1) as f64;
-    }
-    sum * 2.0 / std::f64::consts::PI.sqrt()
 }
 
 pub(super) fn launch(

@@ -29,11 +29,12 @@ use burn::backend::{Cube, Dispatch};
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::device::Buffer;
+use crate::quant::Format;
 use choice::Choice;
 use ops::Operand;
 
+pub use crate::activation::Activation;
 pub use crate::device::gpu::Shader;
-use crate::quant::Format;
 
 pub use advance::advance;
 pub use attention::{
@@ -50,7 +51,7 @@ pub use ops::LlavaOps;
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
 pub use sample::{BROKEN_LOGITS, sample};
-pub use tune::{Chosen, ModelShapes, Precision, TuneWork, Variants, VisionShapes, tune};
+pub use tune::{Chosen, ModelShapes, NormShape, Precision, TuneWork, Variants, VisionShapes, tune};
 pub use weight::{Weight, WeightLayout};
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.
@@ -59,9 +60,7 @@ pub mod naive {
     pub use super::attention::naive_full as attention_full;
     pub use super::embedding::naive as embedding;
     pub use super::layer_norm::naive as layer_norm;
-    pub use super::linear::{
-        naive as linear, naive_activation as activation, naive_bytes as bytes, naive_gated as gated,
-    };
+    pub use super::linear::{naive as linear, naive_bytes as bytes, naive_gated as gated};
     pub use super::rms_norm::naive as rms_norm;
     pub use super::rope::{naive as rope_cache, naive_table as rope_table};
     pub use super::sample::naive as sample;
@@ -73,33 +72,6 @@ pub const MANY_ROWS: usize = match linear::MIN_MAT_ROWS > attention::MAX_DECODE_
     true => linear::MIN_MAT_ROWS,
     false => attention::MAX_DECODE_QUERIES + 1,
 };
-
-/// What a linear layer applies to its sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Activation {
-    #[default]
-    None,
-    /// `x/2 (1 + erf(x/√2))`
-    Gelu,
-    /// `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`
-    GeluTanh,
-    /// `x σ(1.702 x)`
-    QuickGelu,
-    /// `x σ(x)`
-    Silu,
-    Relu,
-}
-
-impl Activation {
-    pub const ALL: [Activation; 6] = [
-        Activation::None,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::QuickGelu,
-        Activation::Silu,
-        Activation::Relu,
-    ];
-}
 
 /// Every variant of every shader, for tests that parse them all.
 pub fn shaders() -> Vec<Shader> {

@@ -32,7 +32,8 @@ pub struct ModelShapes {
     pub decoder: Vec<Format>,
     /// Formats of token embedding and head.
     pub head: Vec<Format>,
-    pub hidden: usize,
+    /// All kinds and widths that run.
+    pub norms: Vec<NormShape>,
     pub intermediate: usize,
     pub layers: usize,
     pub heads: Heads,
@@ -47,8 +48,25 @@ pub struct ModelShapes {
 pub struct VisionShapes {
     /// Formats of the matrices of vision tower and projector.
     pub formats: Vec<Format>,
-    pub hidden: usize,
     pub heads: Heads,
+}
+
+/// A norm of rows of this many numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormShape {
+    RmsNorm(usize),
+    LayerNorm(usize),
+}
+
+impl NormShape {
+    /// The operation that computes it.
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::RmsNorm(_) => "rms_norm",
+            Self::LayerNorm(_) => "layer_norm",
+        }
+    }
 }
 
 /// The decoder's own weights and caches, over which launches are timed in turn: no cache of the GPU holds what the next

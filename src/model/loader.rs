@@ -1,21 +1,21 @@
-//! Pulls tensors by name from a [`WeightSource`] onto the GPU, checking every shape against the configuration.
+//! Pulls parameters from a [`ChunkSource`] onto the GPU, checking every shape against the configuration.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::bundle::reader::{TensorBytes, TensorReader};
-use crate::bundle::source::WeightSource;
+use crate::bundle::source::ChunkSource;
 use crate::device;
 use crate::error::Result;
 use crate::kernels::Weight;
-use crate::model::parameters::Needed;
+use crate::model::parameters::{Cut, Needed, Parameter};
 
-/// Reads tensors in the order the model asks for them; at most one tensor is in host memory at a time.
+/// Reads parameters in the order the model asks for them; at most one is in host memory at a time.
 pub struct Loader<'a, S> {
     reader: TensorReader<'a, S>,
     device: &'a Device,
 }
 
-impl<'a, S: WeightSource> Loader<'a, S> {
+impl<'a, S: ChunkSource> Loader<'a, S> {
     /// A loader over `source` that uploads to `device`.
     pub fn new(source: &'a S, device: &'a Device) -> Self {
         Self { reader: TensorReader::new(source), device }
@@ -26,9 +26,9 @@ impl<'a, S: WeightSource> Loader<'a, S> {
         self.device
     }
 
-    /// Whether the bundle holds `name`.
-    pub fn contains(&self, name: &str) -> bool {
-        self.reader.contains(name)
+    /// Whether the bundle holds a parameter that it need not hold.
+    pub fn contains(&self, parameter: &Parameter) -> bool {
+        parameter.tensors.iter().all(|tensor| self.reader.contains(&tensor.name))
     }
 
     /// Compares a tensor with what is needed, without reading it.
@@ -39,35 +39,38 @@ impl<'a, S: WeightSource> Loader<'a, S> {
         self.reader.check(&needed.name, &needed.stored_shape())
     }
 
-    /// The matrices `parts` (`(name, rows)`, all of `cols` columns) below each other, in the format they are stored in. Where
-    /// that is more than a buffer may have, it is cut as [`Weight::split`] does with `stack`.
-    pub async fn weight(&mut self, parts: &[(String, usize)], cols: usize, stack: usize) -> Result<Weight> {
-        let names = self.checked(parts, |rows| vec![rows, cols])?;
-        let rows = parts.iter().map(|(_, rows)| rows).sum();
-        let TensorBytes { name, bytes, format, .. } = self.reader.fused(&names).await?;
+    /// A matrix in the format it is stored in, cut as it allows where it is more than a buffer may have.
+    pub async fn weight(&mut self, parameter: &Parameter) -> Result<Weight> {
+        let TensorBytes { name, bytes, format, .. } = self.bytes(parameter).await?;
+        let stack = match parameter.cut {
+            Cut::Never => 0,
+            Cut::Rows => 1,
+            Cut::Pairs => 2,
+        };
+        let (rows, cols) = (parameter.rows(), parameter.cols());
         Weight::split(&name, bytes, format, rows, cols, stack, device::gpu::max_binding(), self.device)
     }
 
-    /// The vectors `parts` (`(name, length)`) end to end, in f32.
-    pub async fn vector(&mut self, parts: &[(String, usize)]) -> Result<Tensor<1>> {
-        let names = self.checked(parts, |len| vec![len])?;
-        let values = self.reader.fused(&names).await?.decode()?;
+    /// A vector in f32.
+    pub async fn vector(&mut self, parameter: &Parameter) -> Result<Tensor<1>> {
+        let values = self.values(parameter).await?;
+        Ok(self.upload(values))
+    }
+
+    /// A parameter decoded to f32 on the host.
+    pub async fn values(&mut self, parameter: &Parameter) -> Result<Vec<f32>> {
+        self.bytes(parameter).await?.decode()
+    }
+
+    /// A vector of values on the host.
+    pub fn upload(&self, values: Vec<f32>) -> Tensor<1> {
         let len = values.len();
-        Ok(Tensor::from_data(TensorData::new(values, [len]), self.device))
+        Tensor::from_data(TensorData::new(values, [len]), self.device)
     }
 
-    /// The tensor `name` of the given shape, decoded to f32 on the host.
-    pub async fn values(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        self.reader.shaped(name, shape).await?.decode()
-    }
-
-    fn checked<'p>(&self, parts: &'p [(String, usize)], shape: impl Fn(usize) -> Vec<usize>) -> Result<Vec<&'p str>> {
-        parts
-            .iter()
-            .map(|(name, size)| {
-                self.reader.check(name, &shape(*size))?;
-                Ok(name.as_str())
-            })
-            .collect()
+    async fn bytes(&mut self, parameter: &Parameter) -> Result<TensorBytes> {
+        parameter.tensors.iter().try_for_each(|tensor| self.check(tensor))?;
+        let names: Vec<&str> = parameter.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        self.reader.fused(&names).await
     }
 }

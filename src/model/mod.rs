@@ -1,30 +1,40 @@
 //! LLaVA as a graph of Burn tensors over the kernels of [`crate::kernels`].
+//!
+//! `config`, `tower` and `decoder` say what a model is, as values read from config.json; `vision_tower`, `projector` and
+//! `language_model` declare the parameters of what is so described, load them and run it.
 
-mod clip;
 pub mod config;
+pub mod decoder;
+mod fields;
+mod language_model;
 mod linear;
-mod llama;
 mod loader;
+mod memory;
+pub mod norm;
 pub mod parameters;
+mod plan;
 mod projector;
+pub mod tower;
+mod vision_tower;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::bundle::source::WeightSource;
+use self::config::LlavaConfig;
+use crate::bundle::source::ChunkSource;
 use crate::error::Result;
 use crate::kernels::KvFormat;
-use crate::model::config::LlavaConfig;
-use crate::model::parameters::plan;
 
-pub use clip::VisionTower;
-pub use llama::Llama;
+pub use language_model::{EMBEDDING, HEAD, LanguageModel, PREFIX as DECODER_PREFIX};
 pub use loader::Loader;
+pub use memory::memory;
+pub use plan::{parameters, plan};
 pub use projector::MultiModalProjector;
+pub use vision_tower::{VisionTower, is_above};
 
-/// CLIP vision tower -> projector -> LLaMA decoder; or the decoder alone.
+/// Vision tower -> projector -> decoder; or the decoder alone.
 pub struct Llava {
     pub vision: Option<Vision>,
-    pub language_model: Llama,
+    pub language_model: LanguageModel,
 }
 
 /// The part that sees.
@@ -34,17 +44,18 @@ pub struct Vision {
 }
 
 impl Llava {
-    /// Pulls every tensor from `source`, in the order bundles store them, onto `device`. What is missing or has another
-    /// shape than `config` asks for is refused before the first of them is read.
-    pub async fn load<S: WeightSource>(
+    /// Pulls every tensor from `source`, in the order bundles store them, onto `device`. What is missing, has another
+    /// shape than `config` asks for, or contradicts it in the manifest is refused before the first of them is read.
+    pub async fn load<S: ChunkSource>(
         source: &S,
         config: &LlavaConfig,
         context_length: usize,
         kv_cache: KvFormat,
         device: &Device,
     ) -> Result<Self> {
+        memory::check(source.manifest(), config)?;
         let mut loader = Loader::new(source, device);
-        plan(config).iter().try_for_each(|needed| loader.check(needed))?;
+        parameters(config).tensors().try_for_each(|needed| loader.check(needed))?;
         let vision = match &config.vision {
             Some(vision) => Some(Vision {
                 vision_tower: VisionTower::load(&mut loader, vision).await?,
@@ -52,7 +63,8 @@ impl Llava {
             }),
             None => None,
         };
-        Ok(Self { vision, language_model: Llama::load(&mut loader, config, context_length, kv_cache).await? })
+        let language_model = LanguageModel::load(&mut loader, &config.text, context_length, kv_cache).await?;
+        Ok(Self { vision, language_model })
     }
 }
 

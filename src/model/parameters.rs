@@ -1,6 +1,6 @@
-//! Which tensors a model has, by its configuration: what the converter writes and what a made-up model needs.
+//! The parameters of a model, as its modules declare them: what loading reads, the converter writes, a made-up model makes up
+//! and the plan of memory counts.
 
-use crate::model::config::{LlamaConfig, LlavaConfig, VisionConfig};
 use crate::quant::Format;
 
 /// What a tensor is for: decides its format.
@@ -54,9 +54,18 @@ pub struct Needed {
     /// Shape in the checkpoint. The bundle folds everything after the rows into columns.
     pub shape: Vec<usize>,
     pub role: Role,
+    /// A norm's factors, which are about 1 in any model.
+    pub is_scale: bool,
+    /// Its rows are this many heads, whose two halves rotate with each other.
+    pub rotated_heads: Option<usize>,
 }
 
 impl Needed {
+    /// A tensor of which there is nothing more to say.
+    pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, role: Role) -> Self {
+        Self { name: name.into(), shape: shape.into(), role, is_scale: false, rotated_heads: None }
+    }
+
     /// Shape in the bundle: `[rows, cols]` or `[len]`.
     pub fn stored_shape(&self) -> Vec<usize> {
         match self.shape[..] {
@@ -66,90 +75,65 @@ impl Needed {
     }
 }
 
-/// Every tensor the model needs, in the order in which it loads them.
-pub fn plan(config: &LlavaConfig) -> Vec<Needed> {
-    let mut plan = Plan(Vec::new());
-    if let Some(vision) = &config.vision {
-        plan.vision(vision);
-        let (text, bias) = (config.text.hidden_size, vision.multimodal_projector_bias);
-        plan.linear("multi_modal_projector.linear_1", text, vision.projector_input_size(), bias, Role::Projector);
-        plan.linear("multi_modal_projector.linear_2", text, text, bias, Role::Projector);
-    }
-    plan.decoder(&config.text);
-    plan.0
+/// How a weight may be cut that is larger than a buffer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Not at all: it must lie in one buffer.
+    Never,
+    /// Between any rows.
+    Rows,
+    /// It is two matrices of equal height, which are cut at the same rows.
+    Pairs,
 }
 
-struct Plan(Vec<Needed>);
+/// What is one to the model: a tensor, or several whose rows lie below each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// The tensor's name, or what a checkpoint that stores them joined calls them.
+    pub name: String,
+    /// All of one role, alike in all but their rows.
+    pub tensors: Vec<Needed>,
+    pub cut: Cut,
+}
 
-impl Plan {
-    fn add(&mut self, name: impl Into<String>, shape: &[usize], role: Role) {
-        self.0.push(Needed { name: name.into(), shape: shape.into(), role });
+impl Parameter {
+    /// A parameter that is one tensor.
+    pub fn one(tensor: Needed) -> Self {
+        Self { name: tensor.name.clone(), tensors: vec![tensor], cut: Cut::Rows }
     }
 
-    fn linear(&mut self, name: &str, rows: usize, cols: usize, bias: bool, role: Role) {
-        self.add(format!("{name}.weight"), &[rows, cols], role);
-        if bias {
-            self.add(format!("{name}.bias"), &[rows], Role::Vector);
-        }
+    /// Rows of all tensors together; the length of a vector.
+    pub fn rows(&self) -> usize {
+        self.tensors.iter().map(|tensor| tensor.shape[0]).sum()
     }
 
-    /// Linear layers that the model joins into one: all weights first, so that they lie side by side.
-    fn fused(&mut self, names: &[(String, usize)], cols: usize, bias: bool, role: Role) {
-        for (name, rows) in names {
-            self.add(format!("{name}.weight"), &[*rows, cols], role);
-        }
-        for (name, rows) in names.iter().filter(|_| bias) {
-            self.add(format!("{name}.bias"), &[*rows], Role::Vector);
-        }
+    /// Columns of a matrix, in the bundle's shape.
+    pub fn cols(&self) -> usize {
+        self.tensors[0].shape[1..].iter().product()
     }
 
-    fn layer_norm(&mut self, name: &str, width: usize) {
-        self.add(format!("{name}.weight"), &[width], Role::Vector);
-        self.add(format!("{name}.bias"), &[width], Role::Vector);
+    pub fn role(&self) -> Role {
+        self.tensors[0].role
+    }
+}
+
+/// The parameters declared so far, in the order in which they are loaded.
+#[derive(Debug, Default)]
+pub struct Parameters(Vec<Parameter>);
+
+impl Parameters {
+    /// Takes down a parameter, and gives it back to be loaded by.
+    pub fn declare(&mut self, parameter: Parameter) -> Parameter {
+        self.0.push(parameter.clone());
+        parameter
     }
 
-    fn vision(&mut self, vision: &VisionConfig) {
-        let config = &vision.tower;
-        let (hidden, patch) = (config.hidden_size, config.patch_size);
-        let tower = "vision_tower.vision_model";
-        self.add(format!("{tower}.embeddings.class_embedding"), &[hidden], Role::Vector);
-        let kernel = [hidden, config.num_channels, patch, patch];
-        self.add(format!("{tower}.embeddings.patch_embedding.weight"), &kernel, Role::PatchEmbedding);
-        let positions = [config.positions(), hidden];
-        self.add(format!("{tower}.embeddings.position_embedding.weight"), &positions, Role::Vector);
-        self.layer_norm(&format!("{tower}.pre_layrnorm"), hidden);
-        for index in 0..vision.layers_needed() {
-            let layer = format!("{tower}.encoder.layers.{index}");
-            self.layer_norm(&format!("{layer}.layer_norm1"), hidden);
-            let qkv = ["q", "k", "v"].map(|part| (format!("{layer}.self_attn.{part}_proj"), hidden));
-            self.fused(&qkv, hidden, true, Role::Vision);
-            self.linear(&format!("{layer}.self_attn.out_proj"), hidden, hidden, true, Role::Vision);
-            self.layer_norm(&format!("{layer}.layer_norm2"), hidden);
-            self.linear(&format!("{layer}.mlp.fc1"), config.intermediate_size, hidden, true, Role::Vision);
-            self.linear(&format!("{layer}.mlp.fc2"), hidden, config.intermediate_size, true, Role::Vision);
-        }
+    pub fn iter(&self) -> impl Iterator<Item = &Parameter> {
+        self.0.iter()
     }
 
-    fn decoder(&mut self, config: &LlamaConfig) {
-        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-        let (query, key_value) = (config.query_size(), config.key_value_size());
-        self.add("language_model.model.embed_tokens.weight", &[vocab, hidden], Role::Embedding);
-        for index in 0..config.num_hidden_layers {
-            let layer = format!("language_model.model.layers.{index}");
-            self.add(format!("{layer}.input_layernorm.weight"), &[hidden], Role::Vector);
-            let attention = |part: &str| format!("{layer}.self_attn.{part}_proj");
-            let qkv = [(attention("q"), query), (attention("k"), key_value), (attention("v"), key_value)];
-            self.fused(&qkv, hidden, config.attention_bias, Role::Decoder);
-            self.linear(&attention("o"), hidden, query, config.attention_bias, Role::Decoder);
-            self.add(format!("{layer}.post_attention_layernorm.weight"), &[hidden], Role::Vector);
-            let gate_up = ["gate", "up"].map(|part| (format!("{layer}.mlp.{part}_proj"), config.intermediate_size));
-            self.fused(&gate_up, hidden, config.mlp_bias, Role::Decoder);
-            let down = format!("{layer}.mlp.down_proj");
-            self.linear(&down, hidden, config.intermediate_size, config.mlp_bias, Role::Decoder);
-        }
-        self.add("language_model.model.norm.weight", &[hidden], Role::Vector);
-        if !config.tie_word_embeddings {
-            self.add("language_model.lm_head.weight", &[vocab, hidden], Role::Head);
-        }
+    /// The tensors of all of them.
+    pub fn tensors(&self) -> impl Iterator<Item = &Needed> {
+        self.0.iter().flat_map(|parameter| &parameter.tensors)
     }
 }

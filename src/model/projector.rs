@@ -2,12 +2,43 @@
 
 use burn::tensor::Tensor;
 
-use super::linear::Linear;
+use super::config::VisionConfig;
+use super::linear::{Linear, LinearParameters, Stack};
 use super::loader::Loader;
-use crate::bundle::source::WeightSource;
+use super::parameters::{Parameters, Role};
+use crate::activation::Activation;
+use crate::bundle::source::ChunkSource;
 use crate::error::Result;
-use crate::kernels::Activation;
-use crate::model::config::VisionConfig;
+
+/// What a [`MultiModalProjector`] is loaded by.
+pub struct ProjectorParameters {
+    linear_1: LinearParameters,
+    linear_2: LinearParameters,
+    activation: Activation,
+}
+
+impl ProjectorParameters {
+    /// Declares `multi_modal_projector.*`, which ends in a decoder of width `hidden`.
+    pub fn declare(parameters: &mut Parameters, config: &VisionConfig, hidden: usize) -> Self {
+        let mut linear = |name: &str, cols: usize| {
+            let stack = Stack::one(format!("multi_modal_projector.{name}"), hidden);
+            LinearParameters::declare(parameters, &stack, &[cols], config.multimodal_projector_bias, Role::Projector)
+        };
+        Self {
+            linear_1: linear("linear_1", config.projector_input_size()),
+            linear_2: linear("linear_2", hidden),
+            activation: config.projector_hidden_act,
+        }
+    }
+
+    async fn load<S: ChunkSource>(&self, loader: &mut Loader<'_, S>) -> Result<MultiModalProjector> {
+        Ok(MultiModalProjector {
+            linear_1: self.linear_1.load(loader).await?,
+            linear_2: self.linear_2.load(loader).await?,
+            activation: self.activation,
+        })
+    }
+}
 
 /// `linear_2(activation(linear_1(x)))`.
 pub struct MultiModalProjector {
@@ -17,19 +48,13 @@ pub struct MultiModalProjector {
 }
 
 impl MultiModalProjector {
-    /// Loads `multi_modal_projector.*`, which ends in a decoder of width `hidden`.
-    pub async fn load<S: WeightSource>(
+    /// Loads the projector in front of a decoder of width `hidden`.
+    pub async fn load<S: ChunkSource>(
         loader: &mut Loader<'_, S>,
         config: &VisionConfig,
         hidden: usize,
     ) -> Result<Self> {
-        let width = config.projector_input_size();
-        let bias = config.multimodal_projector_bias;
-        Ok(Self {
-            linear_1: Linear::load(loader, "multi_modal_projector.linear_1", hidden, width, bias).await?,
-            linear_2: Linear::load(loader, "multi_modal_projector.linear_2", hidden, hidden, bias).await?,
-            activation: config.projector_hidden_act,
-        })
+        ProjectorParameters::declare(&mut Parameters::default(), config, hidden).load(loader).await
     }
 
     /// `[tokens, vision width]` -> `[tokens, text hidden]`.

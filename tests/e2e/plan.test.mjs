@@ -7,17 +7,18 @@ import { eachWithFreshPage, load, makeBundle } from "./support.mjs";
 let browser, site, server, page;
 
 /** A model with a decoder of 2 layers, 4 key-value heads of 64: a position's keys take 1 KiB in f32. */
-const bundle = makeBundle({
-  config: {
-    text_config: { num_hidden_layers: 2, num_attention_heads: 8, num_key_value_heads: 4, hidden_size: 512, max_position_embeddings: 3000 },
-  },
-  tensors: [
-    { name: "language_model.model.embed_tokens.weight", spans: [{ bytes: 100_000 }] },
-    { name: "language_model.model.layers.0.self_attn.q_proj.weight", spans: [{ bytes: 40_000 }, { bytes: 20_000 }] },
-    { name: "language_model.model.layers.0.self_attn.k_proj.weight", spans: [{ bytes: 60_000 }] },
-    { name: "language_model.model.layers.1.self_attn.q_proj.weight", spans: [{ bytes: 60_000 }] },
-  ],
-});
+const memory = {
+  largest_weight: { name: "language_model.model.layers.0.self_attn.qkv_proj.weight", bytes: 120_000 },
+  layers: 2,
+  keys: 256,
+  head_dim: 64,
+  trained_positions: 3000,
+  image_tokens: 4,
+  picture_bytes: 70_000,
+  position_bytes: 100,
+};
+const bundle = makeBundle({ memory });
+const weights = bundle.manifest.chunks.reduce((sum, { bytes }) => sum + bytes, 0);
 
 eachWithFreshPage(bundle, (fresh) => ({ browser, site, server, page } = fresh));
 const url = () => `${server.origin}/m/`;
@@ -43,10 +44,10 @@ test("the plan: bytes to fetch and stored, quota, limits, memory", async () => {
   assert.deepEqual([plan.total_bytes, plan.stored_bytes, plan.bytes_to_download], [bundle.total_bytes, 0, bundle.total_bytes]);
   assert.ok(plan.quota > plan.usage && plan.free_quota === plan.quota - plan.usage);
   assert.ok(plan.limits.max_buffer_bytes >= 2 ** 28 && plan.limits.max_binding_bytes >= 2 ** 27);
-  assert.deepEqual(plan.largest_weight, { name: "language_model.model.layers.0.self_attn.qkv_proj.weight", bytes: 120_000 });
+  assert.deepEqual(plan.largest_weight, memory.largest_weight);
   assert.deepEqual([plan.context_length, plan.max_context_length], [2048, 3000]);
   const context = 2 * 2 * 2048 * 1024;
-  assert.deepEqual(plan.gpu_memory, { weights: 280_000, context, total: 280_000 + context });
+  assert.deepEqual(plan.gpu_memory, { weights, context, total: weights + context });
   assert.deepEqual((await ask({ context_length: 1000, kv_cache: "f16" })).gpu_memory.context, 2 * 2 * 1000 * 512);
   assert.deepEqual(server.requests.filter((path) => path !== "m/manifest.json"), [], "nothing but manifests is asked for");
 });
@@ -97,6 +98,59 @@ test("a weight that the GPU cannot bind is a problem with a cure", async () => {
   const { available, problems } = await ask({ context_length: 100 });
   assert.deepEqual([available, problems.map(({ code }) => code)], [false, ["gpu"]]);
   assert.match(problems[0].message, /qkv_proj.* convert this one with fewer bits/);
+});
+
+test("so is an intermediate result, of a picture or of as many positions as run at once", async () => {
+  await page.evaluate(limited(132_000));
+  assert.deepEqual((await ask({ context_length: 100 })).problems, []);
+  server.bundles.m = makeBundle({ memory: { ...memory, picture_bytes: 133_000 } });
+  const plan = await ask({ context_length: 100 });
+  assert.deepEqual([plan.available, plan.problems.map(({ code }) => code)], [false, ["gpu"]]);
+  assert.match(plan.problems[0].message, /intermediate result.* another GPU/);
+  server.bundles.m = makeBundle({ memory: { ...memory, position_bytes: 600 } });
+  assert.deepEqual((await ask({ context_length: 250, kv_cache: "f16" })).problems.map(({ code }) => code), ["gpu"]);
+  assert.deepEqual((await ask({ context_length: 200, kv_cache: "f16" })).problems, []);
+});
+
+test("a manifest that does not tell what memory a model needs loads, and nothing is said beforehand", async () => {
+  server.bundles.m = makeBundle();
+  const plan = await ask({ context_length: 100_000 });
+  assert.deepEqual([plan.available, plan.problems, plan.bytes_to_download], [true, [], server.bundles.m.total_bytes]);
+  assert.deepEqual([plan.largest_weight, plan.gpu_memory, plan.max_context_length], [undefined, undefined, undefined]);
+  assert.equal(plan.context_length, 100_000);
+  const { value, error } = await load(page, url(), { context_length: 100_000 });
+  assert.deepEqual([error, value?.context_length], [undefined, 100_000], "the engine decides");
+});
+
+test("what is odd in what the manifest tells is refused with the field's name", async () => {
+  const weight = memory.largest_weight;
+  for (const [odd, field] of [
+    [[], "memory.largest_weight.name"],
+    ["much", "memory.largest_weight.name"],
+    [{ ...memory, largest_weight: { ...weight, name: 7 } }, "memory.largest_weight.name"],
+    [{ ...memory, largest_weight: { ...weight, bytes: 0 } }, "memory.largest_weight.bytes"],
+    [{ ...memory, layers: 0 }, "memory.layers"],
+    [{ ...memory, keys: "256" }, "memory.keys"],
+    [{ ...memory, head_dim: 2 ** 60 }, "memory.head_dim"],
+    [{ ...memory, trained_positions: undefined }, "memory.trained_positions"],
+    [{ ...memory, image_tokens: -1 }, "memory.image_tokens"],
+    [{ ...memory, picture_bytes: 1.5 }, "memory.picture_bytes"],
+    [{ ...memory, position_bytes: null }, "memory.position_bytes"],
+  ]) {
+    server.bundles.m = makeBundle({ memory: odd });
+    const { problems } = await ask();
+    assert.deepEqual(problems.map(({ code }) => code), ["bad_bundle"], field);
+    assert.ok(problems[0].message.includes(`\`${field}\``), problems[0].message);
+    assert.equal((await load(page, url())).error?.code, "bad_bundle");
+  }
+});
+
+test("a context that no picture fits in is refused before any download, with the smallest that one does", async () => {
+  const [problem] = (await ask({ context_length: 4 })).problems;
+  assert.match(problem.message, /4 does not fit: a picture or prompt alone takes 4 position\(s\)\. Ask for 5 at least\./);
+  const { error } = await load(page, url(), { context_length: 4 });
+  assert.deepEqual([error?.code, error?.message], ["invalid_input", problem.message]);
+  assert.deepEqual(server.takeChunks(), []);
 });
 
 for (const [what, prelude, options, message] of [

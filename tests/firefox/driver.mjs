@@ -1,5 +1,5 @@
-// Firefox with WebGPU, headless, driven by its own WebDriver BiDi (https://w3c.github.io/webdriver-bidi/): as much of what
-// Playwright does for Chromium as the tests ask of it, for Playwright wants a Firefox of its own.
+// Firefox with WebGPU, headless, driven by WebDriver BiDi (https://w3c.github.io/webdriver-bidi/): as much of what Playwright does
+// for Chromium as the tests ask of it. Playwright itself takes a patched Firefox, or one newer than Debian's.
 import { spawn } from "node:child_process";
 import { EventEmitter, once } from "node:events";
 import { existsSync } from "node:fs";

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::device::{self, Buffer, read_floats};
 use llava_web::kernels::{
-    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, ModelShapes, Precision, Shader,
-    TuneWork, Variants, VisionShapes,
+    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, ModelShapes, NormShape, Precision,
+    Shader, TuneWork, Variants, VisionShapes,
 };
 use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
 use llava_web::quant::Format;
@@ -308,7 +308,7 @@ pub async fn activations(device: &Device) {
     for act in Activation::ALL {
         let actual = read_floats(kernels::linear(rows(&x, 1, device), &weight, None, None, act)).await.unwrap();
         for (x, actual) in x.iter().zip(actual) {
-            let expected = naive::activation(act, *x as f64) as f32;
+            let expected = act.of(*x as f64) as f32;
             let close = (actual - expected).abs() <= 2e-6 * (1.0 + expected.abs());
             assert!(close, "{act:?}({x}) is {actual}, not {expected}");
         }
@@ -686,15 +686,11 @@ async fn choose_variants(gpu: &device::Opened, stored: &BTreeMap<String, String>
     let shapes = ModelShapes {
         decoder: vec![format],
         head: vec![Format::Q8],
-        hidden: 256,
+        norms: vec![NormShape::RmsNorm(256), NormShape::LayerNorm(80)],
         intermediate: 512,
         layers: 3,
         heads,
-        vision: Some(VisionShapes {
-            formats: vec![Format::Q8, Format::F16],
-            hidden: 80,
-            heads: Heads { kv_heads: 4, ..heads },
-        }),
+        vision: Some(VisionShapes { formats: vec![Format::Q8, Format::F16], heads: Heads { kv_heads: 4, ..heads } }),
         kv_cache,
         precision: Precision::Fast,
     };

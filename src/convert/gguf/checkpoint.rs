@@ -1,12 +1,14 @@
 //! llama.cpp's tensors under the canonical names, rows back in the checkpoint's order.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::blocks::Kind;
 use super::file::{Gguf, Tensor, broken};
-use crate::convert::{Checkpoint, Needed, Role, plan};
+use crate::convert::{Checkpoint, Needed, Role};
 use crate::model::config::LlavaConfig;
+use crate::model::parameters::Parameters;
+use crate::model::{self, DECODER_PREFIX, EMBEDDING, HEAD};
 use crate::quant::Format;
 use crate::{Error, Result};
 
@@ -15,6 +17,8 @@ pub struct GgufCheckpoint<'a> {
     tensors: BTreeMap<String, Stored<'a>>,
     /// The format each tensor comes closest to.
     formats: HashMap<String, Format>,
+    /// Of them, the one of most of the decoder's weights.
+    main_format: Format,
 }
 
 struct Stored<'a> {
@@ -37,59 +41,55 @@ impl<'a> GgufCheckpoint<'a> {
         config: &LlavaConfig,
         notes: &mut Vec<String>,
     ) -> Result<Self> {
-        let needed = plan(config);
-        let names: HashSet<&str> = needed.iter().map(|needed| needed.name.as_str()).collect();
-        let mut checkpoint = Self { tensors: BTreeMap::new(), formats: HashMap::new() };
+        let parameters = model::parameters(config);
+        let needed: HashMap<&str, &Needed> =
+            parameters.tensors().map(|needed| (needed.name.as_str(), needed)).collect();
+        let mut checkpoint = Self { tensors: BTreeMap::new(), formats: HashMap::new(), main_format: Format::F16 };
         let swapped = |layer: &str| mmproj.is_some_and(|mmproj| is_ffn_swapped(mmproj, layer));
         let decoder = model.tensors.iter().map(|(key, tensor)| (*key, tensor, decoder_name(key)));
         let vision = mmproj.iter().flat_map(|mmproj| &mmproj.tensors);
         let vision = vision.map(|(key, tensor)| (*key, tensor, vision_name(key, &swapped)));
         for (key, tensor, name) in decoder.chain(vision) {
-            let name = name.filter(|name| names.contains(name.as_str()));
-            match name {
-                Some(name) => {
-                    let stored = Stored::new(key, tensor, &name, config)?;
-                    checkpoint.tensors.insert(name, stored);
+            match name.and_then(|name| needed.get(name.as_str())) {
+                Some(needed) => {
+                    let stored = Stored::new(key, tensor, needed.rotated_heads)?;
+                    checkpoint.tensors.insert(needed.name.clone(), stored);
                 }
                 None if key.starts_with("v.post_ln.") || key == "rope_freqs.weight" => {}
                 None => notes.push(format!("tensor left out: {key}")),
             }
         }
-        checkpoint.choose_formats(&needed, notes);
+        checkpoint.choose_formats(&parameters, notes);
         Ok(checkpoint)
     }
 
     /// The format that holds most of the decoder's weights when none is asked for.
     pub fn main_format(&self) -> Format {
-        let mut elements = HashMap::<Format, usize>::new();
-        for (name, format) in self.formats.iter().filter(|(name, _)| name.contains(".layers.")) {
-            let shape = self.tensors.get(name).map_or(&[][..], |tensor| &tensor.shape);
-            *elements.entry(*format).or_default() += shape.iter().product::<usize>();
-        }
-        elements.into_iter().max_by_key(|(_, elements)| *elements).map_or(Format::F16, |(format, _)| format)
+        self.main_format
     }
 
     /// Every matrix keeps its own format, but matrices that the model joins into one all take the widest among them.
-    fn choose_formats(&mut self, needed: &[Needed], notes: &mut Vec<String>) {
-        let mut joined = HashMap::<&str, Format>::new();
+    fn choose_formats(&mut self, parameters: &Parameters, notes: &mut Vec<String>) {
         let mut widened = 0;
-        for pass in 0..2 {
-            for Needed { name, role, .. } in needed.iter().filter(|needed| needed.role != Role::Vector) {
-                let Some(stored) = self.tensors.get(name) else { continue };
-                let own = match role {
-                    // Its columns are no whole blocks, and no kernel reads it but as numbers.
-                    Role::PatchEmbedding if stored.kind.format().is_quantized() => Format::F16,
-                    _ => stored.kind.format(),
-                };
-                let widest = joined.entry(group(name)).or_insert(own);
-                if own.bits() > widest.bits() {
-                    *widest = own;
-                }
-                if pass == 1 {
-                    widened += usize::from(*widest != own);
-                    self.formats.insert(name.clone(), *widest);
-                }
+        let mut decoder = HashMap::<Format, usize>::new();
+        for parameter in parameters.iter().filter(|parameter| parameter.role() != Role::Vector) {
+            let own = |needed: &Needed| match self.tensors.get(&needed.name)?.kind.format() {
+                // Its columns are no whole blocks, and no kernel reads it but as numbers.
+                format if needed.role == Role::PatchEmbedding && format.is_quantized() => Some(Format::F16),
+                format => Some(format),
+            };
+            let found: Vec<_> = parameter.tensors.iter().filter_map(|needed| Some((needed, own(needed)?))).collect();
+            let Some(widest) = found.iter().map(|(_, own)| *own).max_by(|a, b| a.bits().total_cmp(&b.bits())) else {
+                continue;
+            };
+            widened += found.iter().filter(|(_, own)| *own != widest).count();
+            if parameter.role() == Role::Decoder {
+                *decoder.entry(widest).or_default() += parameter.rows() * parameter.cols();
             }
+            self.formats.extend(found.into_iter().map(|(needed, _)| (needed.name.clone(), widest)));
+        }
+        if let Some((format, _)) = decoder.into_iter().max_by_key(|(_, elements)| *elements) {
+            self.main_format = format;
         }
         if widened > 0 {
             notes.push(format!("{widened} matrices are stored wider than in the file, as those they are joined with"));
@@ -97,16 +97,8 @@ impl<'a> GgufCheckpoint<'a> {
     }
 }
 
-/// What tensors that the model joins have in common: their layer's attention or feed-forward part.
-fn group(name: &str) -> &str {
-    [".q_proj.", ".k_proj.", ".v_proj.", ".gate_proj.", ".up_proj."]
-        .iter()
-        .find_map(|part| name.split_once(part))
-        .map_or(name, |(layer, _)| layer)
-}
-
 impl<'a> Stored<'a> {
-    fn new(key: &str, tensor: &Tensor<'a>, name: &str, config: &LlavaConfig) -> Result<Self> {
+    fn new(key: &str, tensor: &Tensor<'a>, heads: Option<usize>) -> Result<Self> {
         let kind = tensor.kind.map_err(|id| {
             let problem = format!(
                 "has ggml type {id}; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K are converted: \
@@ -114,12 +106,6 @@ impl<'a> Stored<'a> {
             );
             Error::unsupported(key, problem)
         })?;
-        let heads = match name {
-            name if !name.starts_with("language_model.") => None,
-            name if name.contains(".q_proj.") => Some(config.text.num_attention_heads),
-            name if name.contains(".k_proj.") => Some(config.text.num_key_value_heads),
-            _ => None,
-        };
         let rows = tensor.shape[0];
         if let Some(heads) = heads
             && !rows.is_multiple_of(heads * 2)
@@ -225,11 +211,10 @@ impl<'a> GgufCheckpoint<'a> {
 
 /// The canonical name of a tensor of the decoder's file.
 fn decoder_name(key: &str) -> Option<String> {
-    let model = "language_model.model";
     Some(match key {
-        "token_embd.weight" => format!("{model}.embed_tokens.weight"),
-        "output_norm.weight" => format!("{model}.norm.weight"),
-        "output.weight" => "language_model.lm_head.weight".into(),
+        "token_embd.weight" => EMBEDDING.into(),
+        "output_norm.weight" => format!("{DECODER_PREFIX}.norm.weight"),
+        "output.weight" => HEAD.into(),
         key => {
             let (layer, part, kind) = layer_parts(key.strip_prefix("blk.")?)?;
             let part = match part {
@@ -244,7 +229,7 @@ fn decoder_name(key: &str) -> Option<String> {
                 "ffn_down" => "mlp.down_proj",
                 _ => return None,
             };
-            format!("{model}.layers.{layer}.{part}.{kind}")
+            format!("{DECODER_PREFIX}.layers.{layer}.{part}.{kind}")
         }
     })
 }

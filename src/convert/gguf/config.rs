@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::file::{Gguf, broken};
 use crate::convert::said;
-use crate::model::config::{LlamaConfig, LlavaConfig, RopeScaling};
+use crate::model::config::LlavaConfig;
+use crate::model::decoder::{Rope, RopeScaling};
 use crate::{Error, Result};
 
 /// LLaMA-3.1 and its successors store the frequencies' divisors but not what they were made from; these are what all of
@@ -106,10 +107,10 @@ fn llama3(freqs: &super::file::Tensor, config: &Value) -> Result<Value> {
     let mut scaled = config.clone();
     scaled["rope_scaling"] = scaling.clone();
     let scaled = LlavaConfig::from_json(&scaled, &Value::Null)?.text;
-    let plain = LlamaConfig { rope_scaling: RopeScaling::Default, ..scaled.clone() };
-    let expected = plain.inv_freq().into_iter().zip(scaled.inv_freq()).map(|(plain, scaled)| plain / scaled);
+    let plain = Rope { scaling: RopeScaling::Default, ..scaled.rope.clone() }.inv_freq(scaled.head_dim);
+    let expected = plain.iter().zip(scaled.inv_freq()).map(|(plain, scaled)| plain / scaled);
     let same = expected.zip(&divisors).all(|(expected, found)| (expected - found).abs() <= 1e-3 * expected);
-    if divisors.len() != plain.head_dim / 2 || !same {
+    if divisors.len() != plain.len() || !same {
         let problem = "its divisors are not those of LLaMA-3's scaling, the only table that can be run";
         return Err(Error::unsupported("rope_freqs.weight", problem));
     }

@@ -65,7 +65,7 @@ pub fn convert(model: &Path, mmproj: Option<&Path>, out: &Path, options: &Option
         source: text("general.repo_url")?,
     };
     let quantization = options.format.unwrap_or_else(|| checkpoint.main_format()).name().into();
-    let head = BundleHead { model, config: config_json, generation, preprocessor, quantization };
+    let head = BundleHead { model, config: config_json, generation, preprocessor, quantization, memory: None };
     super::write(&checkpoint, &config, head, &rebuilt.json, out, options, notes)
 }
 

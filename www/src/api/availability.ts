@@ -2,7 +2,7 @@ import { LlavaError, toLlavaError } from "../basics/errors.js";
 import { megabytes } from "../basics/naming.js";
 import type { Device } from "../engine/device.js";
 import { findDevice } from "../engine/devices.js";
-import { chooseContext, contextBytes, largestBinding, largestContext, largestWeight, weightBytes } from "../engine/memory.js";
+import { chooseContext, contextBytes, largestBinding, largestContext, largestResult, weightBytes } from "../engine/memory.js";
 import { knownModel, readManifest } from "../weights/loader.js";
 import { filesOf, type Manifest } from "../weights/manifest.js";
 import { openStore } from "../weights/store.js";
@@ -12,7 +12,7 @@ import { asOptions } from "./options.js";
 
 /**
  * Whether a model could be loaded here, and what that would take. Sizes are in bytes; undefined is what could not be
- * found out.
+ * found out: for memory, of bundles whose manifest does not tell it (those that older converters made).
  */
 export interface Availability {
   /** Nothing stands in the way of running the model. It may still not be kept: see `problems`. */
@@ -130,30 +130,32 @@ function planMemory(
   asked: number | undefined,
   note: (error: unknown) => undefined,
 ): MemoryPlan {
-  if (!manifest || !device) {
+  const needs = manifest?.memory;
+  if (!manifest || !device || !needs) {
     return { largest_weight: undefined, context_length: asked, max_context_length: undefined, gpu_memory: undefined };
   }
   const { limits } = device;
-  const largest_weight = largestWeight(manifest);
-  const most = largestBinding(limits);
-  if (largest_weight && largest_weight.bytes > most) {
-    const { name, bytes } = largest_weight;
-    const problem = `${name} takes ${megabytes(bytes)}, and this GPU binds ${megabytes(most)} at most`;
-    const cure = "Take a smaller model, or convert this one with fewer bits a weight.";
-    note(new LlavaError("gpu", `The model's largest weight does not fit: ${problem}. ${cure}`));
-  }
+  const { largest_weight } = needs;
   let context_length = asked;
   try {
-    context_length = chooseContext(manifest, limits, kv_cache, asked);
+    context_length = chooseContext(needs, limits, kv_cache, asked);
   } catch (error) {
     note(error);
   }
+  const most = largestBinding(limits);
+  const refuse = (what: string, bytes: number, cure: string) => {
+    if (bytes <= most) return;
+    const problem = `${what} takes ${megabytes(bytes)}, and this GPU binds ${megabytes(most)} at most`;
+    note(new LlavaError("gpu", `The model does not fit: ${problem}. ${cure}`));
+  };
+  refuse(largest_weight.name, largest_weight.bytes, "Take a smaller model, or convert this one with fewer bits a weight.");
+  refuse("its largest intermediate result", largestResult(needs, context_length!), "Take a smaller model, or another GPU.");
   const weights = weightBytes(manifest);
-  const context = contextBytes(manifest, context_length!, kv_cache);
+  const context = contextBytes(needs, context_length!, kv_cache);
   return {
     largest_weight,
     context_length,
-    max_context_length: largestContext(manifest, limits, kv_cache),
+    max_context_length: largestContext(needs, limits, kv_cache),
     gpu_memory: { weights, context, total: weights + context },
   };
 }

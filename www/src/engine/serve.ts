@@ -88,7 +88,9 @@ export function serve(post: (reply: Reply) => void): Served {
       ]);
       // Neither a picture that cannot be read nor a context that does not fit may cost a download.
       if (request.picture) wasm.Engine.check_picture(request.picture);
-      const context_length = chooseContext(loader.manifest, device.limits, kv_cache, request.context_length);
+      const { memory } = loader.manifest;
+      // Where the manifest does not tell, the engine finds out, before it reads a weight.
+      const context_length = memory ? chooseContext(memory, device.limits, kv_cache, request.context_length) : request.context_length;
       const readChunk = (index: number) =>
         loader.chunk(index).catch((error: unknown) => {
           readFailure = error;

@@ -17,21 +17,27 @@ export interface Manifest {
   chunks: BundleFile[];
   /** Bytes of all files named here. */
   total_bytes: number;
-  tensors: TensorSize[];
-  decoder: DecoderSizes;
+  /** What loading will take of memory; absent from bundles made before manifests told it. */
+  memory: MemoryNeeds | undefined;
 }
 
-export interface TensorSize {
-  name: string;
-  bytes: number;
-}
-
-/** Of the decoder's configuration, what the size of its context depends on. */
-export interface DecoderSizes {
-  num_hidden_layers: number;
-  num_key_value_heads: number;
+/** As the converter works it out (src/bundle/memory.rs has the same fields). Sizes are in bytes. */
+export interface MemoryNeeds {
+  /** Of the weights that must lie in one buffer, under the name it has in the engine; others are cut where need be. */
+  largest_weight: { name: string; bytes: number };
+  /** Layers of the decoder, each with a buffer of keys and one of values. */
+  layers: number;
+  /** Numbers of a position's keys, or values, in one layer. */
+  keys: number;
+  /** Numbers of a position in the table of rotations. */
   head_dim: number;
-  max_position_embeddings: number;
+  trained_positions: number;
+  /** Positions that a picture takes. */
+  image_tokens: number;
+  /** The largest intermediate result of a picture. */
+  picture_bytes: number;
+  /** The largest intermediate result of the decoder, for each position that runs at once. */
+  position_bytes: number;
 }
 
 const FORMAT = "llava-web";
@@ -60,7 +66,7 @@ export function parseManifest(text: string, where: string): Manifest {
       error,
     );
   }
-  const { format, version, model, config, quantization, tokenizer, tensors, chunks } = (json ?? {}) as Record<string, unknown>;
+  const { format, version, model, quantization, memory, tokenizer, chunks } = (json ?? {}) as Record<string, unknown>;
   if (format !== FORMAT) throw bad(`\`format\` must be "${FORMAT}": this is not a bundle made by llava-convert.`);
   if (version !== VERSION) {
     throw bad(`\`version\` is ${String(version)}, but this package reads ${VERSION}: update llava-web, or convert the model again.`);
@@ -88,35 +94,30 @@ export function parseManifest(text: string, where: string): Manifest {
     tokenizer: tokenizerFile,
     chunks: files,
     total_bytes: files.reduce((sum, { bytes }) => sum + bytes, tokenizerFile.bytes),
-    tensors: tensorSizes(tensors),
-    decoder: decoderSizes(config),
+    memory: memory === undefined || memory === null ? undefined : memoryNeeds(memory, bad),
   };
 }
 
-/** For plans and messages only, so that what is odd here counts as nothing: the engine refuses it, naming the field. */
-function tensorSizes(tensors: unknown): TensorSize[] {
-  if (!Array.isArray(tensors)) return [];
-  return tensors.map((tensor: { name?: unknown; spans?: { bytes?: unknown }[] } | null) => ({
-    name: String(tensor?.name),
-    bytes: Array.isArray(tensor?.spans) ? tensor.spans.reduce((sum, span) => sum + size(span?.bytes, 0), 0) : 0,
-  }));
-}
-
-/** Defaults are those of src/config.rs, which are transformers'. */
-function decoderSizes(config: unknown): DecoderSizes {
-  const fields = (config ?? {}) as Record<string, unknown>;
-  const text = (fields.text_config ?? fields) as Record<string, unknown>;
-  const heads = size(text.num_attention_heads, 32);
+function memoryNeeds(memory: unknown, bad: (problem: string) => LlavaError): MemoryNeeds {
+  const count = (object: unknown, path: string, field: string, least: number): number => {
+    const value = (object as Record<string, unknown> | null | undefined)?.[field];
+    if (Number.isSafeInteger(value) && (value as number) >= least) return value as number;
+    throw bad(`\`${path}.${field}\` must be a whole number from ${least}.`);
+  };
+  const number = (field: string, least: number) => count(memory, "memory", field, least);
+  const { largest_weight } = memory as { largest_weight?: { name?: unknown } };
+  const name = largest_weight?.name;
+  if (typeof name !== "string" || name === "") throw bad("`memory.largest_weight.name` is missing.");
   return {
-    num_hidden_layers: size(text.num_hidden_layers, 32),
-    num_key_value_heads: size(text.num_key_value_heads, heads),
-    head_dim: size(text.head_dim, Math.floor(size(text.hidden_size, 4096) / heads)),
-    max_position_embeddings: size(text.max_position_embeddings, 2048),
+    largest_weight: { name, bytes: count(largest_weight, "memory.largest_weight", "bytes", 1) },
+    layers: number("layers", 1),
+    keys: number("keys", 1),
+    head_dim: number("head_dim", 1),
+    trained_positions: number("trained_positions", 1),
+    image_tokens: number("image_tokens", 0),
+    picture_bytes: number("picture_bytes", 0),
+    position_bytes: number("position_bytes", 1),
   };
-}
-
-function size(value: unknown, otherwise: number): number {
-  return Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : otherwise;
 }
 
 /** All files of the bundle, in the order they are needed. */
