@@ -6,7 +6,7 @@
 
 use burn::tensor::TensorData;
 
-use super::tune::{ModelShapes, NormShape};
+use super::shapes::{ModelShapes, NormShape};
 use super::*;
 use crate::device;
 use crate::error::Result;

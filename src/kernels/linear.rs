@@ -10,12 +10,12 @@ use crate::quant::CHUNK;
 
 /// From this many rows on the mat-mul variants are used.
 pub(super) const MIN_MAT_ROWS: usize = 4;
-/// Slots of an invocation of `linear_rows.wgsl`.
-const ROWS_SLOTS: usize = 8;
+/// Slots of an invocation of `linear_cpu.wgsl`.
+const CPU_SLOTS: usize = 8;
 
-/// Rows of x of an invocation of `linear_rows.wgsl`, and invocations of a workgroup: small ones share one row's work more
+/// Rows of x of an invocation of `linear_cpu.wgsl`, and invocations of a workgroup: small ones share one row's work more
 /// evenly among few cores.
-fn rows_shape(many: bool) -> (usize, usize) {
+fn cpu_shape(many: bool) -> (usize, usize) {
     if many { (8, 16) } else { (1, 8) }
 }
 
@@ -28,15 +28,15 @@ const TILE: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinearVariant {
     /// For CPU adapters; any number of rows.
-    Rows,
+    Cpu,
     /// The same with x by subgroup broadcast.
-    RowsSubgroups,
+    CpuSubgroups,
     /// For GPUs, few rows: 16 invocations an output.
-    Vec16,
+    Lanes16,
     /// 64 invocations an output.
-    Vec64,
+    Lanes64,
     /// The same with subgroup sums.
-    Vec64Subgroups,
+    Lanes64Subgroups,
     /// For GPUs, many rows: f32 tiles in workgroup memory.
     Mat,
     /// The same with f16 tiles: inputs are rounded to f16.
@@ -47,11 +47,11 @@ pub enum LinearVariant {
 
 impl LinearVariant {
     pub const ALL: [Self; 8] = [
-        Self::Rows,
-        Self::RowsSubgroups,
-        Self::Vec16,
-        Self::Vec64,
-        Self::Vec64Subgroups,
+        Self::Cpu,
+        Self::CpuSubgroups,
+        Self::Lanes16,
+        Self::Lanes64,
+        Self::Lanes64Subgroups,
         Self::Mat,
         Self::MatF16,
         Self::Dot,
@@ -59,11 +59,11 @@ impl LinearVariant {
 
     pub fn name(self) -> &'static str {
         match self {
-            Self::Rows => "rows",
-            Self::RowsSubgroups => "rows-subgroups",
-            Self::Vec16 => "vec16",
-            Self::Vec64 => "vec64",
-            Self::Vec64Subgroups => "vec64-subgroups",
+            Self::Cpu => "cpu",
+            Self::CpuSubgroups => "cpu-subgroups",
+            Self::Lanes16 => "lanes16",
+            Self::Lanes64 => "lanes64",
+            Self::Lanes64Subgroups => "lanes64-subgroups",
             Self::Mat => "mat",
             Self::MatF16 => "mat-f16",
             Self::Dot => "dot",
@@ -73,10 +73,10 @@ impl LinearVariant {
     /// Whether an adapter with `features` can run it.
     pub fn available(self, features: &Features) -> bool {
         match self {
-            Self::RowsSubgroups | Self::Vec64Subgroups => features.subgroups,
+            Self::CpuSubgroups | Self::Lanes64Subgroups => features.subgroups,
             Self::MatF16 => features.f16,
             Self::Dot => features.packed_dot,
-            Self::Rows | Self::Vec16 | Self::Vec64 | Self::Mat => true,
+            Self::Cpu | Self::Lanes16 | Self::Lanes64 | Self::Mat => true,
         }
     }
 
@@ -92,14 +92,14 @@ impl LinearVariant {
 
     /// Whether it is made for CPU adapters (else for GPUs).
     pub fn for_cpu(self) -> bool {
-        matches!(self, Self::Rows | Self::RowsSubgroups)
+        matches!(self, Self::Cpu | Self::CpuSubgroups)
     }
 
     /// Whether it takes few (`vec`) or many rows of x; those for CPU adapters take both.
     pub fn takes(self, use_: LinearUse) -> bool {
         match self {
-            Self::Rows | Self::RowsSubgroups => true,
-            Self::Vec16 | Self::Vec64 | Self::Vec64Subgroups => use_ == LinearUse::Vec,
+            Self::Cpu | Self::CpuSubgroups => true,
+            Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups => use_ == LinearUse::Vec,
             Self::Mat | Self::MatF16 | Self::Dot => use_ == LinearUse::Mat,
         }
     }
@@ -128,10 +128,10 @@ pub fn linear_variant(use_: LinearUse) -> LinearVariant {
     match CHOSEN[use_ as usize].get() {
         Some(index) => LinearVariant::ALL[index],
         None if gpu::software_adapter() => match gpu::adapter_features().subgroups {
-            true => LinearVariant::RowsSubgroups,
-            false => LinearVariant::Rows,
+            true => LinearVariant::CpuSubgroups,
+            false => LinearVariant::Cpu,
         },
-        None if use_ == LinearUse::Vec => LinearVariant::Vec64,
+        None if use_ == LinearUse::Vec => LinearVariant::Lanes64,
         None => LinearVariant::Mat,
     }
 }
@@ -167,17 +167,17 @@ impl Epilogue {
 fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilogue: Epilogue) -> Shader {
     let mut constants = WeightLayout::constants(format, quads, variant.for_cpu());
     constants.extend(epilogue.constants());
-    let subgroups = matches!(variant, LinearVariant::RowsSubgroups | LinearVariant::Vec64Subgroups);
+    let subgroups = matches!(variant, LinearVariant::CpuSubgroups | LinearVariant::Lanes64Subgroups);
     constants.push(("SUBGROUPS", subgroups as u32));
     let (name, text) = match variant {
-        LinearVariant::Rows | LinearVariant::RowsSubgroups => {
-            let (x_rows, lanes) = rows_shape(many);
+        LinearVariant::Cpu | LinearVariant::CpuSubgroups => {
+            let (x_rows, lanes) = cpu_shape(many);
             let one_row = !many && format.is_chunked();
             constants.extend([("X_ROWS", x_rows as u32), ("LANES", lanes as u32), ("ONE_ROW", one_row as u32)]);
-            ("linear_rows", include_str!("../../shaders/linear_rows.wgsl"))
+            ("linear_cpu", include_str!("../../shaders/linear_cpu.wgsl"))
         }
-        LinearVariant::Vec16 | LinearVariant::Vec64 | LinearVariant::Vec64Subgroups => {
-            constants.push(("LANES", if variant == LinearVariant::Vec16 { 16 } else { 64 }));
+        LinearVariant::Lanes16 | LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups => {
+            constants.push(("LANES", if variant == LinearVariant::Lanes16 { 16 } else { 64 }));
             ("linear_vec", include_str!("../../shaders/linear_vec.wgsl"))
         }
         LinearVariant::Mat | LinearVariant::MatF16 => {
@@ -402,12 +402,12 @@ fn run(
     }
     let many = use_ == LinearUse::Mat;
     let groups = match variant {
-        LinearVariant::Rows | LinearVariant::RowsSubgroups => {
-            let (x_rows, lanes) = rows_shape(many);
-            n.div_ceil(x_rows) * rows.div_ceil(lanes * ROWS_SLOTS)
+        LinearVariant::Cpu | LinearVariant::CpuSubgroups => {
+            let (x_rows, lanes) = cpu_shape(many);
+            n.div_ceil(x_rows) * rows.div_ceil(lanes * CPU_SLOTS)
         }
-        LinearVariant::Vec16 => n * rows.div_ceil(VEC_SLOTS * 4),
-        LinearVariant::Vec64 | LinearVariant::Vec64Subgroups => n * rows.div_ceil(VEC_SLOTS),
+        LinearVariant::Lanes16 => n * rows.div_ceil(VEC_SLOTS * 4),
+        LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups => n * rows.div_ceil(VEC_SLOTS),
         LinearVariant::Mat | LinearVariant::MatF16 | LinearVariant::Dot => n.div_ceil(TILE) * rows.div_ceil(TILE),
     };
     let has_bias = bias.is_some();

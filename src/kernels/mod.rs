@@ -22,6 +22,7 @@ mod ops;
 mod rms_norm;
 mod rope;
 mod sample;
+mod shapes;
 mod tune;
 mod weight;
 
@@ -51,7 +52,8 @@ pub use ops::LlavaOps;
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
 pub use sample::{BROKEN_LOGITS, sample};
-pub use tune::{Chosen, ModelShapes, NormShape, Precision, TuneWork, Variants, VisionShapes, tune};
+pub use shapes::{ModelShapes, NormShape, Precision, VisionShapes};
+pub use tune::{Chosen, TuneWork, Variants, tune};
 pub use weight::{Weight, WeightLayout};
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.

@@ -71,8 +71,8 @@ test('on an adapter that passes for a GPU they are compared and timed, with prec
   site.prelude = AS_GPU;
   const first = await loaded({ precision: "fast" });
   assert.deepEqual(Object.keys(first), ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);
-  const timed = (operation) => Object.keys(first[operation].microseconds).filter((name) => name !== "vec64-subgroups");
-  assert.deepEqual(timed("linear_vec"), ["vec16", "vec64"]);
+  const timed = (operation) => Object.keys(first[operation].microseconds).filter((name) => name !== "lanes64-subgroups");
+  assert.deepEqual(timed("linear_vec"), ["lanes16", "lanes64"]);
   const able = await page.evaluate(async () => {
     const { features } = await navigator.gpu.requestAdapter();
     return [features.has("shader-f16") && "mat-f16", navigator.gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product") && "dot"];
@@ -89,10 +89,10 @@ test('on an adapter that passes for a GPU they are compared and timed, with prec
 
   // As if the driver had been updated since.
   const { variant } = first.linear_vec;
-  site.prelude += breaking("linear_vec", off("bias[row]"), variant === "vec16" ? "const LANES: u32 = 16u;" : "const LANES: u32 = 64u;");
+  site.prelude += breaking("linear_vec", off("bias[row]"), variant === "lanes16" ? "const LANES: u32 = 16u;" : "const LANES: u32 = 64u;");
   const { linear_vec } = await loaded({ precision: "fast" });
   assert.ok(linear_vec.wrong.includes(variant), JSON.stringify(linear_vec));
-  assert.equal(linear_vec.variant.startsWith("vec16"), !variant.startsWith("vec16"));
+  assert.equal(linear_vec.variant.startsWith("lanes16"), !variant.startsWith("lanes16"));
   await assertAnswers();
 });
 
@@ -107,7 +107,7 @@ for (const [what, fault] of [["is no WGSL for this browser", NO_WGSL], ["makes n
 
 /** What runs an operation, and how each of it is broken. */
 const NOTHING_LEFT = [
-  ["linear_vec", "linear_rows|linear_vec", NO_WGSL],
+  ["linear_vec", "linear_cpu|linear_vec", NO_WGSL],
   ["attention_decode", "attention_decode_cpu|attention_decode_gpu", off("dims.scale")],
   ["rms_norm", "rms_norm", NO_WGSL],
   ["sample", "sample", NO_PIPELINE],

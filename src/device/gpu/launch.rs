@@ -9,14 +9,11 @@ use burn::tensor::Tensor;
 use cubecl::prelude::{CubeCount, CubeDim};
 use cubecl::server::{KernelArguments, MetadataBindingInfo};
 
-use super::shader::Shader;
+use super::shader::{Shader, WORKGROUP};
 use crate::device::Buffer;
 
 /// A tensor of the GPU backend: a buffer, its shape and the client of its device.
 pub(crate) type GpuTensor = CubeTensor;
-
-/// Invocations in a workgroup, in every shader; also written in their `@workgroup_size`.
-pub(crate) const WORKGROUP: usize = 64;
 
 /// The most workgroups WebGPU dispatches along one axis; more of them continue along y (`shared/flat_index.wgsl`).
 const MAX_WORKGROUPS: usize = 65535;

@@ -13,8 +13,9 @@ use cubecl::bytes::Bytes;
 pub(crate) use adapter::software_adapter;
 pub use adapter::{adapter_features, max_binding};
 pub use launch::launch_on;
-pub(crate) use launch::{GpuTensor, WORKGROUP, absent, contiguous, launch, launched, output, primitive};
+pub(crate) use launch::{GpuTensor, absent, contiguous, launch, launched, output, primitive};
 pub use shader::Shader;
+pub(crate) use shader::WORKGROUP;
 
 use super::runtime::{Opened, Runtime};
 use crate::error::{Error, Result};

@@ -4,8 +4,10 @@ use burn::backend::wgpu::{KernelSource, SourceTemplate};
 use cubecl::ir::settings::Dim3;
 use cubecl::prelude::{ExecutionMode, KernelId};
 
-use super::launch::WORKGROUP;
 use crate::quant::Format;
+
+/// Invocations in a workgroup, in every shader; also written in their `@workgroup_size`.
+pub(crate) const WORKGROUP: usize = 64;
 
 /// One variant of a shader: its text and everything that is baked into it.
 #[derive(Clone, Debug)]

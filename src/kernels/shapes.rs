@@ -1,0 +1,62 @@
+//! What of a model decides which kernels it runs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Heads, KvFormat};
+use crate::quant::Format;
+
+/// Which variants may be chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Those that compute with f32 inputs throughout.
+    #[default]
+    Exact,
+    /// Also those that round the inputs of large products to f16 or to 8 bits, as other engines do by default.
+    Fast,
+}
+
+/// What of a model decides which pipelines it runs and on how much: beside the adapter, what a choice of variants depends
+/// on.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelShapes {
+    /// Formats of the matrices of the decoder's layers.
+    pub decoder: Vec<Format>,
+    /// Formats of token embedding and head.
+    pub head: Vec<Format>,
+    /// All kinds and widths that run.
+    pub norms: Vec<NormShape>,
+    pub intermediate: usize,
+    pub layers: usize,
+    pub heads: Heads,
+    pub vision: Option<VisionShapes>,
+    /// Format of keys and values.
+    pub kv_cache: KvFormat,
+    pub precision: Precision,
+}
+
+/// The part that sees.
+#[derive(Clone, Debug, Serialize)]
+pub struct VisionShapes {
+    /// Formats of the matrices of vision tower and projector.
+    pub formats: Vec<Format>,
+    pub heads: Heads,
+}
+
+/// A norm of rows of this many numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormShape {
+    RmsNorm(usize),
+    LayerNorm(usize),
+}
+
+impl NormShape {
+    /// The operation that computes it.
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::RmsNorm(_) => "rms_norm",
+            Self::LayerNorm(_) => "layer_norm",
+        }
+    }
+}
