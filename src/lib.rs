@@ -1,5 +1,8 @@
 //! LLaVA-1.5 (CLIP vision tower -> MLP projector -> LLaMA decoder) on hand-written WGSL kernels, natively and in the browser.
 
+#[macro_use]
+mod wgsl;
+
 pub mod activation;
 pub mod bundle;
 pub mod device;

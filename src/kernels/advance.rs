@@ -5,7 +5,7 @@ use super::*;
 use crate::device::gpu::{self, GpuTensor, Shader};
 
 pub(super) fn shader() -> Shader {
-    Shader { name: "advance", text: include_str!("../../shaders/advance.wgsl"), constants: vec![], dims: &["by"] }
+    Shader { name: "advance", text: wgsl!("advance"), constants: vec![], dims: &["by"] }
 }
 
 /// Adds `by` to the position in `state`, in place. [`sample`] itself adds one, so a prefill of `n` rows is followed by

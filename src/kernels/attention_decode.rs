@@ -33,7 +33,7 @@ fn shader(variant: AttentionVariant, head_dim: usize, workgroup_heads: usize, fo
             let quads = head_dim / 4;
             let own = format.width(quads);
             constants.extend([("SUBGROUPS", 1), ("QUADS", quads as u32), ("OWN", own as u32)]);
-            ("attention_decode_cpu", include_str!("../../shaders/attention_decode_cpu.wgsl"))
+            ("attention_decode_cpu", wgsl!("attention_decode_cpu"))
         }
         AttentionVariant::Gpu => {
             let quads = head_dim / 4;
@@ -45,7 +45,7 @@ fn shader(variant: AttentionVariant, head_dim: usize, workgroup_heads: usize, fo
                 ("OWN", own as u32),
                 ("HEADS", workgroup_heads as u32),
             ]);
-            ("attention_decode_gpu", include_str!("../../shaders/attention_decode_gpu.wgsl"))
+            ("attention_decode_gpu", wgsl!("attention_decode_gpu"))
         }
     };
     let dims: &[&str] = match split {
@@ -58,7 +58,7 @@ fn shader(variant: AttentionVariant, head_dim: usize, workgroup_heads: usize, fo
 fn reduce_shader() -> Shader {
     Shader {
         name: "attention_reduce",
-        text: include_str!("../../shaders/attention_reduce.wgsl"),
+        text: wgsl!("attention_reduce"),
         constants: vec![],
         dims: &["n", "heads", "capacity", "quads", "splits"],
     }

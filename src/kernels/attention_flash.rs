@@ -26,7 +26,7 @@ fn shader(variant: AttentionVariant, head_dim: usize, format: KvFormat, full: bo
     let (name, text) = match variant {
         AttentionVariant::Cpu => {
             constants.extend([("HEAD_DIM", head_dim as u32), ("HALF_HEAD", head_dim as u32 / 2), ("KEYS", 8)]);
-            ("attention_flash_cpu", include_str!("../../shaders/attention_flash_cpu.wgsl"))
+            ("attention_flash_cpu", wgsl!("attention_flash_cpu"))
         }
         AttentionVariant::Gpu => {
             let quads = head_dim / 4;
@@ -37,7 +37,7 @@ fn shader(variant: AttentionVariant, head_dim: usize, format: KvFormat, full: bo
                 ("ODD_QUADS", quads as u32 % 2),
                 ("CHUNKS", pairs.div_ceil(4) as u32),
             ]);
-            ("attention_flash_gpu", include_str!("../../shaders/attention_flash_gpu.wgsl"))
+            ("attention_flash_gpu", wgsl!("attention_flash_gpu"))
         }
     };
     let dims: &[&str] = match full {

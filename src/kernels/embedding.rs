@@ -6,7 +6,7 @@ use crate::device::gpu::{self, GpuTensor, Shader, WORKGROUP};
 fn shader(format: Format, quads: bool) -> Shader {
     Shader {
         name: "embedding",
-        text: include_str!("../../shaders/embedding.wgsl"),
+        text: wgsl!("embedding"),
         constants: WeightLayout::constants(format, quads, false),
         dims: &["n", "rows", "cols", "first", "start"],
     }

@@ -4,12 +4,7 @@ use super::*;
 use crate::device::gpu::{self, GpuTensor, Shader};
 
 pub(super) fn shader() -> Shader {
-    Shader {
-        name: "layer_norm",
-        text: include_str!("../../shaders/layer_norm.wgsl"),
-        constants: vec![],
-        dims: &["n", "cols", "eps: f32"],
-    }
+    Shader { name: "layer_norm", text: wgsl!("layer_norm"), constants: vec![], dims: &["n", "cols", "eps: f32"] }
 }
 
 /// # Shapes

@@ -6,7 +6,7 @@ use crate::device::gpu::{self, GpuTensor, Shader};
 fn shader(subgroups: bool) -> Shader {
     Shader {
         name: "rms_norm",
-        text: include_str!("../../shaders/rms_norm.wgsl"),
+        text: wgsl!("rms_norm"),
         constants: vec![("SUBGROUPS", subgroups as u32)],
         dims: &["n", "cols", "eps: f32"],
     }

@@ -18,7 +18,7 @@ const STEP_SOFTWARE: usize = 8;
 fn shader(step: usize) -> Shader {
     Shader {
         name: "sample",
-        text: include_str!("../../shaders/sample.wgsl"),
+        text: wgsl!("sample"),
         constants: vec![("STEP", step as u32), ("LANES", (step * step) as u32)],
         dims: &["vocab", "max_new"],
     }

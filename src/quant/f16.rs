@@ -17,7 +17,7 @@ pub static F16: Spec = Spec {
         Ok(())
     },
     decode: |quants, _, values| values.extend(f16s(quants)),
-    wgsl: include_str!("../../shaders/shared/weight_f16.wgsl"),
+    wgsl: wgsl!("shared/weight_f16"),
 };
 
 /// # Errors

@@ -13,5 +13,5 @@ pub static F32: Spec = Spec {
         Ok(())
     },
     decode: |quants, _, values| values.extend(quants.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes))),
-    wgsl: include_str!("../../shaders/shared/weight_f32.wgsl"),
+    wgsl: wgsl!("shared/weight_f32"),
 };

@@ -21,7 +21,7 @@ pub static Q4: Spec = Spec {
     chunked: true,
     encode,
     decode,
-    wgsl: include_str!("../../shaders/shared/weight_q4.wgsl"),
+    wgsl: wgsl!("shared/weight_q4"),
 };
 
 fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {

@@ -18,7 +18,7 @@ pub static Q8: Spec = Spec {
     chunked: true,
     encode,
     decode,
-    wgsl: include_str!("../../shaders/shared/weight_q8.wgsl"),
+    wgsl: wgsl!("shared/weight_q8"),
 };
 
 fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {

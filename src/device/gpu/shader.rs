@@ -111,17 +111,17 @@ impl Shader {
 /// The text of `shaders/shared/<name>.wgsl`.
 fn shared(name: &str) -> &'static str {
     match name {
-        "activation" => include_str!("../../../shaders/shared/activation.wgsl"),
-        "attention_quads" => include_str!("../../../shaders/shared/attention_quads.wgsl"),
-        "attention_split" => include_str!("../../../shaders/shared/attention_split.wgsl"),
-        "attention_words" => include_str!("../../../shaders/shared/attention_words.wgsl"),
-        "epilogue" => include_str!("../../../shaders/shared/epilogue.wgsl"),
-        "epilogue_rope_cache" => include_str!("../../../shaders/shared/epilogue_rope_cache.wgsl"),
-        "epilogue_gated" => include_str!("../../../shaders/shared/epilogue_gated.wgsl"),
-        "epilogue_sum" => include_str!("../../../shaders/shared/epilogue_sum.wgsl"),
-        "flat_index" => include_str!("../../../shaders/shared/flat_index.wgsl"),
-        "rows" => include_str!("../../../shaders/shared/rows.wgsl"),
-        "weight" => include_str!("../../../shaders/shared/weight.wgsl"),
+        "activation" => wgsl!("shared/activation"),
+        "attention_quads" => wgsl!("shared/attention_quads"),
+        "attention_split" => wgsl!("shared/attention_split"),
+        "attention_words" => wgsl!("shared/attention_words"),
+        "epilogue" => wgsl!("shared/epilogue"),
+        "epilogue_rope_cache" => wgsl!("shared/epilogue_rope_cache"),
+        "epilogue_gated" => wgsl!("shared/epilogue_gated"),
+        "epilogue_sum" => wgsl!("shared/epilogue_sum"),
+        "flat_index" => wgsl!("shared/flat_index"),
+        "rows" => wgsl!("shared/rows"),
+        "weight" => wgsl!("shared/weight"),
         _ => panic!("unknown shader import `{name}`"),
     }
 }
