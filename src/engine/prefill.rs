@@ -91,6 +91,7 @@ mod tests {
     use crate::bundle::source::ChunkSource;
     use crate::convert::{Options, hf};
     use crate::device;
+    use crate::kernels::alone::alone;
     use crate::kernels::{AttentionUse, AttentionVariant, KvFormat, LinearUse, LinearVariant};
     use crate::model::Llava;
     use crate::model::config::LlavaConfig;
@@ -132,6 +133,7 @@ mod tests {
     /// In every way an adapter may run a prompt.
     #[test]
     fn where_a_prefill_starts_does_not_change_a_bit() {
+        let _alone = alone();
         const CAPACITY: usize = 96;
         let gpu = block_on(device::open()).unwrap();
         let device = &gpu.device;

@@ -8,6 +8,8 @@
 //! current input, `step` the number of tokens drawn, `token` the last one drawn.
 
 mod advance;
+#[cfg(test)]
+pub(crate) mod alone;
 mod attention;
 mod attention_decode;
 mod attention_flash;

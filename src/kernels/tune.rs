@@ -293,22 +293,16 @@ async fn milliseconds(gpu: &device::Opened, run: impl Fn() -> Result<()>) -> Res
 mod tests {
     use std::cell::Cell;
     use std::rc::Rc;
-    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     use futures_lite::future::block_on;
 
     use super::*;
+    use crate::kernels::alone::alone;
 
     /// Launches of which those of the later candidates do more: by some microseconds of a GPU, less than a wait.
     fn work(gpu: &device::Opened, selected: &Rc<Cell<usize>>) -> impl Fn(usize) {
         let (state, selected) = (Buffer::zeros(4, &gpu.device), selected.clone());
         move |_| (0..8usize.pow(selected.get() as u32)).for_each(|_| advance(&state, 1))
-    }
-
-    /// Two tests at once would time each other.
-    fn alone() -> MutexGuard<'static, ()> {
-        static ALONE: Mutex<()> = Mutex::new(());
-        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What [`choose`] makes of candidates `(name, preferred, correct)`. What is called subtly wrong is so beyond the first look.
