@@ -174,19 +174,11 @@ fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilo
             let (x_rows, lanes) = cpu_shape(many);
             let one_row = !many && format.is_chunked();
             constants.extend([("X_ROWS", x_rows as u32), ("LANES", lanes as u32), ("ONE_ROW", one_row as u32)]);
-<<<<<<< HEAD
-            ("linear_cpu", include_str!("../../shaders/linear_cpu.wgsl"))
+            ("linear_cpu", wgsl!("linear_cpu"))
         }
         LinearVariant::Lanes16 | LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups => {
             constants.push(("LANES", if variant == LinearVariant::Lanes16 { 16 } else { 64 }));
             ("linear_vec", include_str!("../../shaders/linear_vec.wgsl"))
-=======
-            ("linear_rows", wgsl!("linear_rows"))
-        }
-        LinearVariant::Vec16 | LinearVariant::Vec64 | LinearVariant::Vec64Subgroups => {
-            constants.push(("LANES", if variant == LinearVariant::Vec16 { 16 } else { 64 }));
-            ("linear_vec", wgsl!("linear_vec"))
->>>>>>> formats
         }
         LinearVariant::Mat | LinearVariant::MatF16 => {
             constants.push(("F16_TILES", (variant == LinearVariant::MatF16) as u32));
