@@ -178,7 +178,7 @@ fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilo
         }
         LinearVariant::Lanes16 | LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups => {
             constants.push(("LANES", if variant == LinearVariant::Lanes16 { 16 } else { 64 }));
-            ("linear_vec", include_str!("../../shaders/linear_vec.wgsl"))
+            ("linear_vec", wgsl!("linear_vec"))
         }
         LinearVariant::Mat | LinearVariant::MatF16 => {
             constants.push(("F16_TILES", (variant == LinearVariant::MatF16) as u32));
