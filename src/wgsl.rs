@@ -1,4 +1,4 @@
-//! The text of shaders as it is compiled in: without comments and empty lines, which would be a third of its download.
+//! The text of shaders as it is compiled in: without comments, indentation and empty lines, which would be half of it.
 
 /// The text of `shaders/<name>.wgsl`.
 macro_rules! wgsl {
@@ -13,7 +13,7 @@ macro_rules! wgsl {
     }};
 }
 
-/// The first `N` bytes of the lines of `text` that hold more than comments, and how many bytes these have in all.
+/// The first `N` bytes of what the lines of `text` hold beside comments and indentation, and how many bytes that are in all.
 pub const fn strip<const N: usize>(text: &str) -> ([u8; N], usize) {
     let text = text.as_bytes();
     let (mut stripped, mut len) = ([0; N], 0);
@@ -29,6 +29,9 @@ pub const fn strip<const N: usize>(text: &str) -> ([u8; N], usize) {
         }
         while end > start && text[end - 1] == b' ' {
             end -= 1;
+        }
+        while start < end && text[start] == b' ' {
+            start += 1;
         }
         // With the end of the line, unless nothing is left of it.
         let line_end = if end > start { end + 1 } else { end };
@@ -47,9 +50,9 @@ pub const fn strip<const N: usize>(text: &str) -> ([u8; N], usize) {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn comments_and_empty_lines_are_left_out() {
+    fn comments_indentation_and_empty_lines_are_left_out() {
         let text = "// what it does\n\nlet a = b / c; // why\n    // é\n  #if X\n};";
-        let kept = "let a = b / c;\n  #if X\n};\n";
+        let kept = "let a = b / c;\n#if X\n};\n";
         let (stripped, len) = super::strip::<100>(text);
         assert_eq!((std::str::from_utf8(&stripped[..len]).unwrap(), len), (kept, kept.len()));
     }

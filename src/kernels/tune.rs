@@ -92,7 +92,7 @@ pub async fn tune(
             let weight = work.weights[turn % work.weights.len()];
             drop(linear(x.clone(), weight, None, None, Activation::None));
         };
-        chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
+        chosen.insert(operation, choose(operation, candidates, stored(operation), check, &launch, gpu).await?);
     }
     for (operation, use_, n) in
         [("attention_decode", AttentionUse::Decode, 1), ("attention_flash", AttentionUse::Flash, 37)]
@@ -115,7 +115,7 @@ pub async fn tune(
             let cache = work.caches[turn % work.caches.len()];
             drop(attention(q.clone(), cache, &state, shapes.heads));
         };
-        chosen.insert(operation, choose(operation, candidates, stored(operation), check, launch, gpu).await?);
+        chosen.insert(operation, choose(operation, candidates, stored(operation), check, &launch, gpu).await?);
     }
     if inputs.contains(&Inputs::Outliers) {
         for operation in check::WITHOUT_VARIANTS {
@@ -188,7 +188,7 @@ async fn choose(
     candidates: Vec<Candidate>,
     stored: Option<&str>,
     check: impl AsyncFn(Extent) -> Result<bool>,
-    launch: impl Fn(usize),
+    launch: &dyn Fn(usize),
     gpu: &device::Opened,
 ) -> Result<Chosen> {
     let mut wrong = Vec::new();
@@ -214,7 +214,7 @@ async fn choose(
             let all = std::mem::take(&mut passed);
             for candidate in all {
                 if correct(candidate, Extent::Timed).await {
-                    microseconds.insert(candidate.name, time(&launch, gpu).await?);
+                    microseconds.insert(candidate.name, time(launch, gpu).await?);
                     passed.push(candidate);
                 }
             }
@@ -246,7 +246,7 @@ const RECORDED: usize = 64;
 const TIMED_CONTEXT: u32 = 256;
 
 /// Microseconds of one launch. `launch` is given a running number, to take turns by.
-async fn time(launch: &impl Fn(usize), gpu: &device::Opened) -> Result<f64> {
+async fn time(launch: &dyn Fn(usize), gpu: &device::Opened) -> Result<f64> {
     let turn = Cell::new(0);
     let next = || launch(turn.replace(turn.get() + 1));
     let one = || {
@@ -254,23 +254,23 @@ async fn time(launch: &impl Fn(usize), gpu: &device::Opened) -> Result<f64> {
         Ok(())
     };
     // The pipeline for these shapes may not be there yet.
-    milliseconds(gpu, one).await?;
-    let once = milliseconds(gpu, one).await?.min(milliseconds(gpu, one).await?);
+    milliseconds(gpu, &one).await?;
+    let once = milliseconds(gpu, &one).await?.min(milliseconds(gpu, &one).await?);
     if once >= RUN_MS {
-        return fastest(gpu, 1, one).await;
+        return fastest(gpu, 1, &one).await;
     }
     // On a fast GPU `once` is the wait, and more of them fit.
     let count = ((4.0 * RUN_MS / once) as usize).min(RECORDED);
     let recorded = device::record(&gpu.device, || (0..count).for_each(|_| next())).await?;
-    fastest(gpu, count, || recorded.replay()).await
+    fastest(gpu, count, &|| recorded.replay()).await
 }
 
 /// Microseconds of each of the `launches` that `enqueue` enqueues.
-async fn fastest(gpu: &device::Opened, launches: usize, enqueue: impl Fn() -> Result<()>) -> Result<f64> {
+async fn fastest(gpu: &device::Opened, launches: usize, enqueue: &dyn Fn() -> Result<()>) -> Result<f64> {
     let (mut repeats, mut fastest) = (1, f64::INFINITY);
     let mut runs = 0;
     while runs < RUNS {
-        let ms = milliseconds(gpu, || (0..repeats).try_for_each(|_| enqueue())).await?;
+        let ms = milliseconds(gpu, &|| (0..repeats).try_for_each(|_| enqueue())).await?;
         if ms < RUN_MS {
             repeats = (repeats as f64 * (1.2 * RUN_MS / ms).min(16.0)).ceil() as usize;
             continue;
@@ -282,7 +282,7 @@ async fn fastest(gpu: &device::Opened, launches: usize, enqueue: impl Fn() -> Re
 }
 
 /// How long the GPU takes for what `run` enqueues, the wait included.
-async fn milliseconds(gpu: &device::Opened, run: impl Fn() -> Result<()>) -> Result<f64> {
+async fn milliseconds(gpu: &device::Opened, run: &dyn Fn() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     run()?;
     device::sync(&gpu.device).await?;
@@ -320,7 +320,7 @@ mod tests {
             ("subtly wrong", ..) => Ok(extent == Extent::Timed),
             (.., correct) => Ok(correct),
         };
-        let chosen = block_on(choose("operation", list, stored, check, work(&gpu, &selected), &gpu))?;
+        let chosen = block_on(choose("operation", list, stored, check, &work(&gpu, &selected), &gpu))?;
         assert_eq!(candidates[selected.get()].0, chosen.variant, "the one reported is the one selected");
         Ok(chosen)
     }
