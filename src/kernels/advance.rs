@@ -11,11 +11,9 @@ pub(super) fn shader() -> Shader {
 /// Adds `by` to the position in `state`, in place. [`sample`] itself adds one, so a prefill of `n` rows is followed by
 /// `advance(state, n - 1)`.
 pub fn advance(state: &Buffer, by: usize) {
-    match state {
-        Buffer::Gpu(state) => launch(state, by),
-    }
+    ops::advance(state, by);
 }
 
-fn launch(state: &GpuTensor, by: usize) {
+pub(super) fn launch(state: &GpuTensor, by: usize) {
     gpu::launch(shader(), &[state], &[by as u32], 1);
 }

@@ -33,11 +33,7 @@ pub fn embedding(ids: Tensor<1, Int>, w: &Weight) -> Tensor<2> {
 /// # Shapes
 /// - output: `[1, cols]`
 pub fn embed_drawn(state: &Buffer, w: &Weight) -> Tensor<2> {
-    w.sum(|part| match state {
-        Buffer::Gpu(state) => {
-            Tensor::from_primitive::<Cube>(pick(state, &part.data, part.layout, part.rows.start, 2, 1))
-        }
-    })
+    w.sum(|part| ops::embed_drawn(state, &part.data, part.layout, part.rows.start))
 }
 
 /// [`embedding`] on plain slices.
@@ -54,6 +50,10 @@ pub(super) fn launch(ids: GpuTensor, weight: &Buffer, layout: WeightLayout, star
     let ids = gpu::contiguous(ids);
     let n = ids.meta.num_elements();
     pick(&ids, weight, layout, start, 0, n)
+}
+
+pub(super) fn launch_drawn(state: &GpuTensor, weight: &Buffer, layout: WeightLayout, start: usize) -> GpuTensor {
+    pick(state, weight, layout, start, 2, 1)
 }
 
 /// Rows by the ids `first..first + n`, of a part of the table that begins with the id `start`. Ids that another part holds give

@@ -16,6 +16,7 @@ mod attention_flash;
 mod check;
 mod choice;
 mod embedding;
+mod gpu;
 mod heads;
 mod kv_cache;
 mod layer_norm;
@@ -28,7 +29,7 @@ mod shapes;
 mod tune;
 mod weight;
 
-use burn::backend::{Cube, Dispatch};
+use burn::backend::Dispatch;
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::device::Buffer;
@@ -50,7 +51,7 @@ pub use layer_norm::layer_norm;
 pub use linear::{
     LinearUse, LinearVariant, linear, linear_gated, linear_rope_cache, linear_variant, set_linear_variant,
 };
-pub use ops::LlavaOps;
+pub use ops::{BufferOps, LlavaOps};
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
 pub use sample::{BROKEN_LOGITS, sample};

@@ -1,4 +1,5 @@
-//! The operations as those of a backend of Burn's: one method each, and which device does it how.
+//! The operations as those of a backend of Burn's, and which backends have them. How each of them does it is in a file of its own
+//! (`gpu.rs`).
 
 #![allow(clippy::unused_unit, reason = "what `backend_extension` makes of an operation without a result")]
 
@@ -6,9 +7,9 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Cube, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
-use super::*;
-use crate::device::Buffer;
-use crate::device::gpu::GpuTensor;
+use super::{Heads, KvCache, WeightLayout};
+use crate::activation::Activation;
+use crate::device::{Buffer, Runtime};
 
 /// A tensor an operation may go without; `Option`, in the form `backend_extension` carries across backends.
 #[derive(ExtensionType)]
@@ -17,8 +18,8 @@ pub enum Operand<B: Backend> {
     Absent,
 }
 
-impl Operand<Cube> {
-    pub(super) fn into_option(self) -> Option<GpuTensor> {
+impl<B: Backend> Operand<B> {
+    pub(super) fn into_option(self) -> Option<FloatTensor<B>> {
         match self {
             Operand::Present(tensor) => Some(tensor),
             Operand::Absent => None,
@@ -74,67 +75,20 @@ pub trait LlavaOps: Backend {
     fn sample(logits: FloatTensor<Self>, params: Buffer, seen: Buffer, tokens: Buffer, state: Buffer) -> ();
 }
 
-impl LlavaOps for Cube {
-    fn linear(
-        x: FloatTensor<Self>,
-        weight: Buffer,
-        bias: Operand<Self>,
-        residual: Operand<Self>,
-        layout: WeightLayout,
-        act: Activation,
-    ) -> FloatTensor<Self> {
-        linear::launch(x, &weight, bias.into_option(), residual.into_option(), layout, act)
-    }
+/// Operations on buffers alone, which tell the device.
+pub trait BufferOps: Runtime {
+    fn embed_drawn(state: &Self::Memory, weight: &Buffer, layout: WeightLayout, start: usize) -> FloatTensor<Self>;
+    fn advance(state: &Self::Memory, by: usize);
+}
 
-    fn embedding(ids: IntTensor<Self>, weight: Buffer, layout: WeightLayout, start: usize) -> FloatTensor<Self> {
-        embedding::launch(ids, &weight, layout, start)
+pub(super) fn embed_drawn(state: &Buffer, weight: &Buffer, layout: WeightLayout, start: usize) -> Tensor<2> {
+    match state {
+        Buffer::Gpu(state) => Tensor::from_primitive::<Cube>(Cube::embed_drawn(state, weight, layout, start)),
     }
+}
 
-    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {
-        rms_norm::launch(x, weight, eps)
-    }
-
-    fn layer_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        eps: f32,
-    ) -> FloatTensor<Self> {
-        layer_norm::launch(x, weight, bias, eps)
-    }
-
-    fn linear_gated(
-        x: FloatTensor<Self>,
-        weight: Buffer,
-        bias: Operand<Self>,
-        layout: WeightLayout,
-        act: Activation,
-    ) -> FloatTensor<Self> {
-        linear::launch_gated(x, &weight, bias.into_option(), layout, act)
-    }
-
-    fn linear_rope_cache(
-        x: FloatTensor<Self>,
-        weight: Buffer,
-        bias: Operand<Self>,
-        rope: FloatTensor<Self>,
-        kv: KvCache,
-        state: Buffer,
-        layout: WeightLayout,
-        heads: Heads,
-    ) -> FloatTensor<Self> {
-        linear::launch_rope_cache(x, &weight, bias.into_option(), rope, &kv, &state, layout, heads)
-    }
-
-    fn attention(q: FloatTensor<Self>, kv: KvCache, state: Buffer, heads: Heads) -> FloatTensor<Self> {
-        attention::launch(q, &kv, &state, heads)
-    }
-
-    fn attention_full(qkv: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self> {
-        attention::launch_full(qkv, heads)
-    }
-
-    fn sample(logits: FloatTensor<Self>, params: Buffer, seen: Buffer, tokens: Buffer, state: Buffer) {
-        sample::launch(logits, &params, &seen, &tokens, &state)
+pub(super) fn advance(state: &Buffer, by: usize) {
+    match state {
+        Buffer::Gpu(state) => Cube::advance(state, by),
     }
 }
