@@ -27,15 +27,10 @@ struct Report {
 
 type Suite = fn(&Paths) -> Result<Report>;
 /// What runs where no suite is named.
-const SUITES: [(&str, Suite); 6] = [
-    ("native", native),
-    ("web", web),
-    ("e2e", e2e),
-    ("firefox", firefox_if_there),
-    ("package", package_quickly),
-    ("fuzz", fuzz),
-];
-/// What runs only where it is named, or in full only then: it takes long, downloads a model, or cannot be had everywhere.
+const SUITES: [(&str, Suite); 5] =
+    [("native", native), ("web", web), ("e2e", e2e), ("package", package_quickly), ("fuzz", fuzz)];
+/// What runs only where it is named, or in full only then: it takes long, downloads a model, or has been
+/// seen to hang (headless Firefox).
 const NAMED: [(&str, Suite); 3] = [("firefox", firefox), ("package", package), ("--real", real)];
 /// Seconds for each fuzz target.
 const FUZZ_SECONDS: u32 = 10;
@@ -153,22 +148,7 @@ const FIREFOX_E2E: [&str; 4] = ["caption", "formats", "loader", "variants"];
 
 /// The same tests of the kernels and part of those of the package in Firefox: another compiler of shaders, another driver.
 fn firefox(paths: &Paths) -> Result<Report> {
-    in_firefox(paths, &setup::firefox()?)
-}
-
-/// The same where there is a Firefox or one can be installed.
-fn firefox_if_there(paths: &Paths) -> Result<Report> {
-    match setup::firefox() {
-        Ok(firefox) => in_firefox(paths, &firefox),
-        Err(error) => {
-            let mut report = Report::default();
-            report.leave_out(format!("{error:#}"));
-            Ok(report)
-        }
-    }
-}
-
-fn in_firefox(paths: &Paths, firefox: &Path) -> Result<Report> {
+    let firefox = &setup::firefox()?;
     let runner = format!("node {}", paths.root.join("tests/firefox/runner.mjs").display());
     let mut kernels = wasm_tests(paths)?;
     kernels.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
@@ -302,7 +282,7 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::{Report, firefox, firefox_if_there, package, package_quickly, suites};
+    use super::{Report, package, package_quickly, suites};
 
     fn report(output: &str) -> Report {
         let mut report = Report::default();
@@ -338,12 +318,6 @@ mod tests {
         all.add_all(missing);
         assert_eq!([all.passed, all.failed, all.skipped], [2, 0, 1]);
         assert_eq!(all.left_out, ["no Firefox"]);
-        let suite = |names: &[&str]| {
-            let chosen = suites(&names.iter().map(Into::into).collect::<Vec<_>>()).unwrap();
-            chosen.into_iter().find(|(name, _)| *name == "firefox").unwrap().1
-        };
-        assert!(std::ptr::fn_addr_eq(suite(&[]), firefox_if_there as super::Suite));
-        assert!(std::ptr::fn_addr_eq(suite(&["firefox"]), firefox as super::Suite), "who names it wants it to run");
     }
 
     #[test]
