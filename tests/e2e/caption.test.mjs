@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { load, openBrowser, readBundle, ROOT, serveBundles, servePackage } from "./support.mjs";
+import { drawRedCircle, load, openBrowser, readBundle, ROOT, serveBundles, servePackage } from "./support.mjs";
 
 const QUESTION = "What is in this picture?";
 
@@ -24,19 +24,6 @@ after(async () => {
   await browser.close();
   await site.close();
 });
-
-/** Draws it in the page, where it stays as `drawing` and `bytes`. */
-async function drawRedCircle() {
-  const canvas = (globalThis.drawing = new OffscreenCanvas(160, 120));
-  const context = canvas.getContext("2d");
-  context.fillStyle = "#ddd";
-  context.fillRect(0, 0, 160, 120);
-  context.fillStyle = "#e02020";
-  context.arc(80, 60, 35, 0, 2 * Math.PI);
-  context.fill();
-  globalThis.bytes = new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer());
-  return [...globalThis.bytes];
-}
 
 /** Runs `work({ llava, model, attempt, bytes, drawing, question })` in the page. */
 function inPage(work) {

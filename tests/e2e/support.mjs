@@ -189,13 +189,13 @@ export async function openBrowser(options) {
 
 /**
  * Gives each test of a file a server with `bundle` as `m` and an empty page of a browser that has stored nothing: `give` takes
- * both, with the browser and the site that serves the package with the fake engine.
+ * both, with the browser and the site that serves the package, with the fake engine unless `fake` is false.
  */
-export function eachWithFreshPage(bundle, give) {
+export function eachWithFreshPage(bundle, give, { fake = true } = {}) {
   let browser, site, server;
   before(async () => {
     browser = await openBrowser();
-    site = await servePackage({ fake: true });
+    site = await servePackage({ fake });
   });
   after(async () => {
     await browser.close();
@@ -208,6 +208,19 @@ export function eachWithFreshPage(bundle, give) {
     give({ browser, site, server, page: await browser.open(site) });
   });
   afterEach(() => server.close());
+}
+
+/** Runs in a page: a red circle on light grey, which stays there as `drawing` and, as a PNG file, as `bytes`. */
+export async function drawRedCircle() {
+  const canvas = (globalThis.drawing = new OffscreenCanvas(160, 120));
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#ddd";
+  context.fillRect(0, 0, 160, 120);
+  context.fillStyle = "#e02020";
+  context.arc(80, 60, 35, 0, 2 * Math.PI);
+  context.fill();
+  globalThis.bytes = new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer());
+  return [...globalThis.bytes];
 }
 
 /** For browsers whose GPU process is to crash often: after two or three times they would go on without a GPU. */

@@ -2,26 +2,12 @@
 // nothing is left, loading is an error that costs neither what is stored nor the page. The engine is the real one; what fails
 // are its shaders, changed on their way to the adapter.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
-import { assertSound, load, openBrowser, readBundle, ROOT, serveBundles, servePackage } from "./support.mjs";
+import { test } from "node:test";
+import { assertSound, drawRedCircle, eachWithFreshPage, load, readBundle, ROOT } from "./support.mjs";
 
-let browser, site, server, page, bundle;
-before(async () => {
-  bundle = await readBundle(`${ROOT}models/llava-sketches`);
-  browser = await openBrowser();
-  site = await servePackage();
-});
-after(async () => {
-  await browser.close();
-  await site.close();
-});
-beforeEach(async () => {
-  site.prelude = "";
-  server = await serveBundles({ m: bundle });
-  await browser.forget(site);
-  page = await browser.open(site);
-});
-afterEach(() => server.close());
+const bundle = await readBundle(`${ROOT}models/llava-sketches`);
+let site, server, page;
+eachWithFreshPage(bundle, (fresh) => ({ site, server, page } = fresh), { fake: false });
 
 /** Has the adapter pass for a GPU of which nothing is known, so that the variants for GPUs come first, of which every browser has several. */
 const AS_GPU = `
@@ -54,16 +40,8 @@ async function loaded(options) {
 
 /** Fails unless a red circle is told as one. */
 async function assertAnswers() {
-  const answer = await page.evaluate(() => {
-    const canvas = new OffscreenCanvas(160, 120);
-    const context = canvas.getContext("2d");
-    context.fillStyle = "#ddd";
-    context.fillRect(0, 0, 160, 120);
-    context.fillStyle = "#e02020";
-    context.arc(80, 60, 35, 0, 2 * Math.PI);
-    context.fill();
-    return globalThis.model.caption(canvas, "What is in this picture?");
-  });
+  await page.evaluate(drawRedCircle);
+  const answer = await page.evaluate(() => globalThis.model.caption(globalThis.drawing, "What is in this picture?"));
   assert.match(answer, /red circle/);
 }
 
