@@ -38,9 +38,9 @@ interface Running {
  * killed), a new engine is loaded from the store by the request that runs, or else by the next one; the request begins again there,
  * and what was told of its answer is not told twice.
  *
- * The same seed and the same kernels give the same answer, so nobody sees a difference. But a prompt of which the first engine
- * had a part cached may have run through other kernels for that, and their rounding may decide between two words that are nearly as
- * likely; an answer that comes out otherwise is given up with an error, never told in two halves that do not belong together.
+ * The same seed and the same kernels give the same answer, so nobody sees a difference. But a greedy request may have reused rows
+ * that an earlier answer's decoding had written, whose rounding may decide between two words that are nearly as likely; an answer that
+ * comes out otherwise is given up with an error, never told in two halves that do not belong together.
  */
 export class RecoveringEngine {
   #plan: LoadPlan;
