@@ -35,15 +35,19 @@ struct Score {
     of: usize,
 }
 
-async fn engine(bundle: &str) -> Engine {
+async fn engine(bundle: &str, opened: device::Opened) -> Engine {
     let source = FolderSource::open(Path::new("models").join(bundle)).unwrap();
-    let gpu = device::open().await.unwrap();
-    Engine::load(gpu, &source, &source.tokenizer().unwrap(), LoadOptions::default()).await.unwrap()
+    Engine::load(opened, &source, &source.tokenizer().unwrap(), LoadOptions::default()).await.unwrap()
 }
 
 /// Of each set how many answers of `bundle` are right, and of how many.
-fn answered_right(bundle: &str, folder: &Path, cases: &[Case]) -> BTreeMap<String, (usize, usize)> {
-    let mut engine = block_on(engine(bundle));
+fn answered_right(
+    bundle: &str,
+    opened: device::Opened,
+    folder: &Path,
+    cases: &[Case],
+) -> BTreeMap<String, (usize, usize)> {
+    let mut engine = block_on(engine(bundle, opened));
     let mut found = BTreeMap::<String, (usize, usize)>::new();
     for case in cases {
         let picture = Source::Encoded(fs::read(folder.join(&case.image)).unwrap());
@@ -61,15 +65,15 @@ fn answered_right(bundle: &str, folder: &Path, cases: &[Case]) -> BTreeMap<Strin
     found
 }
 
-#[test]
-fn the_default_model_knows_what_it_is_said_to_know() {
+/// On one kind of device.
+fn the_default_model_knows_what_it_is_said_to_know(opened: device::Opened) {
     let folder = Path::new("tests/held-out");
     let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
     let scores: BTreeMap<String, BTreeMap<String, Score>> = serde_json::from_str(&read("scores.json")).unwrap();
     assert!(scores.keys().eq(["llava-sketches", "llava-sketches-q4"]), "{:?}", scores.keys());
     let cases: Vec<Case> = read("cases.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (bundle, scores) in &scores {
-        let found = answered_right(bundle, folder, &cases);
+        let found = answered_right(bundle, opened.clone(), folder, &cases);
         assert!(found.keys().eq(scores.keys()), "{bundle}: {found:?}");
         for (set, Score { right, of }) in scores {
             let (rights, all) = found[set];
@@ -93,4 +97,14 @@ fn the_manifests_tell_what_memory_the_models_need() {
             tensors.map(|tensor| (tensor.name.as_str(), tensor.spans.iter().map(|span| span.bytes).sum())).collect();
         assert_eq!(manifest.memory, Some(memory(&config, |name| bytes[name])), "{bundle}");
     }
+}
+
+#[test]
+fn on_the_gpu() {
+    the_default_model_knows_what_it_is_said_to_know(block_on(device::open()).unwrap());
+}
+
+#[test]
+fn on_the_cpu() {
+    the_default_model_knows_what_it_is_said_to_know(block_on(device::open_cpu()).unwrap());
 }

@@ -61,12 +61,19 @@ fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
     found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, |most, d| if d <= most { most } else { d })
 }
 
-/// Runs the bundle of one checkpoint at one quantization, printing the differences by stage.
-async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden, stages: &SafeTensors<'_>) {
+/// Runs the bundle of one checkpoint at one quantization on `opened`, printing the differences by stage.
+async fn compare(
+    name: &str,
+    quantization: &str,
+    bundle: &Path,
+    golden: &Golden,
+    stages: &SafeTensors<'_>,
+    opened: device::Opened,
+) {
+    let name = &format!("{name} on {}", opened.adapter.backend);
     let expected = &golden.quantizations[quantization];
     let stage = |stage: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(stages.tensor(stage).unwrap().data()) };
     let source = FolderSource::open(bundle).unwrap();
-    let gpu = device::open().await.unwrap();
     let config = LlavaConfig::from_json(&source.manifest().config, &source.manifest().generation).unwrap();
     let picture = fs::read(folder().join("pictures").join(&golden.picture)).unwrap();
     let picture = Picture::decode(&picture, MAX_PIXELS).unwrap();
@@ -81,7 +88,7 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
     let prompt = tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens()).unwrap();
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
 
-    let device = &gpu.device;
+    let device = &opened.device;
     let model = Llava::load(&source, &config, expected.prompt_ids.len(), KvFormat::F32, device).await.unwrap();
     let cut = patches(&picture, &preprocessor, None, vision.tower.patch_size).unwrap();
     let cut = Tensor::from_data(TensorData::new(cut.values, [cut.rows, cut.cols]), device);
@@ -109,7 +116,7 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
 
     let tokenizer_json = source.tokenizer().unwrap();
     let exact = LoadOptions { kv_cache: Some(KvFormat::F32), ..LoadOptions::default() };
-    let mut engine = Engine::load(gpu, &source, &tokenizer_json, exact).await.unwrap();
+    let mut engine = Engine::load(opened, &source, &tokenizer_json, exact).await.unwrap();
     let input = Input { prompt: Some(golden.prompt.clone()), max_tokens: Some(32), ..Input::default() };
     let picture = picture.into();
     // Twice: the second request meets used caches and a remembered picture.
@@ -122,7 +129,7 @@ async fn compare(name: &str, quantization: &str, bundle: &Path, golden: &Golden,
     }
 }
 
-/// Compares one checkpoint at `formats`, as bundles that `convert` makes.
+/// Compares one checkpoint at `formats`, as bundles that `convert` makes, on each kind of device.
 fn checkpoint(name: &str, formats: &[Format], convert: impl Fn(Format, &Path)) {
     let golden = fs::read(folder().join(format!("checkpoints/{name}.json"))).unwrap();
     let golden: Golden = serde_json::from_slice(&golden).unwrap();
@@ -131,7 +138,9 @@ fn checkpoint(name: &str, formats: &[Format], convert: impl Fn(Format, &Path)) {
     for format in formats {
         let out = tempfile::tempdir().unwrap();
         convert(*format, out.path());
-        block_on(compare(name, format.name(), out.path(), &golden, &stages));
+        for opened in [block_on(device::open()).unwrap(), block_on(device::open_cpu()).unwrap()] {
+            block_on(compare(name, format.name(), out.path(), &golden, &stages, opened));
+        }
     }
 }
 

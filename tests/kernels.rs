@@ -39,10 +39,34 @@ macro_rules! on_the_gpu {
 }
 
 for_each_case!(on_the_gpu);
+for_each_case_of_shaders!(on_the_gpu);
+
+/// The CPU, with each of its instruction sets.
+mod cpu {
+    use super::*;
+    use llava_web::kernels::cpu::{Level, set_limit};
+
+    macro_rules! on_the_cpu {
+        ($($case:ident),*) => {
+            $(#[test]
+            fn $case() {
+                let _alone = alone();
+                let cpu = block_on(device::open_cpu()).unwrap();
+                for level in Level::ALL {
+                    println!("{level:?}");
+                    set_limit(level);
+                    block_on(cases::$case(&cpu.device));
+                }
+            })*
+        };
+    }
+
+    for_each_case!(on_the_cpu);
+}
 
 #[test]
 fn launch_cost() {
-    let (launched, replayed) = block_on(cases::launch_cost(&gpu().device, 200));
+    let (launched, replayed) = block_on(cases::shaders::launch_cost(&gpu().device, 200));
     println!("{:?}: {launched:.1} us a launch, {replayed:.1} us replayed", gpu().adapter);
 }
 

@@ -1,5 +1,5 @@
 //! The same kernel tests in a browser: in Chromium another compiler (Tint) reads the shaders, in Firefox naga with a browser's checks.
-#![cfg(target_family = "wasm")]
+#![cfg(all(target_family = "wasm", feature = "gpu"))]
 
 #[path = "kernels/cases.rs"]
 #[macro_use]
@@ -30,12 +30,13 @@ macro_rules! in_the_browser {
 }
 
 for_each_case!(in_the_browser);
+for_each_case_of_shaders!(in_the_browser);
 
 /// Without the call of the static constructors in `web::start` a launch takes some 3,400 us here, with it some 40.
 #[wasm_bindgen_test]
 async fn launch_cost() {
     let gpu = gpu().await;
-    let (launched, replayed) = cases::launch_cost(&gpu.device, 200).await;
+    let (launched, replayed) = cases::shaders::launch_cost(&gpu.device, 200).await;
     console_log!("{:?}: {launched:.1} us a launch, {replayed:.1} us replayed", gpu.adapter);
     assert!(launched < 1500.0, "a launch takes {launched} us: do exports run the static constructors?");
 }

@@ -77,9 +77,9 @@ pub async fn time(bench: &Bench<'_>, operation: impl Fn(usize)) -> Result<Timing
     } else {
         let recorded = device::record(device, || next(RECORDED)).await?;
         let start = Instant::now();
-        recorded.replay()?;
+        recorded.replay(|| next(RECORDED))?;
         device::sync(device).await?;
-        rounds(bench, since(start), RECORDED, || recorded.replay()).await?
+        rounds(bench, since(start), RECORDED, || recorded.replay(|| next(RECORDED))).await?
     };
     Ok(Timing { first_ms, ..timing })
 }

@@ -81,7 +81,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
             decoder.measure_host(bench).await?;
         }
         if let [one, two] = &times[..] {
-            one_layer(bench, one, two, layers[1].step.launches - layers[0].step.launches);
+            one_layer(bench, one, two, layers[1].step.launches() - layers[0].step.launches());
         }
     }
     drop(layers);
@@ -148,12 +148,25 @@ struct Decoder {
     vocab: usize,
     contexts: [usize; 3],
     device: Device,
+    work: Work,
+    step: Recorded<()>,
+}
+
+/// What a step reads and changes.
+struct Work {
     llama: LanguageModel,
     state: Buffer,
     params: Buffer,
     seen: Buffer,
     tokens: Buffer,
-    step: Recorded<()>,
+}
+
+impl Work {
+    /// From the token drawn last to the next one.
+    fn step(&self) {
+        let hidden = self.llama.forward(self.llama.embed_drawn(&self.state), &self.state);
+        kernels::sample(self.llama.logits(hidden), &self.params, &self.seen, &self.tokens, &self.state);
+    }
 }
 
 impl Decoder {
@@ -182,39 +195,25 @@ impl Decoder {
         let (state, params, seen, tokens) = (words(4), words(Sampling::WORDS), words(vocab), words(capacity));
         params.write(&Sampling::default().to_words(0));
         let start = Instant::now();
-        let step = device::record(&device, || {
-            let hidden = llama.forward(llama.embed_drawn(&state), &state);
-            kernels::sample(llama.logits(hidden), &params, &seen, &tokens, &state);
-        })
-        .await?;
+        let work = Work { llama, state, params, seen, tokens };
+        let step = device::record(&device, || work.step()).await?;
         emit(bench, name, "record the step", since(start), "ms");
-        emit(bench, name, "dispatches per token", step.launches as f64, "");
-        Ok(Self {
-            name: name.into(),
-            vocab,
-            contexts: contexts(bench),
-            device,
-            llama,
-            state,
-            params,
-            seen,
-            tokens,
-            step,
-        })
+        emit(bench, name, "dispatches per token", step.launches() as f64, "");
+        Ok(Self { name: name.into(), vocab, contexts: contexts(bench), device, work, step })
     }
 
     /// Milliseconds from token ids to the first drawn token, `positions` at once.
     async fn prefill(&self, positions: usize) -> Result<f64> {
         let ids: Vec<i32> = (0..positions).map(|i| (i * 37 % self.vocab) as i32).collect();
         let start = Instant::now();
-        self.state.write(&[0; 4]);
+        self.work.state.write(&[0; 4]);
         let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [positions]), &self.device);
-        let hidden = self.llama.forward(self.llama.embed(ids), &self.state);
+        let hidden = self.work.llama.forward(self.work.llama.embed(ids), &self.work.state);
         let [rows, width] = hidden.dims();
-        let logits = self.llama.logits(hidden.slice([rows - 1..rows, 0..width]));
-        kernels::advance(&self.state, positions - 1);
-        kernels::sample(logits, &self.params, &self.seen, &self.tokens, &self.state);
-        self.tokens.read().await?;
+        let logits = self.work.llama.logits(hidden.slice([rows - 1..rows, 0..width]));
+        kernels::advance(&self.work.state, positions - 1);
+        kernels::sample(logits, &self.work.params, &self.work.seen, &self.work.tokens, &self.work.state);
+        self.work.tokens.read().await?;
         Ok(since(start))
     }
 
@@ -233,13 +232,13 @@ impl Decoder {
     /// one batch is queued behind the one that is waited for. All of it is timed, from the first launch to the last token:
     /// the end of a batch cannot be told from that of the next, which a driver may wait for as well.
     async fn decode(&self, context: usize, steps: usize) -> Result<f64> {
-        self.state.write(&[context as u32, 0, 1, 0]);
+        self.work.state.write(&[context as u32, 0, 1, 0]);
         device::sync(&self.device).await?;
         let queue = || -> Result<_> {
             for _ in 0..steps {
-                self.step.replay()?;
+                self.step.replay(|| self.work.step())?;
             }
-            Ok(self.tokens.read())
+            Ok(self.work.tokens.read())
         };
         let start = Instant::now();
         let mut behind = queue()?;
@@ -253,14 +252,14 @@ impl Decoder {
 
     /// Host time of a replayed step: enqueuing alone, nothing waited for.
     async fn measure_host(&self, bench: &mut Bench<'_>) -> Result<()> {
-        let steps = (HOST_LAUNCHES / self.step.launches).clamp(1, 4);
+        let steps = (HOST_LAUNCHES / self.step.launches()).clamp(1, 4);
         let mut samples = Vec::new();
         for _ in 0..15 {
-            self.state.write(&[self.contexts[0] as u32, 0, 1, 0]);
+            self.work.state.write(&[self.contexts[0] as u32, 0, 1, 0]);
             device::sync(&self.device).await?;
             let start = Instant::now();
             for _ in 0..steps {
-                self.step.replay()?;
+                self.step.replay(|| self.work.step())?;
             }
             samples.push(since(start) * 1e3 / steps as f64);
             device::sync(&self.device).await?;

@@ -1,20 +1,11 @@
 //! Memory that is changed in place.
 
-use burn::backend::Cube;
 use burn::tensor::Device;
+use futures_lite::future::{BoxedLocal, FutureExt};
 
-use super::gpu::GpuTensor;
+use super::kinds::{Buffer, each_kind, kind};
 use super::runtime::Runtime;
-use super::{Kind, kind};
 use crate::error::Result;
-
-/// 32-bit words on a device that live as long as a model does: weights, caches, the state of decoding. Operations and the host
-/// change them in place, so that a recorded step finds its input where the step before left it. Not a tensor: copies of the
-/// handle are the same memory, and no backend may put a copy in its place.
-#[derive(Clone, Debug)]
-pub enum Buffer {
-    Gpu(<Cube as Runtime>::Memory),
-}
 
 impl Buffer {
     /// `words` zeros.
@@ -39,16 +30,12 @@ impl Buffer {
     }
 
     fn allocate(words: usize, bytes: Option<Vec<u8>>, device: &Device) -> Self {
-        match kind(device) {
-            Kind::Gpu(device) => Self::Gpu(Cube::allocate(&device, words, bytes)),
-        }
+        each_kind!(Kind, kind(device), |B, device| B::buffer(B::allocate(&device, words, bytes)))
     }
 
     /// How many words it has.
     pub fn words(&self) -> usize {
-        match self {
-            Self::Gpu(memory) => Cube::words(memory),
-        }
+        each_kind!(Buffer, self, |B, memory| B::words(memory))
     }
 
     /// Overwrites the first `words.len()` words, after everything launched before.
@@ -57,9 +44,7 @@ impl Buffer {
     /// If the buffer is shorter.
     pub fn write(&self, words: &[u32]) {
         assert!(words.len() <= self.words(), "write of {} words into a shorter buffer", words.len());
-        match self {
-            Self::Gpu(memory) => Cube::write(memory, words),
-        }
+        each_kind!(Buffer, self, |B, memory| B::write(memory, words))
     }
 
     /// The words as all launches up to this call leave them; what is launched between the call and the end of the wait runs
@@ -67,16 +52,7 @@ impl Buffer {
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::Gpu) if the device was lost or a launch before failed.
-    pub fn read(&self) -> impl Future<Output = Result<Vec<u32>>> + use<> {
-        match self {
-            Self::Gpu(memory) => Cube::read(memory),
-        }
-    }
-
-    /// What a shader is launched on.
-    pub(crate) fn gpu(&self) -> &GpuTensor {
-        match self {
-            Self::Gpu(memory) => memory,
-        }
+    pub fn read(&self) -> BoxedLocal<Result<Vec<u32>>> {
+        each_kind!(Buffer, self, |B, memory| B::read(memory).boxed_local())
     }
 }

@@ -1,43 +1,56 @@
 //! Where operations run. A kind of device is a backend of Burn's with the operations ([`LlavaOps`](crate::kernels::LlavaOps)) and
-//! with what they need beside tensors ([`Runtime`]): memory that is changed in place, reading back, waiting. What is recorded is
-//! replayed by Burn.
+//! with what they need beside tensors ([`Runtime`]): memory that is changed in place, reading back, waiting, steps that run again
+//! and again. A build has the kinds that its features name, one at least.
 
+#[cfg(feature = "cpu")]
+pub(crate) mod cpu;
+#[cfg(feature = "gpu")]
 pub mod gpu;
 
 mod buffer;
+mod kinds;
 mod recording;
 mod runtime;
 
-use burn::backend::{Cube, CubeDevice, DispatchDevice};
 use burn::tensor::{Device, Tensor};
 
-pub use buffer::Buffer;
-pub use recording::{Recorded, record};
+pub use kinds::{Buffer, Recorded};
+pub(crate) use kinds::{Kind, each_kind, kind};
+pub use recording::record;
 pub use runtime::{Adapter, Features, Opened, Runtime};
 
 use crate::error::Result;
-
-/// The kinds of devices there are.
-enum Kind {
-    Gpu(CubeDevice),
-}
-
-/// # Panics
-/// On a backend of a dependent's Burn that has no operations of ours.
-fn kind(device: &Device) -> Kind {
-    match device.as_dispatch() {
-        DispatchDevice::Cube(device) => Kind::Gpu(device.clone()),
-        #[allow(unreachable_patterns, reason = "not with a dependent's features of Burn")]
-        _ => panic!("llava-web runs on WebGPU devices only"),
-    }
-}
 
 /// Opens the GPU; the first call does it, later calls return the same one.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) where there is no adapter or it refuses a device.
+#[cfg(feature = "gpu")]
 pub async fn open() -> Result<Opened> {
-    Cube::open().await
+    burn::backend::Cube::open().await
+}
+
+/// Opens the CPU, in a build for it alone.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "gpu"))]
+pub async fn open() -> Result<Opened> {
+    open_cpu().await
+}
+
+/// Opens the CPU, which is always there.
+///
+/// # Errors
+/// None.
+#[cfg(feature = "cpu")]
+pub async fn open_cpu() -> Result<Opened> {
+    burn::backend::Flex::open().await
+}
+
+/// The most bytes a buffer of this device may have.
+pub fn max_binding(device: &Device) -> u64 {
+    each_kind!(Kind, kind(device), |B, _| B::max_binding())
 }
 
 /// Waits until everything launched so far has run.
@@ -45,9 +58,7 @@ pub async fn open() -> Result<Opened> {
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) if the device was lost.
 pub async fn sync(device: &Device) -> Result<()> {
-    match kind(device) {
-        Kind::Gpu(device) => Cube::sync(&device).await,
-    }
+    each_kind!(Kind, kind(device), |B, device| B::sync(&device).await)
 }
 
 /// Reads floats back, row by row; waits as [`sync`] does.
@@ -55,9 +66,9 @@ pub async fn sync(device: &Device) -> Result<()> {
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) if the device was lost or a launch before failed.
 pub async fn read_floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    match kind(&tensor.device()) {
-        Kind::Gpu(_) => Cube::read_floats(gpu::primitive(tensor)).await,
-    }
+    each_kind!(Kind, kind(&tensor.device()), |B, _| {
+        B::read_floats(tensor.try_into_primitive::<B>().expect("a tensor of this device")).await
+    })
 }
 
 /// Does `work`, which launches and waits, so that what the device refuses of it (a shader, a pipeline, a launch) is its error.
@@ -66,7 +77,5 @@ pub async fn read_floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> 
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) with what the device says, or the error of `work`.
 pub async fn validated<T>(device: &Device, work: impl Future<Output = Result<T>>) -> Result<T> {
-    match kind(device) {
-        Kind::Gpu(device) => Cube::validated(&device, work).await,
-    }
+    each_kind!(Kind, kind(device), |B, device| B::validated(&device, work).await)
 }

@@ -1,63 +1,32 @@
-//! A chain of launches, recorded once and replayed.
+//! A step, recorded once and replayed.
 
-use burn::backend::{Backend, BackendGraph, Dispatch};
 use burn::tensor::Device;
 
-use super::gpu::{gpu_error, launched};
-use super::sync;
+use super::kinds::{Recorded, each_kind, kind};
+use super::runtime::Runtime;
 use crate::error::Result;
 
-/// A chain of launches recorded once, with its bind groups and pipelines, to be enqueued again at a fraction of the
-/// cost.
-pub struct Recorded<T> {
-    device: Device,
-    graph: BackendGraph<Dispatch>,
-    /// What the step returned while it was recorded: each replay writes these same buffers.
-    pub output: T,
-    /// Launches of one replay.
-    pub launches: usize,
-}
-
-/// Runs of the step before the recording: pools, pipelines and uniforms are all in place after the first, and the
-/// second finds the buffers of the first free again, as a replay will.
-const WARM_UP: usize = 2;
-
-/// Records `step`. It is run for real a few times first, so the caller sets the buffers it changes in place
+/// Records `step`. It is run for real once at least, so the caller sets the buffers it changes in place
 /// afterwards ([`Buffer::write`](super::Buffer::write)). Within it nothing may be read or written by the host; its inputs are buffers that live
 /// on and are changed in place.
 ///
 /// # Errors
-/// [`Error::Gpu`] if the device was lost or the step cannot be recorded.
-pub async fn record<T>(device: &Device, mut step: impl FnMut() -> T) -> Result<Recorded<T>> {
-    let dispatch = device.as_dispatch();
-    Dispatch::graph_prepare(dispatch).map_err(gpu_error)?;
-    for _ in 0..WARM_UP {
-        let output = step();
-        let synced = sync(device).await;
-        drop(output);
-        if let Err(error) = synced {
-            // Closes the window that was prepared; the error that matters is the one at hand.
-            let _ = Dispatch::graph_stop_capture(dispatch);
-            return Err(error);
-        }
-    }
-    Dispatch::graph_start_capture(dispatch).map_err(gpu_error)?;
-    let before = launched();
-    let output = step();
-    let launches = launched() - before;
-    let graph = Dispatch::graph_stop_capture(dispatch).map_err(gpu_error)?;
-    Ok(Recorded { device: device.clone(), graph, output, launches })
+/// [`Error::Gpu`](crate::Error::Gpu) if the device was lost or the step cannot be recorded.
+pub async fn record<T>(device: &Device, step: impl FnMut() -> T) -> Result<Recorded<T>> {
+    each_kind!(Kind, kind(device), |B, device| Ok(B::recorded(B::record(&device, step).await?)))
 }
 
 impl<T> Recorded<T> {
-    /// Enqueues the recorded launches once more.
+    /// Runs `step`, which is the one that was recorded, once more: on a GPU by enqueuing its launches at a fraction of the cost.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device was lost.
-    pub fn replay(&self) -> Result<()> {
-        // SAFETY: the graph keeps the pages it touches from being reused, `output` keeps its results, and everything
-        // else the step read belongs to its caller, who owns this recording beside it. Launches of one thread are
-        // ordered.
-        unsafe { Dispatch::graph_replay(self.device.as_dispatch(), &self.graph) }.map_err(gpu_error)
+    /// [`Error::Gpu`](crate::Error::Gpu) if the device was lost.
+    pub fn replay(&self, step: impl FnOnce() -> T) -> Result<()> {
+        each_kind!(Recorded, self, |B, recording| B::replay(recording, step))
+    }
+
+    /// Launches of one replay; 0 on a CPU.
+    pub fn launches(&self) -> usize {
+        each_kind!(Recorded, self, |B, recording| B::launches::<T>(recording))
     }
 }

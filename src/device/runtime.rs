@@ -6,6 +6,7 @@ use burn::backend::Backend;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Device;
 
+use super::kinds::{Buffer, Recorded};
 use crate::error::Result;
 
 /// What the engine and the operations need of a kind of device beside the operations themselves
@@ -13,6 +14,14 @@ use crate::error::Result;
 pub trait Runtime: Backend {
     /// Words that live as long as a model does; copies of the handle are the same memory.
     type Memory: Clone + Debug;
+    /// What it takes to run a step again, where there is anything to save by that.
+    type Recording<T>;
+
+    /// The memory as what all kinds of devices have.
+    fn buffer(memory: Self::Memory) -> Buffer;
+
+    /// The recording as what all kinds of devices have.
+    fn recorded<T>(recording: Self::Recording<T>) -> Recorded<T>;
 
     /// Opens the device; the first call does it, later calls return the same one.
     ///
@@ -34,6 +43,18 @@ pub trait Runtime: Backend {
 
     /// The numbers of a tensor, row by row.
     fn read_floats(tensor: FloatTensor<Self>) -> impl Future<Output = Result<Vec<f32>>>;
+
+    /// The most bytes a buffer may have.
+    fn max_binding() -> u64;
+
+    /// Records a step, which is run for real once at least.
+    fn record<T>(device: &Self::Device, step: impl FnMut() -> T) -> impl Future<Output = Result<Self::Recording<T>>>;
+
+    /// Runs the step that was recorded once more.
+    fn replay<T>(recording: &Self::Recording<T>, step: impl FnOnce() -> T) -> Result<()>;
+
+    /// Launches of one replay.
+    fn launches<T>(recording: &Self::Recording<T>) -> usize;
 
     /// Waits until everything launched so far has run.
     fn sync(device: &Self::Device) -> impl Future<Output = Result<()>>;

@@ -21,15 +21,17 @@ use crate::text::tokenizer::Tokenizer;
 pub async fn record_step(decoder: &LanguageModel, buffers: &DecodeBuffers, device: &Device) -> Result<Recorded<()>> {
     // Greedy while recording: which shaders run does not depend on the values in the buffers.
     buffers.params.write(&Sampling::default().to_words(0));
-    device::record(device, || {
-        let hidden = decoder.forward(decoder.embed_drawn(&buffers.state), &buffers.state);
-        buffers.sample(decoder.logits(hidden));
-    })
-    .await
+    device::record(device, || step(decoder, buffers)).await
+}
+
+fn step(decoder: &LanguageModel, buffers: &DecodeBuffers) {
+    let hidden = decoder.forward(decoder.embed_drawn(&buffers.state), &buffers.state);
+    buffers.sample(decoder.logits(hidden));
 }
 
 /// What one answer is made with.
 pub struct Decode<'a> {
+    pub decoder: &'a LanguageModel,
     pub step: &'a Recorded<()>,
     pub buffers: &'a DecodeBuffers,
     pub tokenizer: &'a Tokenizer,
@@ -67,7 +69,7 @@ impl Decode<'_> {
             let drawn = queued + 1;
             let steps = pace.batch().min(self.max_tokens - drawn);
             for _ in 0..steps {
-                self.step.replay()?;
+                self.step.replay(|| step(self.decoder, self.buffers))?;
             }
             queued += steps;
             let ahead = (steps > 0).then(|| self.buffers.tokens.read());

@@ -187,6 +187,7 @@ impl Engine {
             Err(Halt::Failed(error)) => return Err(error),
         }
         let decode = Decode {
+            decoder: &self.model.language_model,
             step: &self.decode_step,
             buffers: &self.buffers,
             tokenizer: &self.tokenizer,

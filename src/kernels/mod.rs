@@ -1,8 +1,10 @@
-//! Every hot operation as a hand-written WGSL shader, launched as an operation of Burn's GPU backend.
+//! Every hot operation, as one of Burn's backends for each kind of device.
 //!
-//! One file per operation: shape checks, a `naive` version on plain slices that the tests compare with, the launch; the
-//! shader of the same name lies in `shaders/`. Activations are f32 and row-major. Buffers that outlive a step (caches,
-//! `state`, `tokens`, `seen`) are changed in place, so that a recorded step finds its next input where it left it.
+//! One file per operation: what it is, and a `naive` version on plain slices that the tests compare with. How a GPU does it (a
+//! hand-written WGSL shader) is in `gpu/`, how a CPU does it (vectors and threads) in `cpu/`, under the same name.
+//!
+//! Activations are f32 and row-major. Buffers that outlive a step (caches, `state`, `tokens`, `seen`) are changed in place, so that
+//! a recorded step finds its next input where it left it.
 //!
 //! `state` is four words: `[position, step, token, unused]`. `position` is the cache row of the first row of the
 //! current input, `step` the number of tokens drawn, `token` the last one drawn.
@@ -11,11 +13,10 @@ mod advance;
 #[cfg(test)]
 pub(crate) mod alone;
 mod attention;
-mod attention_decode;
-mod attention_flash;
-mod check;
-mod choice;
+#[cfg(feature = "cpu")]
+pub mod cpu;
 mod embedding;
+#[cfg(feature = "gpu")]
 mod gpu;
 mod heads;
 mod kv_cache;
@@ -26,7 +27,7 @@ mod rms_norm;
 mod rope;
 mod sample;
 mod shapes;
-mod tune;
+mod variants;
 mod weight;
 
 use burn::backend::Dispatch;
@@ -34,29 +35,30 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::device::Buffer;
 use crate::quant::Format;
-use choice::Choice;
 use ops::Operand;
 
 pub use crate::activation::Activation;
+#[cfg(feature = "gpu")]
 pub use crate::device::gpu::Shader;
 
 pub use advance::advance;
-pub use attention::{
-    AttentionUse, AttentionVariant, attention, attention_full, attention_variant, set_attention_variant,
-};
+pub use attention::{attention, attention_full};
 pub use embedding::{embed_drawn, embedding};
+#[cfg(feature = "gpu")]
+pub use gpu::{
+    AttentionUse, AttentionVariant, LinearUse, LinearVariant, attention_variant, linear_variant, set_attention_variant,
+    set_linear_variant, shaders,
+};
 pub use heads::Heads;
 pub use kv_cache::{KvCache, KvFormat};
 pub use layer_norm::layer_norm;
-pub use linear::{
-    LinearUse, LinearVariant, linear, linear_gated, linear_rope_cache, linear_variant, set_linear_variant,
-};
-pub use ops::{BufferOps, LlavaOps};
+pub use linear::{linear, linear_gated, linear_rope_cache};
+pub use ops::{DeviceOps, LlavaOps};
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
-pub use sample::{BROKEN_LOGITS, sample};
+pub use sample::{BROKEN_LOGITS, sample, sample_lanes};
 pub use shapes::{ModelShapes, NormShape, Precision, VisionShapes};
-pub use tune::{Chosen, TuneWork, Variants, tune};
+pub use variants::{Chosen, TuneWork, Variants, tune};
 pub use weight::{Weight, WeightLayout};
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.
@@ -77,15 +79,3 @@ pub const MANY_ROWS: usize = match linear::MIN_MAT_ROWS > attention::MAX_DECODE_
     true => linear::MIN_MAT_ROWS,
     false => attention::MAX_DECODE_QUERIES + 1,
 };
-
-/// Every variant of every shader, for tests that parse them all.
-pub fn shaders() -> Vec<Shader> {
-    let mut all = vec![advance::shader(), layer_norm::shader()];
-    all.extend(attention_decode::shaders());
-    all.extend(attention_flash::shaders());
-    all.extend(embedding::shaders());
-    all.extend(linear::shaders());
-    all.extend(rms_norm::shaders());
-    all.extend(sample::shaders());
-    all
-}

@@ -1,15 +1,18 @@
-//! The operations as those of a backend of Burn's, and which backends have them. How each of them does it is in a file of its own
-//! (`gpu.rs`).
+//! The operations as those of a backend of Burn's, and which backends have them. How each of them does it is in a folder of its own
+//! (`gpu/`, `cpu/`).
 
 #![allow(clippy::unused_unit, reason = "what `backend_extension` makes of an operation without a result")]
 
+use std::collections::BTreeMap;
+
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Backend, Cube, Dispatch, ExtensionType, backend_extension};
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
-use super::{Heads, KvCache, WeightLayout};
+use super::{Heads, KvCache, ModelShapes, TuneWork, Variants, WeightLayout};
 use crate::activation::Activation;
-use crate::device::{Buffer, Runtime};
+use crate::device::{Buffer, Opened, Runtime, each_kind};
+use crate::error::Result;
 
 /// A tensor an operation may go without; `Option`, in the form `backend_extension` carries across backends.
 #[derive(ExtensionType)]
@@ -34,7 +37,7 @@ impl Operand<Dispatch> {
 }
 
 /// The operations on primitives of a backend; the public functions of this module are the same on tensors.
-#[backend_extension(Cube)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex: cfg(feature = "cpu"))]
 pub trait LlavaOps: Backend {
     fn linear(
         x: FloatTensor<Self>,
@@ -75,20 +78,25 @@ pub trait LlavaOps: Backend {
     fn sample(logits: FloatTensor<Self>, params: Buffer, seen: Buffer, tokens: Buffer, state: Buffer) -> ();
 }
 
-/// Operations on buffers alone, which tell the device.
-pub trait BufferOps: Runtime {
+/// What a kind of device does beside: operations on buffers alone, which tell the device, and the choice of how it does all others.
+pub trait DeviceOps: Runtime {
     fn embed_drawn(state: &Self::Memory, weight: &Buffer, layout: WeightLayout, start: usize) -> FloatTensor<Self>;
     fn advance(state: &Self::Memory, by: usize);
+    /// In how many runs a draw goes through the vocabulary: token `i` is in run `i % lanes`.
+    fn sample_lanes() -> usize;
+    /// As [`tune`](super::tune).
+    fn tune(
+        opened: &Opened,
+        shapes: &ModelShapes,
+        work: &TuneWork<'_>,
+        stored: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<Variants>>;
 }
 
 pub(super) fn embed_drawn(state: &Buffer, weight: &Buffer, layout: WeightLayout, start: usize) -> Tensor<2> {
-    match state {
-        Buffer::Gpu(state) => Tensor::from_primitive::<Cube>(Cube::embed_drawn(state, weight, layout, start)),
-    }
+    each_kind!(Buffer, state, |B, state| Tensor::from_primitive::<B>(B::embed_drawn(state, weight, layout, start)))
 }
 
 pub(super) fn advance(state: &Buffer, by: usize) {
-    match state {
-        Buffer::Gpu(state) => Cube::advance(state, by),
-    }
+    each_kind!(Buffer, state, |B, state| B::advance(state, by))
 }

@@ -1,32 +1,12 @@
-//! Draws the next token on the GPU: penalties, temperature, top-k, top-p and the draw itself, or the largest logit;
+//! Draws the next token where the logits are: penalties, temperature, top-k, top-p and the draw itself, or the largest logit;
 //! then leaves the token where the next step reads it.
 
+use super::ops::DeviceOps;
 use super::*;
-use crate::device::gpu::{self, GpuTensor, Shader};
-
-/// Square root of the number of invocations of `sample.wgsl`: what they find meets in two steps of as many.
-fn step() -> usize {
-    if gpu::software_adapter() { STEP_SOFTWARE } else { STEP }
-}
+use crate::device::{each_kind, kind};
 
 /// Recorded instead of a token where a logit is no finite number.
 pub const BROKEN_LOGITS: u32 = 0xffff_fffe;
-
-const STEP: usize = 16;
-const STEP_SOFTWARE: usize = 8;
-
-fn shader(step: usize) -> Shader {
-    Shader {
-        name: "sample",
-        text: wgsl!("sample"),
-        constants: vec![("STEP", step as u32), ("LANES", (step * step) as u32)],
-        dims: &["vocab", "max_new"],
-    }
-}
-
-pub(super) fn shaders() -> Vec<Shader> {
-    [STEP, STEP_SOFTWARE].map(shader).into()
-}
 
 /// Draws one token and records it, in place: `tokens[step] = token; seen[token] += 2; state = [position + 1, step + 1,
 /// token]`. Once `step` has reached the length of `tokens` it does nothing. If a logit is no finite number the token is
@@ -46,8 +26,13 @@ pub fn sample(logits: Tensor<2>, params: &Buffer, seen: &Buffer, tokens: &Buffer
     Dispatch::sample(logits.into_dispatch(), params, seen, tokens, state);
 }
 
-/// [`sample`] on plain slices, with the same random numbers and the same order of the vocabulary.
-pub fn naive(logits: &[f32], params: &[u32], seen: &mut [u32], tokens: &mut [u32], state: &mut [u32]) {
+/// In how many runs a draw on this device goes through the vocabulary: token `i` is in run `i % lanes`.
+pub fn sample_lanes(device: &Device) -> usize {
+    each_kind!(Kind, kind(device), |B, _| B::sample_lanes())
+}
+
+/// [`sample`] on plain slices, with the same random numbers, and with the order of the vocabulary that [`sample_lanes`] tells.
+pub fn naive(logits: &[f32], lanes: usize, params: &[u32], seen: &mut [u32], tokens: &mut [u32], state: &mut [u32]) {
     let step = state[1];
     if step as usize >= tokens.len() {
         return;
@@ -93,8 +78,6 @@ pub fn naive(logits: &[f32], params: &[u32], seen: &mut [u32], tokens: &mut [u32
             }
         }
         let weight = |i: usize| if scores[i] >= lowest { (scores[i] - top).exp() as f64 } else { 0.0 };
-        // As the shader's invocations own the tokens.
-        let lanes = self::step() * self::step();
         let order = || (0..lanes).flat_map(|lane| (lane..scores.len()).step_by(lanes));
         let target = uniform(params[4], params[5], step) as f64 * order().map(weight).sum::<f64>();
         let mut mass = 0.0;
@@ -112,7 +95,7 @@ pub fn naive(logits: &[f32], params: &[u32], seen: &mut [u32], tokens: &mut [u32
 }
 
 /// A number in `[0, 1)` for a seed and a step.
-fn uniform(seed_low: u32, seed_high: u32, step: u32) -> f32 {
+pub(super) fn uniform(seed_low: u32, seed_high: u32, step: u32) -> f32 {
     (mix(seed_low ^ mix(seed_high ^ mix(step.wrapping_add(0x9e3779b9)))) >> 8) as f32 / 16777216.0
 }
 
@@ -123,18 +106,6 @@ fn mix(mut x: u32) -> u32 {
     x ^= x >> 15;
     x = x.wrapping_mul(0x846ca68b);
     x ^ x >> 16
-}
-
-pub(super) fn launch(logits: GpuTensor, params: &Buffer, seen: &Buffer, tokens: &Buffer, state: &Buffer) {
-    let logits = gpu::contiguous(logits);
-    let vocab = logits.meta.num_elements();
-    assert_eq!(seen.words(), vocab, "sample: one word of `seen` for each of {vocab} logits");
-    assert!(params.words() >= 9, "sample: too few parameters");
-    assert!(state.words() >= 3, "sample: too short a state");
-    let scores = gpu::output(&logits, [vocab]);
-    let dims = [vocab as u32, tokens.words() as u32];
-    let [params, seen, tokens, state] = [params, seen, tokens, state].map(Buffer::gpu);
-    gpu::launch(shader(step()), &[&logits, params, seen, tokens, state, &scores], &dims, 1);
 }
 
 #[cfg(test)]
@@ -153,7 +124,7 @@ mod tests {
         let mut counts = vec![0; logits.len()];
         let (mut tokens, mut state) = (vec![0; draws], vec![0; 4]);
         for _ in 0..draws {
-            naive(logits, params, &mut vec![0; logits.len()], &mut tokens, &mut state);
+            naive(logits, 1, params, &mut vec![0; logits.len()], &mut tokens, &mut state);
             counts[state[2] as usize] += 1;
         }
         counts
@@ -191,7 +162,7 @@ mod tests {
             let mut params = params(0.0, 0, 1.0, penalties);
             params[0] = 1;
             let mut state = vec![0; 4];
-            naive(logits, &params, &mut seen.to_vec(), &mut [0], &mut state);
+            naive(logits, 1, &params, &mut seen.to_vec(), &mut [0], &mut state);
             state[2]
         };
         assert_eq!(greedy(&[1.0, -1.0, 0.9], &[0, 0, 0], [2.0, 0.0, 0.0]), 0);

@@ -1,14 +1,14 @@
-//! Weights on the GPU, in one buffer or, where the GPU allows no buffer of that size, in several.
+//! Weights on a device, in one buffer or, where it allows no buffer of that size, in several.
 
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::device::{Buffer, gpu};
+use crate::device::{self, Buffer};
 use crate::error::{Error, Result};
-use crate::quant::{CHUNK, Format};
+use crate::quant::Format;
 
-/// A linear layer's or an embedding's weight on the GPU, still in its storage format.
+/// A linear layer's or an embedding's weight on a device, still in its storage format.
 #[derive(Clone, Debug)]
 pub struct Weight {
     /// Never empty; one but for weights that are larger than a buffer may be.
@@ -37,7 +37,8 @@ impl Weight {
     /// If the number of bytes is not what `format` needs for `[rows, cols]` (the bundle's manifest was checked before), or
     /// they are more than a buffer of this GPU may have.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>, format: Format, rows: usize, cols: usize, device: &Device) -> Self {
-        Self::split("weight", bytes, format, rows, cols, 1, gpu::max_binding(), device).expect("a weight that fits")
+        let limit = device::max_binding(device);
+        Self::split("weight", bytes, format, rows, cols, 1, limit, device).expect("a weight that fits")
     }
 
     /// Uploads a tensor's stored bytes in as few buffers of at most `limit` bytes as it takes. `stack` matrices of equal
@@ -136,29 +137,4 @@ pub struct WeightLayout {
     pub(super) format: Format,
     pub(super) rows: usize,
     pub(super) cols: usize,
-}
-
-impl WeightLayout {
-    /// Every format, four columns at a time, and one at a time where `cols` may be no multiple of four.
-    pub(super) fn kinds() -> impl Iterator<Item = (Format, bool)> {
-        let fits = |(format, quads): &(Format, bool)| *quads || format.fits(1);
-        [true, false].into_iter().flat_map(|quads| Format::ALL.iter().map(move |format| (*format, quads))).filter(fits)
-    }
-
-    pub(super) fn quads(&self) -> bool {
-        self.cols.is_multiple_of(4)
-    }
-
-    /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by. `words`: the weight is bound word by word.
-    pub(super) fn constants(format: Format, quads: bool, words: bool) -> Vec<(&'static str, u32)> {
-        vec![
-            ("FORMAT", format as u32),
-            ("BLOCK", format.block() as u32),
-            ("CHUNKED", format.is_chunked() as u32),
-            ("CHUNK", CHUNK as u32),
-            ("CHUNK_QUADS", CHUNK as u32 / 4),
-            ("WORDS", words as u32),
-            ("QUADS", quads as u32),
-        ]
-    }
 }

@@ -48,7 +48,7 @@ impl<'a, S: ChunkSource> Loader<'a, S> {
             Cut::Pairs => 2,
         };
         let (rows, cols) = (parameter.rows(), parameter.cols());
-        Weight::split(&name, bytes, format, rows, cols, stack, device::gpu::max_binding(), self.device)
+        Weight::split(&name, bytes, format, rows, cols, stack, device::max_binding(self.device), self.device)
     }
 
     /// A vector in f32.

@@ -39,6 +39,7 @@ struct Spec {
     /// Appends the values of whole blocks.
     decode: fn(quants: &[u8], scales: &[u8], values: &mut Vec<f32>),
     /// How shaders read it; `shaders/shared/weight.wgsl` says what must be there.
+    #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "there are no shaders"))]
     wgsl: &'static str,
 }
 
@@ -115,6 +116,7 @@ impl Format {
     }
 
     /// How shaders read it; `shaders/shared/weight.wgsl` says what it consists of.
+    #[cfg(feature = "gpu")]
     pub(crate) fn wgsl(self) -> &'static str {
         self.spec().wgsl
     }

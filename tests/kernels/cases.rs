@@ -1,17 +1,18 @@
-//! Every operation on the GPU against its naive version, at odd shapes: one table for native tests and for the browser.
+//! Every operation on a device against its naive version, at odd shapes: one table for native tests and for the browser.
 
-use std::collections::BTreeMap;
+#[cfg(feature = "gpu")]
+#[path = "shaders.rs"]
+pub mod shaders;
+#[cfg(feature = "gpu")]
+pub use shaders::{refused, tune};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::device::{self, Buffer, read_floats};
-use llava_web::kernels::{
-    self, Activation, AttentionUse, AttentionVariant, LinearUse, LinearVariant, ModelShapes, NormShape, Precision,
-    Shader, TuneWork, Variants, VisionShapes,
-};
+use llava_web::kernels::{self, Activation};
 use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
 use llava_web::quant::Format;
 
-/// Hands the names of all tables to a runner's macro, so that neither runner can miss one.
+/// Hands the names of all tables to a runner's macro, so that no runner can miss one.
 macro_rules! for_each_case {
     ($runner:ident) => {
         $runner!(
@@ -25,11 +26,17 @@ macro_rules! for_each_case {
             linear_gated,
             norms,
             recorded,
-            refused,
             sample,
-            tiny_scales,
-            tune
+            tiny_scales
         );
+    };
+}
+
+/// The same of those that a device with shaders has alone.
+#[cfg(feature = "gpu")]
+macro_rules! for_each_case_of_shaders {
+    ($runner:ident) => {
+        $runner!(refused, tune);
     };
 }
 
@@ -116,23 +123,29 @@ fn three_blocks(format: Format) -> usize {
 /// What a variant makes of its inputs.
 type Rounding = fn(&[f32]) -> Vec<f32>;
 
-/// Every variant that this adapter can run on `n` rows of x and a weight of `format`, each set in turn while `case` runs
-/// with its tolerance and with what it makes of its inputs.
-async fn each_linear_variant<F: AsyncFnMut(LinearVariant, f32, Rounding)>(n: usize, format: Format, mut case: F) {
-    let use_ = if n < 4 { LinearUse::Vec } else { LinearUse::Mat };
-    let runs = |variant: &LinearVariant| {
-        variant.available(&device::gpu::adapter_features()) && variant.takes(use_) && variant.fits(format)
-    };
-    for variant in LinearVariant::ALL.into_iter().filter(runs) {
-        let (tolerance, inputs): (_, Rounding) = match variant {
-            // A rounding of x may fall to the other side.
-            LinearVariant::Dot => (5e-3, naive::bytes),
-            LinearVariant::MatF16 => (2e-3, <[f32]>::to_vec),
-            _ => (2e-5, <[f32]>::to_vec),
-        };
-        kernels::set_linear_variant(use_, Some(variant));
-        case(variant, tolerance, inputs).await;
-        kernels::set_linear_variant(use_, None);
+/// Every variant that this device can run on `n` rows of x and a weight of `format`, each set in turn while `case` runs
+/// with its name, its tolerance and what it makes of its inputs.
+#[cfg_attr(not(feature = "gpu"), allow(unused_variables, reason = "there is one way"))]
+async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(
+    device: &Device,
+    n: usize,
+    format: Format,
+    mut case: F,
+) {
+    match device::runs_shaders(device) {
+        #[cfg(feature = "gpu")]
+        true => shaders::each_linear_variant(n, format, case).await,
+        _ => case("cpu", 2e-5, <[f32]>::to_vec).await,
+    }
+}
+
+/// The same of attention; `decode`: of few queries, too.
+#[cfg_attr(not(feature = "gpu"), allow(unused_variables, reason = "there is one way"))]
+async fn each_attention_variant<F: AsyncFnMut(&'static str)>(device: &Device, decode: bool, mut case: F) {
+    match device::runs_shaders(device) {
+        #[cfg(feature = "gpu")]
+        true => shaders::each_attention_variant(decode, case).await,
+        _ => case("cpu").await,
     }
 }
 
@@ -144,7 +157,7 @@ pub async fn linear(device: &Device) {
             let cols = cols.next_multiple_of(format.block());
             let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
             let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
-            each_linear_variant(n, format, async |variant, tolerance, inputs| {
+            each_linear_variant(device, n, format, async |variant, tolerance, inputs| {
                 let act = Activation::ALL[count % 6];
                 let bias = (count / 2 % 2 == 0).then(|| numbers.floats(out));
                 let residual = (count % 3 != 0).then(|| numbers.floats(n * out));
@@ -159,7 +172,7 @@ pub async fn linear(device: &Device) {
                 );
                 let (bias, residual) = (bias.as_deref(), residual.as_deref());
                 let expected = naive::linear(&inputs(&x), &bytes, format, (out, cols), bias, residual, act);
-                let what = format!("linear {} {n}x{out}x{cols} {format:?} {act:?}", variant.name());
+                let what = format!("linear {} {n}x{out}x{cols} {format:?} {act:?}", variant);
                 assert_close(&what, &read_floats(actual).await.unwrap(), &expected, tolerance);
             })
             .await;
@@ -182,7 +195,7 @@ pub async fn linear_gated(device: &Device) {
         let cols = &cols.next_multiple_of(format.block());
         let bytes = format.encode("weight", 2 * ffn, *cols, &numbers.floats(2 * ffn * cols)).unwrap();
         let weight = Weight::from_bytes(bytes.clone(), format, 2 * ffn, *cols, device);
-        each_linear_variant(*n, format, async |variant, tolerance, inputs| {
+        each_linear_variant(device, *n, format, async |variant, tolerance, inputs| {
             let x = numbers.floats(n * cols);
             let bias = (i % 2 == 0).then(|| numbers.floats(2 * ffn));
             let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
@@ -191,7 +204,7 @@ pub async fn linear_gated(device: &Device) {
             let actual = kernels::linear_gated(rows(&x, *cols, device), &weight, bias_vector.as_ref(), act);
             let sums =
                 naive::linear(&inputs(&x), &bytes, format, (2 * ffn, *cols), bias.as_deref(), None, Activation::None);
-            let what = format!("linear_gated {} {n}x{ffn}x{cols} {format:?} {act:?}", variant.name());
+            let what = format!("linear_gated {} {n}x{ffn}x{cols} {format:?} {act:?}", variant);
             assert_close(&what, &read_floats(actual).await.unwrap(), &naive::gated(&sums, *ffn, act), tolerance);
         })
         .await;
@@ -227,11 +240,9 @@ pub async fn linear_rope_cache(device: &Device) {
             if kv_format == KvFormat::F16 && head_dim % 8 != 0 {
                 continue;
             }
-            each_linear_variant(n, format, async |variant, tolerance, inputs| {
-                let what = format!(
-                    "{} {n} after {position} of {capacity}, {shape:?} {format:?} {kv_format:?}",
-                    variant.name()
-                );
+            each_linear_variant(device, n, format, async |variant, tolerance, inputs| {
+                let what =
+                    format!("{} {n} after {position} of {capacity}, {shape:?} {format:?} {kv_format:?}", variant);
                 let width = kv_heads * head_dim;
                 let (mut k, mut v) = (vec![0.0; capacity * width], vec![0.0; capacity * width]);
                 let kv = KvCache::new(capacity, shape, kv_format, device);
@@ -289,10 +300,10 @@ pub async fn outliers(device: &Device) {
         for n in [1, 9] {
             let mut x = numbers.floats(n * cols);
             x.iter_mut().step_by(41).for_each(|x| *x *= 3e5);
-            each_linear_variant(n, format, async |variant, tolerance, inputs| {
+            each_linear_variant(device, n, format, async |variant, tolerance, inputs| {
                 let actual = kernels::linear(rows(&x, cols, device), &weight, None, None, Activation::None);
                 let expected = naive::linear(&inputs(&x), &bytes, format, (out, cols), None, None, Activation::None);
-                let what = format!("outliers {} {n} {format:?}", variant.name());
+                let what = format!("outliers {} {n} {format:?}", variant);
                 assert_close(&what, &read_floats(actual).await.unwrap(), &expected, tolerance);
             })
             .await;
@@ -438,13 +449,12 @@ pub async fn attention(device: &Device) {
         // Large scores, so that the softmax is sharp and its running maximum moves.
         let qkv: Vec<f32> = numbers.floats(n * 3 * heads * head_dim).iter().map(|value| value * 4.0).collect();
         let expected = naive::attention_full(&qkv, shape);
-        for variant in AttentionVariant::ALL {
-            kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
+        each_attention_variant(device, false, async |variant| {
             let actual = kernels::attention_full(rows(&qkv, 3 * heads * head_dim, device), shape);
-            let what = format!("attention_full {} {n} {shape:?}", variant.name());
+            let what = format!("attention_full {variant} {n} {shape:?}");
             assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 5e-5);
-        }
-        kernels::set_attention_variant(AttentionUse::Flash, None);
+        })
+        .await;
     }
 }
 
@@ -492,21 +502,15 @@ impl Cache {
         for position in positions {
             self.state.write(&[*position as u32]);
             let expected = naive::attention(&q, &self.k, &self.v, *position, self.heads);
-            for variant in AttentionVariant::ALL {
-                if !variant.available(AttentionUse::Decode, &device::gpu::adapter_features()) {
-                    continue;
-                }
-                kernels::set_attention_variant(AttentionUse::Decode, Some(variant));
-                kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
+            each_attention_variant(&self.device, true, async |variant| {
                 let actual = kernels::attention(q_rows.clone(), &self.kv, &self.state, self.heads);
                 let KvCache { format, capacity, .. } = self.kv;
                 let what =
-                    format!("attention {variant:?} {n} after {position} of {capacity}, {:?} {format:?}", self.heads);
+                    format!("attention {variant} {n} after {position} of {capacity}, {:?} {format:?}", self.heads);
                 assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 2e-5);
-            }
+            })
+            .await;
         }
-        kernels::set_attention_variant(AttentionUse::Decode, None);
-        kernels::set_attention_variant(AttentionUse::Flash, None);
     }
 }
 
@@ -558,7 +562,7 @@ pub async fn sample(device: &Device) {
                     logits[numbers.word() as usize % vocab] = broken[numbers.word() as usize % 4];
                 }
                 kernels::sample(rows(&logits, *vocab, device), &gpu[0], &gpu[1], &gpu[2], &gpu[3]);
-                naive::sample(&logits, &params, &mut seen, &mut tokens, &mut state);
+                naive::sample(&logits, kernels::sample_lanes(device), &params, &mut seen, &mut tokens, &mut state);
                 assert_eq!(gpu[3].read().await.unwrap(), state, "{what}: state after step {step}");
                 assert_eq!(state[2] == kernels::BROKEN_LOGITS, step == 3, "{what}: step {step}");
             }
@@ -588,14 +592,14 @@ pub async fn recorded(device: &Device) {
         kernels::sample(logits.clone(), &params, &seen, &tokens, &state);
         logits
     };
-    let recorded = device::record(device, step).await.unwrap();
+    let recorded = device::record(device, &step).await.unwrap();
     // A second round after a reset must find the same buffers.
     for round in 0..2 {
         seen.write(&vec![0; vocab]);
         tokens.write(&vec![0; steps]);
         state.write(&[4, 0, 3, 0]);
         for _ in 0..steps {
-            recorded.replay().unwrap();
+            recorded.replay(&step).unwrap();
         }
         let drawn = tokens.read().await.unwrap();
 
@@ -605,127 +609,8 @@ pub async fn recorded(device: &Device) {
             let x = naive::linear(&residual, &inner, Format::Q8, (cols, cols), None, None, Activation::Silu);
             let x = naive::linear(&x, &inner, Format::Q8, (cols, cols), None, Some(&residual), Activation::None);
             let logits = naive::linear(&x, &table, Format::Q4, (vocab, cols), None, None, Activation::None);
-            naive::sample(&logits, &settings, &mut seen, &mut expected, &mut state);
+            naive::sample(&logits, kernels::sample_lanes(device), &settings, &mut seen, &mut expected, &mut state);
         }
         assert_eq!(drawn, expected, "tokens of the replayed chain, round {round}");
     }
-}
-
-/// Microseconds per launch and per replayed launch, host time and GPU time together, of `count` tiny dependent
-/// launches.
-pub async fn launch_cost(device: &Device, count: usize) -> (f64, f64) {
-    let state = words(&[0; 4], device);
-    let chain = || (0..count).for_each(|_| kernels::advance(&state, 1));
-    let recorded = device::record(device, chain).await.unwrap();
-    let launched = fastest(device, count, chain).await;
-    state.write(&[0]);
-    let replayed = fastest(device, count, || recorded.replay().unwrap()).await;
-    assert_eq!(state.read().await.unwrap()[0] as usize, ROUNDS * count, "launches of all replays");
-    (launched, replayed)
-}
-
-const ROUNDS: usize = 4;
-
-/// Microseconds for each of `count` launches in the fastest of a few rounds.
-async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
-    let mut fastest = f64::INFINITY;
-    for _ in 0..ROUNDS {
-        let start = web_time::Instant::now();
-        enqueue();
-        device::sync(device).await.unwrap();
-        fastest = fastest.min(start.elapsed().as_secs_f64() * 1e6 / count as f64);
-    }
-    fastest
-}
-
-/// What the device refuses is an error of who asked for it, also in a browser, and nothing else suffers from it.
-pub async fn refused(device: &Device) {
-    let gpu = device::open().await.unwrap();
-    let (state, out) = (words(&[1, 2, 3, 4], device), words(&[0; 4], device));
-    let binding = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;\n";
-    let main = "@compute @workgroup_size(1)\nfn main()";
-    // No WGSL; and WGSL of which no pipeline can be made.
-    for (name, text) in [
-        ("no_wgsl", format!("{binding}{main} {{ out[0] = nothing + dims.n; }}")),
-        (
-            "too_large",
-            format!(
-                "{binding}var<workgroup> all: array<u32, 9000000>;\n{main} {{ all[dims.n] = 1u; out[0] = all[1]; }}"
-            ),
-        ),
-    ] {
-        let shader = Shader { name, text: text.leak(), constants: vec![], dims: &["n"] };
-        kernels::advance(&state, 1);
-        let launch = async {
-            device::gpu::launch_on(shader, &[&out], &[1], 1);
-            out.read().await
-        };
-        let error = device::validated(&gpu.device, launch).await.expect_err(name);
-        assert_eq!(error.code(), "gpu", "{error}");
-    }
-    assert_eq!(state.read().await.unwrap(), [3, 2, 3, 4], "launches before and after one that was refused");
-
-    // A variant that this adapter may not have is found to be wrong, and another one is chosen.
-    let mut able = gpu.clone();
-    able.adapter.software = false;
-    able.adapter.features = device::Features { subgroups: true, f16: true, packed_dot: true };
-    let chosen = choose_variants(&able, &Default::default()).await;
-    for (operation, chosen) in &chosen {
-        assert!(!chosen.wrong.contains(&chosen.variant), "{operation}: {chosen:?}");
-    }
-    let mat = &chosen["linear_mat"];
-    assert_eq!(mat.wrong.contains(&"mat-f16"), !gpu.adapter.features.f16, "{mat:?}");
-    assert!(mat.microseconds.contains_key("mat"), "{mat:?}");
-    release_variants();
-}
-
-/// What [`kernels::tune`] chooses for small layers.
-async fn choose_variants(gpu: &device::Opened, stored: &BTreeMap<String, String>) -> Variants {
-    let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
-    let (format, kv_cache) = (Format::Q4, KvFormat::F16);
-    let shapes = ModelShapes {
-        decoder: vec![format],
-        head: vec![Format::Q8],
-        norms: vec![NormShape::RmsNorm(256), NormShape::LayerNorm(80)],
-        intermediate: 512,
-        layers: 3,
-        heads,
-        vision: Some(VisionShapes { formats: vec![Format::Q8, Format::F16], heads: Heads { kv_heads: 4, ..heads } }),
-        kv_cache,
-        precision: Precision::Fast,
-    };
-    let bytes = format.encode("weight", 256, 512, &Numbers::new(10).floats(256 * 512)).unwrap();
-    let layers: Vec<(Weight, KvCache)> = (0..3)
-        .map(|_| {
-            let weight = Weight::from_bytes(bytes.clone(), format, 256, 512, &gpu.device);
-            (weight, KvCache::new(300, heads, kv_cache, &gpu.device))
-        })
-        .collect();
-    let (weights, caches) = layers.iter().map(|(weight, cache)| (weight, cache)).unzip();
-    kernels::tune(gpu, &shapes, &TuneWork { weights, caches }, stored).await.unwrap()
-}
-
-/// Leaves the choice to the kind of adapter again.
-fn release_variants() {
-    kernels::set_linear_variant(LinearUse::Vec, None);
-    kernels::set_linear_variant(LinearUse::Mat, None);
-    kernels::set_attention_variant(AttentionUse::Decode, None);
-    kernels::set_attention_variant(AttentionUse::Flash, None);
-}
-
-/// The choice at load finds a correct variant of everything, and takes a choice made before.
-pub async fn tune(_: &Device) {
-    let gpu = device::open().await.unwrap();
-    let chosen = choose_variants(&gpu, &Default::default()).await;
-    let operations: Vec<&str> = chosen.keys().copied().collect();
-    assert_eq!(operations, ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);
-    for (operation, chosen) in &chosen {
-        assert!(chosen.wrong.is_empty(), "{operation} is wrong here: {:?}", chosen.wrong);
-    }
-    let stored = chosen.iter().map(|(operation, chosen)| (operation.to_string(), chosen.variant.to_string())).collect();
-    for (operation, again) in choose_variants(&gpu, &stored).await {
-        assert_eq!(again.variant, chosen[operation].variant);
-        assert!(again.microseconds.is_empty(), "{operation} was timed again");
-    }
-    release_variants();
 }

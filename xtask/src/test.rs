@@ -3,7 +3,7 @@
 
 use crate::paths::Paths;
 use crate::shell::{self, say};
-use crate::{fuzz, package, setup};
+use crate::{fuzz, package, setup, wasm};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs;
@@ -27,8 +27,8 @@ struct Report {
 
 type Suite = fn(&Paths) -> Result<Report>;
 /// What runs where no suite is named.
-const SUITES: [(&str, Suite); 5] =
-    [("native", native), ("web", web), ("e2e", e2e), ("package", package_quickly), ("fuzz", fuzz)];
+const SUITES: [(&str, Suite); 6] =
+    [("native", native), ("web", web), ("node", node), ("e2e", e2e), ("package", package_quickly), ("fuzz", fuzz)];
 /// What runs only where it is named, or in full only then: it takes long, downloads a model, or has been
 /// seen to hang (headless Firefox).
 const NAMED: [(&str, Suite); 3] = [("firefox", firefox), ("package", package), ("--real", real)];
@@ -122,19 +122,24 @@ fn native_tests(paths: &Paths, driver: Option<PathBuf>) -> Command {
 /// The wasm-bindgen tests, in headless Chromium.
 fn web(paths: &Paths) -> Result<Report> {
     let chromedriver = setup::chromedriver()?;
-    let mut cargo = wasm_tests(paths)?;
+    let mut cargo = wasm_tests(paths, "web", &wasm::GPU)?;
     cargo.args(["--", "--nocapture"]).env("CHROMEDRIVER", chromedriver).env("WASM_BINDGEN_TEST_TIMEOUT", "600");
     count(&mut cargo)
 }
 
 /// `cargo test` of the wasm-bindgen tests; `wasm-bindgen-test-runner` is in its PATH.
-fn wasm_tests(paths: &Paths) -> Result<Command> {
+fn wasm_tests(paths: &Paths, test: &str, features: &[&str]) -> Result<Command> {
     setup::wasm_bindgen(paths)?;
     let mut cargo = setup::wasm_toolchain(paths)?.cargo(paths, "test");
     let mut path = vec![paths.tools.join("bin")];
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    cargo.args(["--test", "web"]).env("PATH", std::env::join_paths(path)?);
+    cargo.args(features).args(["--test", test]).env("PATH", std::env::join_paths(path)?);
     Ok(cargo)
+}
+
+/// The kernels of the CPU in Node's WebAssembly.
+fn node(paths: &Paths) -> Result<Report> {
+    count(&mut wasm_tests(paths, "node", &wasm::CPU)?)
 }
 
 /// The package's code in headless Chromium.
@@ -150,7 +155,7 @@ const FIREFOX_E2E: [&str; 4] = ["caption", "formats", "loader", "variants"];
 fn firefox(paths: &Paths) -> Result<Report> {
     let firefox = &setup::firefox()?;
     let runner = format!("node {}", paths.root.join("tests/firefox/runner.mjs").display());
-    let mut kernels = wasm_tests(paths)?;
+    let mut kernels = wasm_tests(paths, "web", &wasm::GPU)?;
     kernels.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
     package::build(paths)?;
     let named = |file: &Path| FIREFOX_E2E.iter().any(|name| file.ends_with(format!("{name}.test.mjs")));

@@ -8,6 +8,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+/// The features of what runs in a page: its engine has one kind of device.
+pub const GPU: [&str; 3] = ["--no-default-features", "--features", "gpu"];
+/// As [`GPU`], of the engine that needs none.
+pub const CPU: [&str; 3] = ["--no-default-features", "--features", "cpu"];
+
 /// Builds www/pkg (the engine, the very bytes that the package ships) and www/dist (the package's own code).
 pub fn build(paths: &Paths) -> Result<()> {
     setup::npm_packages(paths)?;
@@ -35,7 +40,8 @@ pub fn bindgen(paths: &Paths, package: &str, out: &Path, options: &[&str]) -> Re
     let toolchain = setup::wasm_toolchain(paths)?;
     say(format!("compiling {package} for wasm32 (about ten minutes the first time)"));
     // The crate type is asked for here alone: any other build wants a plain library, whose file cargo names by its flags.
-    shell::run(toolchain.cargo(paths, "rustc").args(["--lib", "--package", package, "--crate-type", "cdylib"]))?;
+    let mut cargo = toolchain.cargo(paths, "rustc");
+    shell::run(cargo.args(GPU).args(["--lib", "--package", package, "--crate-type", "cdylib"]))?;
 
     say("generating the JS glue");
     let name = package.replace('-', "_");

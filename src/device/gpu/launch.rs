@@ -3,9 +3,8 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
+use burn::backend::DType;
 use burn::backend::wgpu::{CubeTensor, SourceKernel};
-use burn::backend::{Cube, DType};
-use burn::tensor::Tensor;
 use cubecl::prelude::{CubeCount, CubeDim};
 use cubecl::server::{KernelArguments, MetadataBindingInfo};
 
@@ -86,9 +85,4 @@ pub(crate) fn absent(like: &GpuTensor, slot: usize) -> GpuTensor {
         GpuTensor::new_contiguous(like.client.clone(), like.device.clone(), [4].into(), handle, DType::F32)
     };
     ABSENT.get_or_init(|| [word(), word()])[slot].clone()
-}
-
-/// The tensor below Burn's dispatch.
-pub(crate) fn primitive<const D: usize>(tensor: Tensor<D>) -> GpuTensor {
-    tensor.try_into_primitive::<Cube>().expect("a tensor of the GPU")
 }

@@ -3,6 +3,7 @@
 mod adapter;
 mod launch;
 mod memory;
+mod recording;
 mod shader;
 mod validate;
 
@@ -10,18 +11,28 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Cube, CubeDevice};
 use cubecl::bytes::Bytes;
 
+pub use adapter::adapter_features;
 pub(crate) use adapter::software_adapter;
-pub use adapter::{adapter_features, max_binding};
 pub use launch::launch_on;
-pub(crate) use launch::{GpuTensor, absent, contiguous, launch, launched, output, primitive};
+pub(crate) use launch::{GpuTensor, absent, contiguous, launch, launched, output};
 pub use shader::Shader;
 pub(crate) use shader::WORKGROUP;
 
+use super::kinds::{Buffer, Recorded};
 use super::runtime::{Opened, Runtime};
 use crate::error::{Error, Result};
 
 impl Runtime for Cube {
     type Memory = GpuTensor;
+    type Recording<T> = recording::Recording<T>;
+
+    fn buffer(memory: GpuTensor) -> Buffer {
+        Buffer::Gpu(memory)
+    }
+
+    fn recorded<T>(recording: Self::Recording<T>) -> Recorded<T> {
+        Recorded::Gpu(recording)
+    }
 
     async fn open() -> Result<Opened> {
         adapter::open().await
@@ -50,6 +61,22 @@ impl Runtime for Cube {
         memory::read(tensor.client.clone(), tensor).await
     }
 
+    fn max_binding() -> u64 {
+        adapter::max_binding()
+    }
+
+    fn record<T>(device: &CubeDevice, step: impl FnMut() -> T) -> impl Future<Output = Result<Self::Recording<T>>> {
+        recording::record(device, step)
+    }
+
+    fn replay<T>(recording: &Self::Recording<T>, _step: impl FnOnce() -> T) -> Result<()> {
+        recording.replay()
+    }
+
+    fn launches<T>(recording: &Self::Recording<T>) -> usize {
+        recording.launches
+    }
+
     async fn sync(device: &CubeDevice) -> Result<()> {
         device.client().sync().await.map_err(gpu_error)
     }
@@ -59,6 +86,20 @@ impl Runtime for Cube {
     }
 }
 
-pub(super) fn gpu_error(error: impl std::fmt::Display) -> Error {
+impl Buffer {
+    /// What a shader is launched on.
+    ///
+    /// # Panics
+    /// If it is memory of another kind of device.
+    pub(crate) fn gpu(&self) -> &GpuTensor {
+        match self {
+            Self::Gpu(memory) => memory,
+            #[allow(unreachable_patterns, reason = "where it is the only kind")]
+            _ => panic!("a buffer of another device in an operation of the GPU"),
+        }
+    }
+}
+
+fn gpu_error(error: impl std::fmt::Display) -> Error {
     Error::Gpu(error.to_string())
 }

@@ -6,7 +6,6 @@
 
 use burn::tensor::TensorData;
 
-use super::shapes::{ModelShapes, NormShape};
 use super::*;
 use crate::device;
 use crate::error::Result;
@@ -249,7 +248,7 @@ async fn sample_is_correct(device: &Device) -> Result<bool> {
                 logits[100] = f32::NAN;
             }
             sample(rows(&logits, vocab, device), &p, &s, &t, &at);
-            naive::sample(&logits, &params, &mut seen, &mut tokens, &mut state);
+            naive::sample(&logits, sample_lanes(device), &params, &mut seen, &mut tokens, &mut state);
         }
         if (t.read().await?, at.read().await?) != (tokens, state) {
             return Ok(false);

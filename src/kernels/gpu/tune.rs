@@ -5,36 +5,12 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use web_time::Instant;
 
 use super::check::{self, Inputs};
-use super::shapes::{ModelShapes, Precision};
 use super::*;
 use crate::device;
 use crate::error::{Error, Result};
-
-/// The decoder's own weights and caches, over which launches are timed in turn: no cache of the GPU holds what the next
-/// one reads, unless it does so in an answer too.
-pub struct TuneWork<'a> {
-    /// A matrix of each layer.
-    pub weights: Vec<&'a Weight>,
-    /// Of each layer.
-    pub caches: Vec<&'a KvCache>,
-}
-
-/// What was found about one operation.
-#[derive(Clone, Debug, Serialize)]
-pub struct Chosen {
-    pub variant: &'static str,
-    /// Microseconds of a launch, for each variant that was timed; nothing where there was no choice.
-    pub microseconds: BTreeMap<&'static str, f64>,
-    /// Variants that failed the comparison on this adapter.
-    pub wrong: Vec<&'static str>,
-}
-
-/// By operation: `linear_vec`, `linear_mat`, `attention_decode`, `attention_flash`.
-pub type Variants = BTreeMap<&'static str, Chosen>;
 
 /// How much of what a variant computes is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,8 +237,9 @@ async fn time(launch: &dyn Fn(usize), gpu: &device::Opened) -> Result<f64> {
     }
     // On a fast GPU `once` is the wait, and more of them fit.
     let count = ((4.0 * RUN_MS / once) as usize).min(RECORDED);
-    let recorded = device::record(&gpu.device, || (0..count).for_each(|_| next())).await?;
-    fastest(gpu, count, &|| recorded.replay()).await
+    let run = || (0..count).for_each(|_| next());
+    let recorded = device::record(&gpu.device, run).await?;
+    fastest(gpu, count, &|| recorded.replay(run)).await
 }
 
 /// Microseconds of each of the `launches` that `enqueue` enqueues.

@@ -1,13 +1,17 @@
 //! The operations on the GPU: a launch each.
 
+use std::collections::BTreeMap;
+
 use burn::backend::Cube;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
-use super::ops::{BufferOps, LlavaOps, Operand};
-use super::{Heads, KvCache, WeightLayout, advance, attention, embedding, layer_norm, linear, rms_norm, sample};
+use super::{advance, attention, embedding, layer_norm, linear, rms_norm, sample, tune};
 use crate::activation::Activation;
-use crate::device::Buffer;
 use crate::device::gpu::GpuTensor;
+use crate::device::{Buffer, Opened};
+use crate::error::Result;
+use crate::kernels::ops::{DeviceOps, LlavaOps, Operand};
+use crate::kernels::{Heads, KvCache, ModelShapes, TuneWork, Variants, WeightLayout};
 
 impl LlavaOps for Cube {
     fn linear(
@@ -74,12 +78,25 @@ impl LlavaOps for Cube {
     }
 }
 
-impl BufferOps for Cube {
+impl DeviceOps for Cube {
     fn embed_drawn(state: &GpuTensor, weight: &Buffer, layout: WeightLayout, start: usize) -> FloatTensor<Self> {
         embedding::launch_drawn(state, weight, layout, start)
     }
 
     fn advance(state: &GpuTensor, by: usize) {
         advance::launch(state, by)
+    }
+
+    fn sample_lanes() -> usize {
+        sample::lanes()
+    }
+
+    async fn tune(
+        opened: &Opened,
+        shapes: &ModelShapes,
+        work: &TuneWork<'_>,
+        stored: &BTreeMap<String, String>,
+    ) -> Result<Variants> {
+        tune::tune(opened, shapes, work, stored).await
     }
 }

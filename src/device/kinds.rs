@@ -1,0 +1,71 @@
+//! The kinds of devices that are built in, a row in each list: all that names them but their own folders and the list of
+//! [`LlavaOps`](crate::kernels::LlavaOps).
+
+use burn::backend::DispatchDevice;
+#[cfg(feature = "gpu")]
+use burn::backend::{Cube, CubeDevice};
+#[cfg(feature = "cpu")]
+use burn::backend::{Flex, FlexDevice};
+use burn::tensor::Device;
+
+use super::runtime::Runtime;
+
+/// A device by its kind.
+pub(crate) enum Kind {
+    #[cfg(feature = "gpu")]
+    Gpu(CubeDevice),
+    #[cfg(feature = "cpu")]
+    Cpu(FlexDevice),
+}
+
+/// 32-bit words on a device that live as long as a model does: weights, caches, the state of decoding. Operations and the host
+/// change them in place, so that a recorded step finds its input where the step before left it. Not a tensor: copies of the
+/// handle are the same memory, and no backend may put a copy in its place.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a model has some hundreds")]
+pub enum Buffer {
+    #[cfg(feature = "gpu")]
+    Gpu(<Cube as Runtime>::Memory),
+    #[cfg(feature = "cpu")]
+    Cpu(<Flex as Runtime>::Memory),
+}
+
+/// A step that runs again and again on what it changes in place.
+pub enum Recorded<T> {
+    #[cfg(feature = "gpu")]
+    Gpu(<Cube as Runtime>::Recording<T>),
+    #[cfg(feature = "cpu")]
+    Cpu(<Flex as Runtime>::Recording<T>),
+}
+
+/// `$body` for the kind of `$value`, which is a [`Kind`], [`Buffer`] or [`Recorded`]: `$B` is its backend, `$inner` what is in it.
+macro_rules! each_kind {
+    ($type:ident, $value:expr, |$B:ident, $inner:pat_param| $body:expr) => {
+        match $value {
+            #[cfg(feature = "gpu")]
+            $crate::device::$type::Gpu($inner) => {
+                type $B = burn::backend::Cube;
+                $body
+            }
+            #[cfg(feature = "cpu")]
+            $crate::device::$type::Cpu($inner) => {
+                type $B = burn::backend::Flex;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use each_kind;
+
+/// # Panics
+/// On a backend of a dependent's Burn that has no operations of ours.
+pub(crate) fn kind(device: &Device) -> Kind {
+    match device.as_dispatch() {
+        #[cfg(feature = "gpu")]
+        DispatchDevice::Cube(device) => Kind::Gpu(device.clone()),
+        #[cfg(feature = "cpu")]
+        DispatchDevice::Flex(device) => Kind::Cpu(*device),
+        #[allow(unreachable_patterns, reason = "not with a dependent's features of Burn")]
+        _ => panic!("llava-web runs on the devices that it opens only"),
+    }
+}

@@ -1,0 +1,102 @@
+//! Draws a token, as [`crate::kernels::sample`] says; on one core, because its passes over the vocabulary are short.
+
+use crate::kernels::BROKEN_LOGITS;
+use crate::kernels::sample::uniform;
+
+/// Draws from `logits`, in the order of the vocabulary.
+pub fn sample(logits: &[f32], params: &[u32], seen: &mut [u32], tokens: &mut [u32], state: &mut [u32]) {
+    let step = state[1];
+    let Some(place) = tokens.get_mut(step as usize) else { return };
+    let mut record = |token: u32, state: &mut [u32]| {
+        *place = token;
+        (state[0], state[1], state[2]) = (state[0] + 1, step + 1, token);
+    };
+    // A sum of products with 0 is 0 where all are finite, and compiles to vectors.
+    if !logits.iter().fold(true, |finite, logit| finite & logit.is_finite()) {
+        return record(BROKEN_LOGITS, state);
+    }
+    let scores = Scores::new(logits, params, seen);
+    let token = if params[0] != 0 { scores.largest() } else { scores.draw(params, step) };
+    seen[token] += 2;
+    record(token as u32, state);
+}
+
+/// Logits after the penalties.
+struct Scores(Vec<f32>);
+
+impl Scores {
+    fn new(logits: &[f32], params: &[u32], seen: &[u32]) -> Self {
+        let [repetition, frequency, presence] = [6, 7, 8].map(|i| f32::from_bits(params[i]));
+        let penalized = |(logit, seen): (&f32, &u32)| {
+            if *seen == 0 {
+                return *logit;
+            }
+            let score = if *logit < 0.0 { logit * repetition } else { logit / repetition };
+            let count = seen >> 1;
+            score - count as f32 * frequency - u32::from(count > 0) as f32 * presence
+        };
+        Self(logits.iter().zip(seen).map(penalized).collect())
+    }
+
+    /// The first of the largest.
+    fn largest(&self) -> usize {
+        let top = self.0.iter().fold(f32::NEG_INFINITY, |top, score| if *score > top { *score } else { top });
+        self.0.iter().position(|score| *score == top).unwrap_or(0)
+    }
+
+    fn draw(mut self, params: &[u32], step: u32) -> usize {
+        let (temperature, top_k, top_p) = (f32::from_bits(params[1]), params[2] as usize, f32::from_bits(params[3]));
+        self.0.iter_mut().for_each(|score| *score /= temperature);
+        let largest = self.largest();
+        let top = self.0[largest];
+        let weight = |score: f32| f64::from((score - top).exp());
+        let lowest = self.lowest(top_k, top_p, weight);
+        let kept = || self.0.iter().enumerate().filter(|(_, score)| **score >= lowest);
+        let target =
+            f64::from(uniform(params[4], params[5], step)) * kept().map(|(_, score)| weight(*score)).sum::<f64>();
+        let (mut token, mut mass) = (largest, 0.0);
+        for (i, weight) in kept().map(|(i, score)| (i, weight(*score))).filter(|(_, weight)| *weight > 0.0) {
+            token = i;
+            mass += weight;
+            if mass > target {
+                break;
+            }
+        }
+        token
+    }
+
+    /// The lowest score that `top_k` and `top_p` keep.
+    fn lowest(&self, top_k: usize, top_p: f32, weight: impl Fn(f32) -> f64) -> f32 {
+        let mut scores = self.0.clone();
+        let descending = |a: &f32, b: &f32| b.total_cmp(a);
+        let mut lowest = f32::NEG_INFINITY;
+        if top_k > 0 && top_k < scores.len() {
+            lowest = *scores.select_nth_unstable_by(top_k - 1, descending).1;
+        } else if top_k > 0 {
+            lowest = scores.iter().copied().fold(f32::INFINITY, f32::min);
+        }
+        if top_p >= 1.0 {
+            return lowest;
+        }
+        scores.retain(|score| *score >= lowest);
+        // Only the largest are needed in order: as many more as it takes.
+        let total: f64 = scores.iter().map(|score| weight(*score)).sum();
+        let (mut sorted, mut mass) = (0, 0.0);
+        while sorted < scores.len() {
+            let end = scores.len().min((2 * sorted).max(64));
+            if end < scores.len() {
+                scores[sorted..].select_nth_unstable_by(end - sorted, descending);
+            }
+            scores[sorted..end].sort_unstable_by(descending);
+            for score in &scores[sorted..end] {
+                if mass > 0.0 && mass >= f64::from(top_p) * total {
+                    return lowest;
+                }
+                lowest = *score;
+                mass += weight(*score);
+            }
+            sorted = end;
+        }
+        lowest
+    }
+}

@@ -1,0 +1,116 @@
+//! How the rows of a weight are multiplied and read, one file a storage format: what kernels know of formats.
+
+mod f16;
+mod f32;
+mod q4;
+mod q8;
+
+use std::ops::Range;
+
+pub use self::f16::F16;
+pub use self::f32::F32;
+pub use self::q4::Q4;
+pub use self::q8::Q8;
+
+use super::dots::tile;
+use super::input::Input;
+use super::simd::Simd;
+use crate::quant::{CHUNK, Format};
+
+/// A weight's stored bytes and its shape.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    pub bytes: &'a [u8],
+    pub format: Format,
+    pub rows: usize,
+    pub cols: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// # Panics
+    /// If there are fewer bytes than the shape needs, so that rows need no further checks.
+    pub fn new(bytes: &'a [u8], format: Format, rows: usize, cols: usize) -> Self {
+        assert!(format.byte_len(rows, cols).is_some_and(|len| len <= bytes.len()), "bytes of a weight");
+        Self { bytes, format, rows, cols }
+    }
+
+    /// Where the quants and where the scales of `row` begin, by bytes of a row of each.
+    #[inline(always)]
+    fn row(&self, row: usize, quants: usize, scales: usize) -> (*const u8, *const u8) {
+        assert!(row < self.rows);
+        let at = self.bytes.as_ptr();
+        // SAFETY: within the bytes, as `new` has seen.
+        unsafe { (at.add(row * quants), at.add(self.rows * quants + row * scales)) }
+    }
+}
+
+/// A storage format, as the kernels use it.
+pub trait Stored {
+    /// The dot products of `x` with some rows.
+    fn dots<S: Simd, const N: usize>(matrix: &Matrix, rows: [usize; N], x: &Input) -> [f32; N];
+
+    /// The numbers of some columns of a row, whole blocks in formats that have them.
+    fn decode<S: Simd>(matrix: &Matrix, row: usize, cols: Range<usize>, out: &mut [f32]);
+}
+
+/// `$body` for the format of `$matrix`, which it calls `$format`.
+macro_rules! for_format {
+    ($matrix:expr, $format:ident => $body:expr) => {
+        match $matrix.format {
+            crate::quant::Format::Q4 => {
+                type $format = crate::kernels::cpu::weight::Q4;
+                $body
+            }
+            crate::quant::Format::Q8 => {
+                type $format = crate::kernels::cpu::weight::Q8;
+                $body
+            }
+            crate::quant::Format::F16 => {
+                type $format = crate::kernels::cpu::weight::F16;
+                $body
+            }
+            crate::quant::Format::F32 => {
+                type $format = crate::kernels::cpu::weight::F32;
+                $body
+            }
+        }
+    };
+}
+pub(super) use for_format;
+
+/// Scales that are read together; those of a row that are fewer are followed by zeros.
+pub const SCALES: usize = 16;
+
+/// `count` scales in half precision from `at` on, [`SCALES`] of them at most.
+#[inline(always)]
+unsafe fn scales<S: Simd>(at: *const u8, count: usize) -> [f32; SCALES] {
+    let mut rest = [0u16; SCALES];
+    let mut halves: *const u16 = at.cast();
+    let mut scales = [0.0; SCALES];
+    unsafe {
+        if count < SCALES {
+            for (i, rest) in rest.iter_mut().enumerate().take(count) {
+                *rest = halves.add(i).read_unaligned();
+            }
+            halves = rest.as_ptr();
+        }
+        for i in (0..SCALES).step_by(S::LANES) {
+            S::store(scales.as_mut_ptr().add(i), S::load_halves(halves.add(i)));
+        }
+    }
+    scales
+}
+
+/// Numbers in half precision to floats.
+#[inline(always)]
+unsafe fn widen<S: Simd>(halves: *const u16, out: &mut [f32]) {
+    let whole = out.len() / S::LANES * S::LANES;
+    unsafe {
+        for i in (0..whole).step_by(S::LANES) {
+            S::store(out.as_mut_ptr().add(i), S::load_halves(halves.add(i)));
+        }
+    }
+    for (i, out) in out.iter_mut().enumerate().skip(whole) {
+        *out = half::f16::from_bits(unsafe { halves.add(i).read_unaligned() }).to_f32();
+    }
+}

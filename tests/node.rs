@@ -1,0 +1,26 @@
+//! The same kernel tests on the CPU, in Node's WebAssembly.
+#![cfg(all(target_family = "wasm", not(feature = "gpu")))]
+
+#[path = "kernels/cases.rs"]
+#[macro_use]
+mod cases;
+
+use std::sync::Once;
+
+use llava_web::device;
+use wasm_bindgen_test::wasm_bindgen_test;
+
+/// The test runner leaves out what a page runs first.
+static START: Once = Once::new();
+
+macro_rules! in_node {
+    ($($case:ident),*) => {
+        $(#[wasm_bindgen_test]
+        async fn $case() {
+            START.call_once(llava_web::web::start);
+            cases::$case(&device::open().await.unwrap().device).await;
+        })*
+    };
+}
+
+for_each_case!(in_node);
