@@ -13,7 +13,7 @@ use llava_web::kernels::KvFormat;
 
 /// Bytes of what lives on, and of everything that is held.
 fn held(gpu: &Opened) -> (u64, u64) {
-    let DispatchDevice::Cube(device) = gpu.device.as_dispatch();
+    let DispatchDevice::Cube(device) = gpu.device.as_dispatch() else { panic!("a GPU") };
     let (mut lasting, mut all) = (0, 0);
     for stream in device.client().memory_report(MemoryScope::Device).streams {
         lasting += stream.pools.persistent.usage.bytes_in_use;

@@ -30,7 +30,7 @@ impl Buffer {
     }
 
     fn allocate(words: usize, bytes: Option<Vec<u8>>, device: &Device) -> Self {
-        each_kind!(Kind, kind(device), |B, device| B::buffer(B::allocate(&device, words, bytes)))
+        each_kind!(Kind, kind(device), |B, device| B::allocate(&device, words, bytes).into())
     }
 
     /// How many words it has.

@@ -38,6 +38,34 @@ pub enum Recorded<T> {
     Cpu(<Flex as Runtime>::Recording<T>),
 }
 
+#[cfg(feature = "gpu")]
+impl From<<Cube as Runtime>::Memory> for Buffer {
+    fn from(memory: <Cube as Runtime>::Memory) -> Self {
+        Self::Gpu(memory)
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl From<<Flex as Runtime>::Memory> for Buffer {
+    fn from(memory: <Flex as Runtime>::Memory) -> Self {
+        Self::Cpu(memory)
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<T> From<<Cube as Runtime>::Recording<T>> for Recorded<T> {
+    fn from(recording: <Cube as Runtime>::Recording<T>) -> Self {
+        Self::Gpu(recording)
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl<T> From<<Flex as Runtime>::Recording<T>> for Recorded<T> {
+    fn from(recording: <Flex as Runtime>::Recording<T>) -> Self {
+        Self::Cpu(recording)
+    }
+}
+
 /// `$body` for the kind of `$value`, which is a [`Kind`], [`Buffer`] or [`Recorded`]: `$B` is its backend, `$inner` what is in it.
 macro_rules! each_kind {
     ($type:ident, $value:expr, |$B:ident, $inner:pat_param| $body:expr) => {

@@ -13,7 +13,7 @@ use crate::error::Result;
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) if the device was lost or the step cannot be recorded.
 pub async fn record<T>(device: &Device, step: impl FnMut() -> T) -> Result<Recorded<T>> {
-    each_kind!(Kind, kind(device), |B, device| Ok(B::recorded(B::record(&device, step).await?)))
+    each_kind!(Kind, kind(device), |B, device| Ok(B::record(&device, step).await?.into()))
 }
 
 impl<T> Recorded<T> {

@@ -6,7 +6,6 @@ use burn::backend::Backend;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Device;
 
-use super::kinds::{Buffer, Recorded};
 use crate::error::Result;
 
 /// What the engine and the operations need of a kind of device beside the operations themselves
@@ -16,12 +15,6 @@ pub trait Runtime: Backend {
     type Memory: Clone + Debug;
     /// What it takes to run a step again, where there is anything to save by that.
     type Recording<T>;
-
-    /// The memory as what all kinds of devices have.
-    fn buffer(memory: Self::Memory) -> Buffer;
-
-    /// The recording as what all kinds of devices have.
-    fn recorded<T>(recording: Self::Recording<T>) -> Recorded<T>;
 
     /// Opens the device; the first call does it, later calls return the same one.
     ///

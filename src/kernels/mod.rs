@@ -53,12 +53,12 @@ pub use heads::Heads;
 pub use kv_cache::{KvCache, KvFormat};
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_gated, linear_rope_cache};
-pub use ops::{DeviceOps, LlavaOps};
+pub use ops::{DeviceOps, LlavaOps, tune};
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
 pub use sample::{BROKEN_LOGITS, sample, sample_lanes};
 pub use shapes::{ModelShapes, NormShape, Precision, VisionShapes};
-pub use variants::{Chosen, TuneWork, Variants, tune};
+pub use variants::{Chosen, TuneWork, Variants};
 pub use weight::{Weight, WeightLayout};
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.

@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 
 use super::{Heads, KvCache, ModelShapes, TuneWork, Variants, WeightLayout};
 use crate::activation::Activation;
-use crate::device::{Buffer, Opened, Runtime, each_kind};
+use crate::device::{Buffer, Opened, Runtime, each_kind, kind};
 use crate::error::Result;
 
 /// A tensor an operation may go without; `Option`, in the form `backend_extension` carries across backends.
@@ -99,4 +99,19 @@ pub(super) fn embed_drawn(state: &Buffer, weight: &Buffer, layout: WeightLayout,
 
 pub(super) fn advance(state: &Buffer, by: usize) {
     each_kind!(Buffer, state, |B, state| B::advance(state, by))
+}
+
+/// Chooses a variant for each hot operation and sets it for this process. `stored` are choices made on the same adapter
+/// and for the same `shapes` before, by operation: they are compared, but nothing is timed. On a CPU there is one way to do
+/// each.
+///
+/// # Errors
+/// [`Error::Gpu`](crate::Error::Gpu) if the device is lost, or if no variant of an operation computes correctly on it.
+pub async fn tune(
+    opened: &Opened,
+    shapes: &ModelShapes,
+    work: &TuneWork<'_>,
+    stored: &BTreeMap<String, String>,
+) -> Result<Variants> {
+    each_kind!(Kind, kind(&opened.device), |B, _| B::tune(opened, shapes, work, stored).await)
 }

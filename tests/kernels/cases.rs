@@ -6,6 +6,7 @@ pub mod shaders;
 #[cfg(feature = "gpu")]
 pub use shaders::{refused, tune};
 
+use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::device::{self, Buffer, read_floats};
 use llava_web::kernels::{self, Activation};
@@ -132,9 +133,9 @@ async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(
     format: Format,
     mut case: F,
 ) {
-    match device::runs_shaders(device) {
+    match device.as_dispatch() {
         #[cfg(feature = "gpu")]
-        true => shaders::each_linear_variant(n, format, case).await,
+        DispatchDevice::Cube(_) => shaders::each_linear_variant(n, format, case).await,
         _ => case("cpu", 2e-5, <[f32]>::to_vec).await,
     }
 }
@@ -142,9 +143,9 @@ async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(
 /// The same of attention; `decode`: of few queries, too.
 #[cfg_attr(not(feature = "gpu"), allow(unused_variables, reason = "there is one way"))]
 async fn each_attention_variant<F: AsyncFnMut(&'static str)>(device: &Device, decode: bool, mut case: F) {
-    match device::runs_shaders(device) {
+    match device.as_dispatch() {
         #[cfg(feature = "gpu")]
-        true => shaders::each_attention_variant(decode, case).await,
+        DispatchDevice::Cube(_) => shaders::each_attention_variant(decode, case).await,
         _ => case("cpu").await,
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, TensorData};
 
 pub use memory::Memory;
 
-use super::kinds::{Buffer, Recorded};
+use super::kinds::Buffer;
 use super::runtime::{Adapter, Features, Opened, Runtime};
 use crate::error::Result;
 
@@ -19,14 +19,6 @@ impl Runtime for Flex {
     type Memory = Memory;
     /// There is nothing to save.
     type Recording<T> = ();
-
-    fn buffer(memory: Memory) -> Buffer {
-        Buffer::Cpu(memory)
-    }
-
-    fn recorded<T>(recording: ()) -> Recorded<T> {
-        Recorded::Cpu(recording)
-    }
 
     async fn open() -> Result<Opened> {
         let adapter = Adapter {

@@ -18,21 +18,13 @@ pub(crate) use launch::{GpuTensor, absent, contiguous, launch, launched, output}
 pub use shader::Shader;
 pub(crate) use shader::WORKGROUP;
 
-use super::kinds::{Buffer, Recorded};
+use super::kinds::Buffer;
 use super::runtime::{Opened, Runtime};
 use crate::error::{Error, Result};
 
 impl Runtime for Cube {
     type Memory = GpuTensor;
     type Recording<T> = recording::Recording<T>;
-
-    fn buffer(memory: GpuTensor) -> Buffer {
-        Buffer::Gpu(memory)
-    }
-
-    fn recorded<T>(recording: Self::Recording<T>) -> Recorded<T> {
-        Recorded::Gpu(recording)
-    }
 
     async fn open() -> Result<Opened> {
         adapter::open().await

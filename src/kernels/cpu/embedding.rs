@@ -1,7 +1,8 @@
 //! Rows of a table, by their numbers.
 
+use super::formats::for_format;
 use super::simd::{Kernel, Simd, run};
-use super::weight::{Matrix, Stored, for_format};
+use super::weight::{Matrix, Stored};
 
 struct Embedding<'a> {
     ids: &'a [u32],

@@ -1,7 +1,9 @@
 //! A row that is multiplied with the rows of a weight.
 
-use super::weight::SCALES;
 use crate::quant::CHUNK;
+
+/// Scales of a weight that are read together; those of a row that are fewer are followed by zeros.
+pub const SCALES: usize = 16;
 
 /// One row of x and, for formats that add a minimum to each block, the sum of each block.
 pub struct Input<'a> {

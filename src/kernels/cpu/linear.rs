@@ -3,9 +3,10 @@
 
 use super::activation;
 use super::dots::tile;
+use super::formats::for_format;
 use super::input::Input;
 use super::simd::{Kernel, Simd, run};
-use super::weight::{Matrix, Stored, for_format};
+use super::weight::{Matrix, Stored};
 use super::{Rows, team};
 use crate::kernels::{Activation, Heads, KvFormat};
 

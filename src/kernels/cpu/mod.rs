@@ -7,6 +7,7 @@ mod activation;
 mod attention;
 mod dots;
 mod embedding;
+mod formats;
 mod input;
 mod linear;
 mod norm;

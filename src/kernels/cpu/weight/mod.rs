@@ -1,19 +1,19 @@
 //! How the rows of a weight are multiplied and read, one file a storage format: what kernels know of formats.
 
+mod decoded;
 mod f16;
-mod f32;
 mod q4;
 mod q8;
 
 use std::ops::Range;
 
-pub use self::f16::F16;
-pub use self::f32::F32;
-pub use self::q4::Q4;
-pub use self::q8::Q8;
+pub use decoded::Decoded;
+pub use f16::F16;
+pub use q4::Q4;
+pub use q8::Q8;
 
 use super::dots::tile;
-use super::input::Input;
+use super::input::{Input, SCALES};
 use super::simd::Simd;
 use crate::quant::{CHUNK, Format};
 
@@ -52,34 +52,6 @@ pub trait Stored {
     /// The numbers of some columns of a row, whole blocks in formats that have them.
     fn decode<S: Simd>(matrix: &Matrix, row: usize, cols: Range<usize>, out: &mut [f32]);
 }
-
-/// `$body` for the format of `$matrix`, which it calls `$format`.
-macro_rules! for_format {
-    ($matrix:expr, $format:ident => $body:expr) => {
-        match $matrix.format {
-            crate::quant::Format::Q4 => {
-                type $format = crate::kernels::cpu::weight::Q4;
-                $body
-            }
-            crate::quant::Format::Q8 => {
-                type $format = crate::kernels::cpu::weight::Q8;
-                $body
-            }
-            crate::quant::Format::F16 => {
-                type $format = crate::kernels::cpu::weight::F16;
-                $body
-            }
-            crate::quant::Format::F32 => {
-                type $format = crate::kernels::cpu::weight::F32;
-                $body
-            }
-        }
-    };
-}
-pub(super) use for_format;
-
-/// Scales that are read together; those of a row that are fewer are followed by zeros.
-pub const SCALES: usize = 16;
 
 /// `count` scales in half precision from `at` on, [`SCALES`] of them at most.
 #[inline(always)]
