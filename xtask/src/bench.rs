@@ -181,7 +181,7 @@ fn chromium_swiftshader() -> Result<PathBuf> {
 fn browser(paths: &Paths, wanted: &Wanted, commit: &str) -> Result<Command> {
     setup::npm_packages(paths)?;
     let site = paths.target.join("bench-site");
-    wasm::bindgen(paths, "llava-bench", &site, &[])?;
+    wasm::bindgen(paths, "llava-bench", &wasm::GPU, &site, &[])?;
     let mut node = Command::new("node");
     node.arg(paths.root.join("benches/browser.mjs")).env("LLAVA_CHROMIUM", setup::browser()?);
     node.args(["--commit", commit, "--options", &wanted.options(), "--site"]).arg(site);

@@ -122,7 +122,7 @@ fn native_tests(paths: &Paths, driver: Option<PathBuf>) -> Command {
 /// The wasm-bindgen tests, in headless Chromium.
 fn web(paths: &Paths) -> Result<Report> {
     let chromedriver = setup::chromedriver()?;
-    let mut cargo = wasm_tests(paths, "web", &wasm::GPU)?;
+    let mut cargo = wasm_tests(paths, "web", &wasm::GPU.features)?;
     cargo.args(["--", "--nocapture"]).env("CHROMEDRIVER", chromedriver).env("WASM_BINDGEN_TEST_TIMEOUT", "600");
     count(&mut cargo)
 }
@@ -139,7 +139,7 @@ fn wasm_tests(paths: &Paths, test: &str, features: &[&str]) -> Result<Command> {
 
 /// The kernels of the CPU in Node's WebAssembly.
 fn node(paths: &Paths) -> Result<Report> {
-    count(&mut wasm_tests(paths, "node", &wasm::CPU)?)
+    count(&mut wasm_tests(paths, "node", &wasm::CPU.features)?)
 }
 
 /// The package's code in headless Chromium.
@@ -155,7 +155,7 @@ const FIREFOX_E2E: [&str; 4] = ["caption", "formats", "loader", "variants"];
 fn firefox(paths: &Paths) -> Result<Report> {
     let firefox = &setup::firefox()?;
     let runner = format!("node {}", paths.root.join("tests/firefox/runner.mjs").display());
-    let mut kernels = wasm_tests(paths, "web", &wasm::GPU)?;
+    let mut kernels = wasm_tests(paths, "web", &wasm::GPU.features)?;
     kernels.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
     package::build(paths)?;
     let named = |file: &Path| FIREFOX_E2E.iter().any(|name| file.ends_with(format!("{name}.test.mjs")));

@@ -8,12 +8,21 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The features of what runs in a page: its engine has one kind of device.
-pub const GPU: [&str; 3] = ["--no-default-features", "--features", "gpu"];
-/// As [`GPU`], of the engine that needs none.
-pub const CPU: [&str; 3] = ["--no-default-features", "--features", "cpu"];
+/// What runs in a page is compiled for one kind of device.
+pub struct Kind {
+    /// Of its files.
+    pub name: &'static str,
+    /// For cargo.
+    pub features: [&'static str; 3],
+    /// For rustc, of our own crate: where the work is done in wasm, that is to be fast first and small second.
+    rustc: &'static [&'static str],
+}
 
-/// Builds www/pkg (the engine, the very bytes that the package ships) and www/dist (the package's own code).
+pub const GPU: Kind = Kind { name: "gpu", features: ["--no-default-features", "--features", "gpu"], rustc: &[] };
+pub const CPU: Kind =
+    Kind { name: "cpu", features: ["--no-default-features", "--features", "cpu"], rustc: &["-C", "opt-level=3"] };
+
+/// Builds www/pkg (the engines, the very bytes that the package ships) and www/dist (the package's own code).
 pub fn build(paths: &Paths) -> Result<()> {
     setup::npm_packages(paths)?;
     // Output of sources that are no more must not be shipped.
@@ -22,26 +31,32 @@ pub fn build(paths: &Paths) -> Result<()> {
             fs::remove_dir_all(folder)?;
         }
     }
-    engine(paths)?;
+    for kind in [&GPU, &CPU] {
+        engine(paths, kind)?;
+    }
     say("compiling the JS package");
     shell::run(setup::npm().args(["run", "--silent", "build"]).current_dir(&paths.www))
 }
 
 /// The page tells the glue where the wasm is: an address in the glue itself would have bundlers ship the file twice.
-fn engine(paths: &Paths) -> Result<()> {
-    let out = paths.www.join("pkg");
-    bindgen(paths, "llava-web", &out, &["--omit-default-module-path"])?;
+fn engine(paths: &Paths, kind: &Kind) -> Result<()> {
+    let out = paths.www.join("pkg").join(kind.name);
+    bindgen(paths, "llava-web", kind, &out, &["--omit-default-module-path"])?;
     order::functions(&out.join("llava_web_bg.wasm"))
 }
 
 /// Compiles the library of `package` for wasm32 and puts it with its JS glue into `out`; `options` are wasm-bindgen's.
-pub fn bindgen(paths: &Paths, package: &str, out: &Path, options: &[&str]) -> Result<()> {
+pub fn bindgen(paths: &Paths, package: &str, kind: &Kind, out: &Path, options: &[&str]) -> Result<()> {
     setup::wasm_bindgen(paths)?;
     let toolchain = setup::wasm_toolchain(paths)?;
-    say(format!("compiling {package} for wasm32 (about ten minutes the first time)"));
+    say(format!(
+        "compiling {package} for wasm32 and the {} (about ten minutes the first time)",
+        kind.name.to_uppercase()
+    ));
     // The crate type is asked for here alone: any other build wants a plain library, whose file cargo names by its flags.
     let mut cargo = toolchain.cargo(paths, "rustc");
-    shell::run(cargo.args(GPU).args(["--lib", "--package", package, "--crate-type", "cdylib"]))?;
+    cargo.args(kind.features).args(["--lib", "--package", package, "--crate-type", "cdylib"]);
+    shell::run(cargo.arg("--").args(kind.rustc))?;
 
     say("generating the JS glue");
     let name = package.replace('-', "_");

@@ -1,6 +1,7 @@
 //! The CPU: tensors are those of Burn's Flex backend, operations run when they are called.
 
 mod memory;
+mod turn;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{DType, DispatchDevice, Flex, FlexDevice};
@@ -44,7 +45,11 @@ impl Runtime for Flex {
     }
 
     fn read(memory: &Memory) -> impl Future<Output = Result<Vec<u32>>> + use<> {
-        std::future::ready(Ok(memory.read().clone()))
+        let words = memory.read().clone();
+        async {
+            turn::turn().await;
+            Ok(words)
+        }
     }
 
     async fn read_floats(tensor: CpuTensor) -> Result<Vec<f32>> {
@@ -71,6 +76,7 @@ impl Runtime for Flex {
     }
 
     async fn sync(_device: &FlexDevice) -> Result<()> {
+        turn::turn().await;
         Ok(())
     }
 
