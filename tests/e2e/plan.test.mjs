@@ -142,6 +142,9 @@ test("keys and values are f16 where that fits the heads; where it does not, it i
   assert.deepEqual(plan, { available: false, problems: [{ code: "invalid_input", message: refused.error.message }] });
   const f32 = await load(page, odd);
   assert.deepEqual([f32.error, f32.value?.kv_cache], [undefined, "f32"]);
+  await page.evaluate(limited(4 * 48 * 100));
+  const long = await page.evaluate(async (url) => (await globalThis.llava.availability(url, { context_length: 101 })).problems.map(({ message }) => message), odd);
+  assert.ok(long.some((message) => message.endsWith("Ask for 100 at most.")), `f16 is no cure: ${long}`);
 });
 
 test("what is odd in what the manifest tells is refused with the field's name", async () => {

@@ -25,13 +25,16 @@ export function largestBinding({ maxBufferSize, maxStorageBufferBindingSize }: B
  *
  * @throws LlavaError `invalid_input` where what is asked for does not.
  */
-export function chooseKvFormat({ head_dim }: MemoryNeeds, asked: KvFormat | undefined): KvFormat {
-  const fits = head_dim % F16_HEADS === 0;
-  if (asked === "f16" && !fits) {
-    const problem = `f16 needs heads whose size is a multiple of ${F16_HEADS}, and this model's are ${head_dim}`;
+export function chooseKvFormat(needs: MemoryNeeds, asked: KvFormat | undefined): KvFormat {
+  if (asked === "f16" && !fitsF16(needs)) {
+    const problem = `f16 needs heads whose size is a multiple of ${F16_HEADS}, and this model's are ${needs.head_dim}`;
     throw new LlavaError("invalid_input", `\`kv_cache\`: ${problem}. Ask for "f32", or leave it out.`);
   }
-  return asked ?? (fits ? "f16" : "f32");
+  return asked ?? (fitsF16(needs) ? "f16" : "f32");
+}
+
+function fitsF16({ head_dim }: MemoryNeeds): boolean {
+  return head_dim % F16_HEADS === 0;
 }
 
 /** What the model takes on the GPU. */
@@ -82,6 +85,6 @@ export function chooseContext(needs: MemoryNeeds, limits: BufferLimits, kv_cache
     largest === trained
       ? `the model was trained for ${trained} positions`
       : `a layer's keys would take ${keys}, and this GPU binds ${most} at most`;
-  const more = kv_cache === "f32" && largestContext(needs, limits, "f16") > largest;
+  const more = kv_cache === "f32" && fitsF16(needs) && largestContext(needs, limits, "f16") > largest;
   throw refusal(why, `${largest} at most${more ? ', or more with kv_cache: "f16"' : ""}`);
 }
