@@ -26,8 +26,8 @@ const SAMPLE_MS = 250;
 const WASM_LIMIT = 512e6;
 const HEAP_LIMIT = 256e6;
 const GPU_SHARE = 1.1;
-/** Bytes on their way or not yet stored when a browser is killed: six chunks of 16 MiB, with what waits in sockets. */
-const LOST_BY_A_KILL = 6 * 16 * 1024 * 1024;
+/** Bytes that have come and are not yet stored when a browser is killed: AT_RISK of www/src/weights/loader.ts. */
+const LOST_BY_A_KILL = 64 * 1024 * 1024;
 
 /** Runs in the worker before the package's own code: keeps hold of the wasm's memory, and counts the GPU's buffers. */
 const METER = () => {
@@ -101,13 +101,19 @@ async function openPage(profile, site) {
   return { context, page };
 }
 
-/** Loads in `page` and resolves to what `model.info` says, or rejects with the page's error. */
-async function load(page, site, loadOptions) {
+/** Loads in `page` and resolves to what `model.info` says, or rejects with the page's error; `onStored` is told what was stored before. */
+async function load(page, site, loadOptions, onStored = () => {}) {
+  await page.exposeFunction("tellStored", onStored);
   const { error, info } = await page.evaluate(
     async ([url, loadOptions]) => {
       try {
         const { load } = await import("/dist/index.js");
-        globalThis.model = await load(url, loadOptions);
+        let told = false;
+        const onProgress = ({ total, from_cache }) => {
+          if (!told && total > 0) globalThis.tellStored(from_cache);
+          told ||= total > 0;
+        };
+        globalThis.model = await load(url, { ...loadOptions, onProgress });
         return { info: globalThis.model.info };
       } catch ({ code, message }) {
         return { error: `${message} [${code}]` };
@@ -192,7 +198,7 @@ async function folderBytes(folder) {
 /** First load with everything measured, an answer, and a second load without a server. */
 async function whole(site, total) {
   const profile = await mkdtemp(join(tmpdir(), "llava-web-load-"));
-  const loadOptions = { kv_cache: "f16", ...(options["context-length"] && { context_length: Number(options["context-length"]) }) };
+  const loadOptions = options["context-length"] ? { context_length: Number(options["context-length"]) } : {};
   try {
     let { context, page } = await openPage(profile, site);
     const stop = await watch(context, page);
@@ -226,22 +232,32 @@ async function killed(site, total) {
   site.sent = 0;
   try {
     const moments = Array.from({ length: count }, () => Math.random() * total).sort((a, b) => a - b);
+    let [sent, lost, most] = [0, 0, 0];
+    const onStored = (bytes) => {
+      const byThisKill = sent - bytes - lost;
+      lost += byThisKill;
+      most = Math.max(most, byThisKill);
+    };
     for (const moment of moments) {
       const { context, page } = await openPage(profile, site);
-      const loading = load(page, site).catch(() => undefined);
+      sent = site.sent;
+      const loading = load(page, site, {}, onStored).catch(() => undefined);
       while (site.sent < moment) await new Promise((resolve) => setTimeout(resolve, 5));
       await kill(context);
       await loading;
       print(`killed at ${(site.sent / 1e6).toFixed(0)} MB`);
     }
-    const { context, page } = await openPage(profile, site);
-    await load(page, site);
-    const sent = site.sent;
-    report(`bytes fetched with ${count} kills, of those of one download`, sent / total, "x", 1 + (count * LOST_BY_A_KILL) / total);
-    await page.reload();
+    let { context, page } = await openPage(profile, site);
+    sent = site.sent;
+    await load(page, site, {}, onStored);
+    report(`bytes fetched with ${count} kills, of those of one download`, site.sent / total, "x", 1 + (count * LOST_BY_A_KILL) / total);
+    report("of which a single kill cost at most", most / 1e6, "MB", LOST_BY_A_KILL / 1e6);
+    await context.close();
+    site.sent = 0;
+    ({ context, page } = await openPage(profile, site));
     // The loader compares the hash of every file it reads; a damaged one would be fetched again.
     await load(page, site);
-    report("bytes fetched again by a load after that", site.sent - sent, "", 0);
+    report("bytes fetched again by a load after that", site.sent, "", 0);
     await context.close();
   } finally {
     site.chunksOnly = false;

@@ -39,8 +39,8 @@ fn a_model_takes_what_it_is_said_to_take() {
         let mut engine = block_on(Engine::load(gpu.clone(), &source, &tokenizer, options)).unwrap();
         // Of what the variants were tried on.
         gpu.device.memory_cleanup();
-        let memory = engine.info()["memory"].clone();
-        let [weights, cache, work] = ["weights", "cache", "work"].map(|part| memory[part].as_u64().unwrap());
+        let memory = engine.info()["gpu_memory"].clone();
+        let [weights, context, work] = ["weights", "context", "work"].map(|part| memory[part].as_u64().unwrap());
         let (lasting, _) = held(&gpu);
         let picture = Source::Encoded(fs::read("tests/golden/pictures/tall.png").unwrap());
         // As much of a prompt as the context takes.
@@ -51,10 +51,10 @@ fn a_model_takes_what_it_is_said_to_take() {
             assert!(output.prompt_tokens > 700, "{} of the context", output.prompt_tokens);
         }
         let (_, all) = held(&gpu);
-        println!("{kv_cache:?}: weights {weights}, cache {cache}, lasting {lasting}; with work {work}: {all}");
-        let ratio = lasting as f64 / (weights + cache) as f64;
-        assert!((0.99..1.03).contains(&ratio), "{lasting} bytes live on, {} are told: {ratio:.3}", weights + cache);
-        let told = weights + cache + work;
+        println!("{kv_cache:?}: weights {weights}, context {context}, lasting {lasting}; with work {work}: {all}");
+        let ratio = lasting as f64 / (weights + context) as f64;
+        assert!((0.99..1.03).contains(&ratio), "{lasting} bytes live on, {} are told: {ratio:.3}", weights + context);
+        let told = weights + context + work;
         let ratio = all as f64 / told as f64;
         assert!((0.85..1.15).contains(&ratio), "{all} bytes are held, {told} are told: {ratio:.3}");
         drop(engine);

@@ -20,9 +20,11 @@ pub struct MemoryUse {
     /// All tensors, as they are stored.
     pub weights: u64,
     /// Keys and values of all positions.
-    pub cache: u64,
+    pub context: u64,
     /// Intermediate results of a picture or of a part of a prompt, and the table of rotations.
     pub work: u64,
+    /// The sum.
+    pub total: u64,
 }
 
 /// How many of the widest intermediate results there is room for: what an operation reads, writes and keeps for later, in an
@@ -30,7 +32,7 @@ pub struct MemoryUse {
 const WORK_RESULTS: usize = 4;
 
 /// The memory of a model with these `tensors`. All but these is in [`bundle::Memory`](crate::bundle::Memory) too, so that a page can
-/// work it out.
+/// work it out; www/src/engine/memory.ts has the same rule.
 pub fn memory_use(
     config: &LlavaConfig,
     tensors: &[TensorEntry],
@@ -40,14 +42,15 @@ pub fn memory_use(
     let text = &config.text;
     let weights = tensors.iter().flat_map(|tensor| &tensor.spans).map(|span| span.bytes as u64).sum();
     let row = 4 * kv_cache.width(text.key_value_size());
-    let cache = (2 * text.num_hidden_layers * context_length * row) as u64;
+    let context = (2 * text.num_hidden_layers * context_length * row) as u64;
     let prompt = context_length.min(MAX_PREFILL) * text.widest_activation();
     let picture = config.vision.as_ref().map_or(0, |vision| vision.tower.largest_activation());
     let work = 4 * (WORK_RESULTS * prompt.max(picture) + context_length * text.head_dim) as u64;
-    MemoryUse { weights, cache, work }
+    MemoryUse { weights, context, work, total: weights + context + work }
 }
 
-/// The format of keys and values: as asked for, or f16 where it fits the heads.
+/// The format of keys and values: as asked for, or f16 where it fits the heads. www/src/engine/memory.ts has the same rule, because
+/// a page asks before it downloads anything.
 ///
 /// # Errors
 /// [`Error::Input`] if the heads' size does not fit what is asked for.
@@ -194,9 +197,10 @@ mod tests {
             spans: vec![crate::bundle::Span { chunk: 0, offset: 0, bytes }],
         };
         let memory = memory_use(&config, &[entry(100), entry(28)], 2048, KvFormat::F16);
-        assert_eq!((memory.weights, memory.cache), (128, 1 << 30));
+        assert_eq!((memory.weights, memory.context), (128, 1 << 30));
         // 1024 positions with 11008 inner states; the table has a row for each position of the context.
         assert_eq!(memory.work, 4 * (4 * 1024 * 11008 + 2048 * 128));
-        assert_eq!(memory_use(&config, &[], 2048, KvFormat::F32).cache, 2 << 30);
+        assert_eq!(memory.total, memory.weights + memory.context + memory.work);
+        assert_eq!(memory_use(&config, &[], 2048, KvFormat::F32).context, 2 << 30);
     }
 }

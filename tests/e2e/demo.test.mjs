@@ -413,12 +413,12 @@ describe("the page", () => {
 
   test("what is foretold at the top moves to where the answer would be; other problems stay", async () => {
     const gpu = { code: "gpu", message: "too small" };
-    await visit({ problems: [gpu, QUOTA], failure: gpu });
-    await page.locator("#problems .problem").nth(1).waitFor();
-    assert.equal(await page.locator("#problems .warning").count(), 1);
+    await visit({ problems: [gpu, QUOTA, { code: "low_memory", message: "it may end" }], failure: gpu });
+    await page.locator("#problems .problem").nth(2).waitFor();
+    assert.equal(await page.locator("#problems .warning").count(), 2);
     await sample().click();
     await page.locator("#failure .problem", { hasText: "The graphics chip cannot do this." }).waitFor();
-    assert.equal(await page.locator("#problems .problem").count(), 1);
+    assert.equal(await page.locator("#problems .problem").count(), 2);
   });
 
   test("a problem with an address that is entered stands beside the field", async () => {

@@ -1,6 +1,7 @@
 // Stands in for the built engine (www/pkg/llava_web.js, in the worker) where a test is about loading, messages or pictures, not about answers.
 // What it does is told by words of the prompt: `words=30 pause=20` writes 30 words, 20 ms apart, `drawn` with the seed in each, `moody`
-// with other ones in each engine; `panic` dies as Rust does, `nan` fails as where logits are no numbers.
+// with other ones in each engine; `panic` dies as Rust does, `nan` fails as where logits are no numbers, `large` as where the GPU has no
+// room for what the request needs.
 
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -17,7 +18,8 @@ export class Engine {
     engine.#name = manifest.model.name;
     engine.device = await (await navigator.gpu.requestAdapter()).requestDevice();
     engine.mood = Math.random();
-    engine.context_length = JSON.parse(options).context_length ?? 2048;
+    const { context_length = 2048, kv_cache = "the engine's choice" } = JSON.parse(options);
+    Object.assign(engine, { context_length, kv_cache });
     for (let index = 0; index < manifest.chunks.length; index++) {
       const bytes = await readChunk(index).catch((error) => {
         throw Object.assign(new Error(`chunk ${index}: ${error.message}`), { code: "io" });
@@ -46,6 +48,11 @@ export class Engine {
       });
       await new Promise(() => undefined);
     }
+    if (prompt.includes("large")) {
+      const error = new GPUOutOfMemoryError("no memory");
+      queueMicrotask(() => this.device.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error })));
+      await new Promise(() => undefined);
+    }
     if (prompt.includes("nan")) throw Object.assign(new Error("GPU: something that is no number"), { code: "gpu" });
     if (prompt.includes("fail")) throw Object.assign(new Error("image: not a picture"), { code: "bad_image" });
     const count = Number(/words=(\d+)/.exec(prompt)?.[1] ?? 1);
@@ -70,7 +77,7 @@ export class Engine {
   }
 
   info() {
-    const settings = { context_length: this.context_length, kv_cache: "f32", precision: "exact", image_tokens: 4 };
+    const settings = { context_length: this.context_length, kv_cache: this.kv_cache, precision: "exact", image_tokens: 4 };
     return JSON.stringify({ model: this.#name, quantization: "q8", ...settings, adapter: "fake", backend: "fake", variants: {} });
   }
 }

@@ -60,23 +60,93 @@ test("it crashes while shaders are compiled: gpu, and the next load fetches noth
   await assertLoads(0);
 });
 
+/**
+ * Script after which an allocation fails where `fails(size)` is true, as it does in a browser: the buffer is there, but it is of no
+ * use, which an event tells; whatever it is bound to is refused.
+ */
+const noRoom = (fails) => `{
+  const fails = ${fails};
+  const { createBuffer } = GPUDevice.prototype;
+  GPUDevice.prototype.createBuffer = function ({ size, ...descriptor }) {
+    if (!fails(size)) return createBuffer.call(this, { size, ...descriptor });
+    this.pushErrorScope("validation");
+    const invalid = createBuffer.call(this, { ...descriptor, size: 2 ** 50 });
+    const error = new GPUOutOfMemoryError("no memory");
+    void this.popErrorScope().then(() => this.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error, cancelable: true })));
+    return invalid;
+  };
+}`;
+
 test("GPU memory runs out while weights are uploaded: gpu, with what to do, and the next load works", async () => {
-  // What a browser does where an allocation fails: the buffer is there, but an event tells that it is of no use.
-  site.prelude = `
-    const { createBuffer } = GPUDevice.prototype;
-    let room = 1e6;
-    GPUDevice.prototype.createBuffer = function (descriptor) {
-      room -= descriptor.size;
-      const error = new GPUOutOfMemoryError("no memory");
-      if (room < 0) queueMicrotask(() => this.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error })));
-      return createBuffer.call(this, descriptor);
-    };`;
+  site.prelude = `globalThis.room = 1e6;${noRoom("(size) => (globalThis.room -= size) < 0")}`;
   const { error } = await load(page, url());
   assert.equal(error?.code, "gpu", error?.message);
   assert.match(error.message, /out of memory.*context_length/);
   site.prelude = "";
   const { error: second } = await load(page, url());
   assert.equal(second, undefined);
+});
+
+/** There is as much room as a load and short questions take: `noRoom` from the first long prompt on. */
+const NO_ROOM_FOR_LONG = `
+  addEventListener("message", ({ data }) => (globalThis.long = data.input?.prompt?.length > 500));
+  ${noRoom("() => globalThis.long")}`;
+
+/** A short question, one that needs more memory than is left, and the short one again; `wait`: all at once. */
+function askLong(wait) {
+  return page.evaluate(async (wait) => {
+    const ask = (prompt) => globalThis.attempt(() => globalThis.model.run({ image: new ImageData(64, 64), prompt, max_tokens: 4 }));
+    const first = await ask("What is this?");
+    const long = ask("a red circle and ".repeat(150));
+    if (!wait) await long;
+    const again = await ask("What is this?");
+    return { first, long: await long, again, ended: globalThis.model.ended };
+  }, wait);
+}
+
+function assertFailsAlone({ first, long, again, ended }) {
+  assert.equal(first.error, undefined, first.error?.message);
+  assert.equal(long.error?.code, "gpu", JSON.stringify(long));
+  assert.match(long.error.message, /out of memory.*context_length/);
+  assert.equal(again.error, undefined, again.error?.message);
+  assert.deepEqual(again.value.token_ids, first.value.token_ids);
+  assert.equal(ended, false);
+}
+
+test("a request for which there is no room fails alone: the next one, or one that waits, is answered, and nothing is fetched", async () => {
+  site.prelude = NO_ROOM_FOR_LONG;
+  assert.equal((await load(page, url())).error, undefined);
+  server.requests = [];
+  for (const wait of [false, true]) assertFailsAlone(await askLong(wait));
+  assert.deepEqual(server.requests, []);
+});
+
+test("so it is in the page's own thread, where the memory is given back at once and no error is left uncaught", async () => {
+  await page.evaluate(noRoom("() => globalThis.long"));
+  const uncaught = [];
+  page.on("pageerror", (error) => uncaught.push(error.message));
+  const loaded = await page.evaluate(async (url) => {
+    const { requestDevice } = GPUAdapter.prototype;
+    globalThis.lost = [];
+    GPUAdapter.prototype.requestDevice = async function (...options) {
+      const device = await requestDevice.apply(this, options);
+      void device.lost.then(({ reason }) => globalThis.lost.push(reason));
+      return device;
+    };
+    const engine = await import("/dist/llava-web/engine.js");
+    return globalThis.attempt(async () => {
+      globalThis.model = await globalThis.llava.load(url, { engine, onWarning: () => (globalThis.long = false) });
+      const { run } = globalThis.model;
+      globalThis.model.run = function (input) {
+        globalThis.long = input.prompt.length > 500;
+        return run.call(this, input);
+      };
+    });
+  }, url());
+  assert.equal(loaded.error, undefined, loaded.error?.message);
+  assertFailsAlone(await askLong(false));
+  assert.deepEqual(await page.evaluate(() => globalThis.lost), ["destroyed"]);
+  assert.deepEqual(uncaught, []);
 });
 
 /** Read-backs take this long, so that there is a middle of an answer in which to lose the GPU. */

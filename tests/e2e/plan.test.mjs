@@ -6,7 +6,7 @@ import { eachWithFreshPage, load, makeBundle } from "./support.mjs";
 
 let browser, site, server, page;
 
-/** A model with a decoder of 2 layers, 4 key-value heads of 64: a position's keys take 1 KiB in f32. */
+/** A model with a decoder of 2 layers, 4 key-value heads of 64: a position's keys take 512 bytes in f16, 1 KiB in f32. */
 const memory = {
   largest_weight: { name: "language_model.model.layers.0.self_attn.qkv_proj.weight", bytes: 120_000 },
   layers: 2,
@@ -46,9 +46,11 @@ test("the plan: bytes to fetch and stored, quota, limits, memory", async () => {
   assert.ok(plan.limits.max_buffer_bytes >= 2 ** 28 && plan.limits.max_binding_bytes >= 2 ** 27);
   assert.deepEqual(plan.largest_weight, memory.largest_weight);
   assert.deepEqual([plan.context_length, plan.max_context_length], [2048, 3000]);
-  const context = 2 * 2 * 2048 * 1024;
-  assert.deepEqual(plan.gpu_memory, { weights, context, total: weights + context });
-  assert.deepEqual((await ask({ context_length: 1000, kv_cache: "f16" })).gpu_memory.context, 2 * 2 * 1000 * 512);
+  const context = 2 * 2 * 2048 * 512;
+  const work = 4 * 1024 * 100 + 2048 * 64 * 4;
+  assert.deepEqual(plan.gpu_memory, { weights, context, work, total: weights + context + work });
+  const short = (await ask({ context_length: 500, kv_cache: "f32" })).gpu_memory;
+  assert.deepEqual([short.context, short.work], [2 * 2 * 500 * 1024, 4 * 70_000 + 500 * 64 * 4]);
   assert.deepEqual(server.requests.filter((path) => path !== "m/manifest.json"), [], "nothing but manifests is asked for");
 });
 
@@ -102,7 +104,7 @@ test("a weight that the GPU cannot bind is a problem with a cure", async () => {
 
 test("so is an intermediate result, of a picture or of as many positions as run at once", async () => {
   await page.evaluate(limited(132_000));
-  assert.deepEqual((await ask({ context_length: 100 })).problems, []);
+  assert.deepEqual((await ask({ context_length: 100, kv_cache: "f32" })).problems, []);
   server.bundles.m = makeBundle({ memory: { ...memory, picture_bytes: 133_000 } });
   const plan = await ask({ context_length: 100 });
   assert.deepEqual([plan.available, plan.problems.map(({ code }) => code)], [false, ["gpu"]]);
@@ -119,7 +121,30 @@ test("a manifest that does not tell what memory a model needs loads, and nothing
   assert.deepEqual([plan.largest_weight, plan.gpu_memory, plan.max_context_length], [undefined, undefined, undefined]);
   assert.equal(plan.context_length, 100_000);
   const { value, error } = await load(page, url(), { context_length: 100_000 });
-  assert.deepEqual([error, value?.context_length], [undefined, 100_000], "the engine decides");
+  assert.deepEqual([error, value?.context_length, value?.kv_cache], [undefined, 100_000, "the engine's choice"]);
+});
+
+test("keys and values are f16 where that fits the heads; where it does not, it is refused before any download", async () => {
+  const f16 = await load(page, url());
+  assert.deepEqual([f16.error, f16.value?.kv_cache], [undefined, "f16"]);
+  assert.equal((await load(page, url(), { kv_cache: "f32" })).value?.kv_cache, "f32");
+  server.bundles.odd = makeBundle({ name: "odd", seeds: [7], memory: { ...memory, head_dim: 12, keys: 48 } });
+  const odd = `${server.origin}/odd/`;
+  server.requests.length = 0;
+  const refused = await load(page, odd, { kv_cache: "f16" });
+  assert.equal(refused.error?.code, "invalid_input");
+  assert.match(refused.error.message, /`kv_cache`: .*multiple of 8.* are 12\..*"f32"/);
+  assert.deepEqual(server.requests, ["odd/manifest.json"]);
+  const plan = await page.evaluate(async (url) => {
+    const { available, problems } = await globalThis.llava.availability(url, { kv_cache: "f16" });
+    return { available, problems: problems.map(({ code, message }) => ({ code, message })) };
+  }, odd);
+  assert.deepEqual(plan, { available: false, problems: [{ code: "invalid_input", message: refused.error.message }] });
+  const f32 = await load(page, odd);
+  assert.deepEqual([f32.error, f32.value?.kv_cache], [undefined, "f32"]);
+  await page.evaluate(limited(4 * 48 * 100));
+  const long = await page.evaluate(async (url) => (await globalThis.llava.availability(url, { context_length: 101 })).problems.map(({ message }) => message), odd);
+  assert.ok(long.some((message) => message.endsWith("Ask for 100 at most.")), `f16 is no cure: ${long}`);
 });
 
 test("what is odd in what the manifest tells is refused with the field's name", async () => {
@@ -155,7 +180,7 @@ test("a context that no picture fits in is refused before any download, with the
 
 for (const [what, prelude, options, message] of [
   ["than the model was trained for", "", { context_length: 3001 }, /3001 does not fit: the model was trained for 3000 positions\. Ask for 3000 at most\.$/],
-  ["than the GPU can bind", limited(1024 * 1000), { context_length: 1001 }, /1001 does not fit: .* this GPU binds 1\.0 MB.* Ask for 1000 at most, or more with kv_cache: "f16"\.$/],
+  ["than the GPU can bind", limited(1024 * 1000), { context_length: 1001, kv_cache: "f32" }, /1001 does not fit: .* this GPU binds 1\.0 MB.* Ask for 1000 at most, or more with kv_cache: "f16"\.$/],
 ]) {
   test(`a context longer ${what} is refused before any download, with the largest that fits`, async () => {
     site.prelude = prelude;

@@ -181,6 +181,22 @@ test("what the engine refuses under the same code is no loss: nothing is loaded 
   assertTold(next, 2);
 });
 
+test("a request for which the GPU has no room fails alone: the one that waits and the next are answered, from the store", async () => {
+  const { large, waiting, ended, next, warnings } = await inPage(async () => {
+    const ask = (prompt) => globalThis.ask(prompt, { times: 0 });
+    const [large, waiting] = await Promise.all([ask("large"), ask("words=3")]);
+    return { large, waiting, ended: globalThis.model.ended, next: await ask("words=2"), warnings: globalThis.warnings };
+  });
+  assert.equal(large.error?.code, "gpu");
+  assert.match(large.error.message, /out of memory.*context_length/);
+  assertTold(waiting, 3);
+  assert.equal(ended, false);
+  assertTold(next, 2);
+  assert.equal(warnings.length, 1, warnings.join("\n"));
+  assert.match(warnings[0], /^gpu: .*out of memory.*loaded again/);
+  assert.deepEqual(server.requests, []);
+});
+
 test("a model that was deleted from the store meanwhile is fetched again", async () => {
   const answer = await inPage(async () => {
     await globalThis.llava.models.delete(globalThis.url);
@@ -222,15 +238,17 @@ test("deleted, and its server is gone: gpu with the reason, and the next questio
   assertTold(await page.evaluate(() => globalThis.ask("words=2", { times: 0 })), 2);
 });
 
-test("a Worker that the page has made cannot be made again: gpu, and the model has ended", async () => {
-  const { answer, ended } = await page.evaluate(async () => {
-    await globalThis.loadModel({ worker: new Worker("/dist/llava-web/worker.js", { type: "module" }) });
-    return { answer: await globalThis.ask("words=9 pause=100"), ended: globalThis.model.ended };
+for (const [what, prompt, message] of [["is lost", "words=9 pause=100", /Load the model again/], ["is out of memory", "large", /out of memory/]]) {
+  test(`a Worker that the page has made cannot be made again where the GPU ${what}: gpu, and the model has ended`, async () => {
+    const { answer, ended } = await page.evaluate(async (prompt) => {
+      await globalThis.loadModel({ worker: new Worker("/dist/llava-web/worker.js", { type: "module" }) });
+      return { answer: await globalThis.ask(prompt), ended: globalThis.model.ended };
+    }, prompt);
+    assert.equal(answer.error?.code, "gpu");
+    assert.match(answer.error.message, message);
+    assert.equal(ended, true);
   });
-  assert.equal(answer.error?.code, "gpu");
-  assert.match(answer.error.message, /Load the model again/);
-  assert.equal(ended, true);
-});
+}
 
 test("stream, caption and createAI go on too, while another model is being loaded, which may be loaded again", async () => {
   await page.evaluate(() => globalThis.loadModel());

@@ -99,13 +99,17 @@ const ADVICE = {
     cure: "It runs all the same, and is fetched again on the next visit. Delete stored models below, or free some space on this device.",
   }),
   storage: () => ({ title: "The browser does not keep the model as it should.", cure: "It runs all the same; what is missing is fetched again." }),
+  low_memory: () => ({
+    title: "This device may have too little memory for the model.",
+    cure: "If this page ends by itself, close other tabs and programs, or take a smaller model.",
+  }),
   engine_failed: () => ({ title: "The model's program stopped.", cure: "Ask again; if that does not help, reload this page." }),
 };
 
 /** Of a load that goes on all the same. @type {typeof ADVICE} */
 const WARNINGS = {
   ...ADVICE,
-  gpu: () => ({ title: "The graphics chip was lost for a moment.", cure: "The model is loaded again, and the answer goes on." }),
+  gpu: () => ({ title: "The graphics chip was lost for a moment, or out of memory.", cure: "The model is loaded again, and the answer goes on." }),
   network: () => ({ title: "The model's server cannot be reached.", cure: "The copy that is stored in this browser is used." }),
 };
 

@@ -5,7 +5,7 @@ import { element } from "./page.js";
 /** @typedef {{ code?: string, message?: string, file?: string }} Problem */
 
 /** What stands in nobody's way. */
-const HARMLESS = ["quota_exceeded", "storage"];
+const HARMLESS = ["quota_exceeded", "storage", "low_memory"];
 
 /**
  * Shows `problems` in `place`, and nothing else; without any it is empty.

@@ -25,7 +25,7 @@ declare module "llava-web:wasm" {
     static check_picture(image: unknown): void;
     /** `input` is an EngineInput and the answer an EngineOutput, both as JSON. `onPiece` returns false to stop, also before the first token. */
     generate(image: unknown, input: string, onPiece: (text: string, tokens: number) => boolean): Promise<string>;
-    /** JSON: model, quantization, context_length, kv_cache, image_tokens, adapter, backend, precision, variants. */
+    /** JSON: model, quantization, context_length, kv_cache, gpu_memory, image_tokens, adapter, backend, precision, variants. */
     info(): string;
     /** Frees what the engine holds; nothing may be called after that. */
     free(): void;

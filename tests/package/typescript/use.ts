@@ -2,7 +2,7 @@
 import { availability, caption, configure, createAI, DEFAULT_MODEL, dispose, LlavaError, load, Model, models } from "llava-web";
 import type { AI, Assets, Availability, AvailabilityOptions, CaptionOptions, Configuration, EngineModule, ErrorCode } from "llava-web";
 import type { GenerateOptions, ImageInput, Input, KernelChoice, KvFormat, LoadOptions, LoadProgress, Message, MessagePart } from "llava-web";
-import type { ModelInfo, Result, RunOptions, StoredModel, TextStream, Timings, Usage } from "llava-web";
+import type { MemoryUse, ModelInfo, Result, RunOptions, StoredModel, TextStream, Timings, Usage } from "llava-web";
 import * as engine from "llava-web/engine";
 
 const assets: Assets = { worker: new URL("https://example.org/worker.js"), wasm: "/engine.wasm" };
@@ -50,6 +50,8 @@ export async function everything(): Promise<string[]> {
 
   const model: Model = await load(new URL("https://example.org/model/"), loading);
   const info: Readonly<ModelInfo> = model.info;
+  const { weights, context, work, total }: MemoryUse = info.gpu_memory;
+  console.log(weights + context + work === total);
   const choices: KernelChoice[] = Object.values(info.variants);
   const stream: TextStream = model.stream(new Blob(), "What?", options);
   for await (const piece of stream) console.log(piece.length);

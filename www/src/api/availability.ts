@@ -1,8 +1,10 @@
-import { LlavaError, toLlavaError } from "../basics/errors.js";
+import { LlavaError, toLlavaError, type ErrorCode } from "../basics/errors.js";
+import type { KvFormat, MemoryUse } from "../basics/info.js";
 import { megabytes } from "../basics/naming.js";
 import type { Device } from "../engine/device.js";
 import { findDevice } from "../engine/devices.js";
-import { chooseContext, contextBytes, largestBinding, largestContext, largestResult, weightBytes } from "../engine/memory.js";
+import { chooseContext, chooseKvFormat, largestBinding, largestContext, largestResult, memoryUse } from "../engine/memory.js";
+import { lowMemory, memoryLimit } from "../engine/memory-limit.js";
 import { knownModel, readManifest } from "../weights/loader.js";
 import { filesOf, type Manifest } from "../weights/manifest.js";
 import { openStore } from "../weights/store.js";
@@ -15,7 +17,7 @@ import { asOptions } from "./options.js";
  * found out: for memory, of bundles whose manifest does not tell it (those that older converters made).
  */
 export interface Availability {
-  /** Nothing stands in the way of running the model. It may still not be kept: see `problems`. */
+  /** Nothing is known to stand in the way of running the model. It may still not be kept, or the device be too small: see `problems`. */
   available: boolean;
   /** What does not fit or is missing, each with why and what to do about it. */
   problems: LlavaError[];
@@ -51,17 +53,16 @@ export interface Availability {
   context_length: number | undefined;
   /** The most positions that the model was trained for and the GPU's limits allow. */
   max_context_length: number | undefined;
-  /**
-   * GPU memory: for the weights and for the context's keys and values. Work buffers come on top, some 100 MB for a 7B
-   * model.
-   */
-  gpu_memory: { weights: number; context: number; total: number } | undefined;
+  /** What the model takes on the GPU. Where the device is known to have less, `problems` has one of code `low_memory`. */
+  gpu_memory: MemoryUse | undefined;
 }
 
 /** For which load `availability` is asked; defaults as in `load`. */
 export type AvailabilityOptions = Pick<LoadOptions, "context_length" | "kv_cache" | "signal">;
 
 const KNOWN = ["context_length", "kv_cache", "signal"];
+/** Problems with which a model runs, or may. */
+const RUNS_ALL_THE_SAME: ErrorCode[] = ["quota_exceeded", "storage", "low_memory"];
 
 /**
  * Looks before any download (but the manifest's) what a load of `url` would take and meet. It does not throw for what
@@ -70,7 +71,7 @@ const KNOWN = ["context_length", "kv_cache", "signal"];
  * @throws LlavaError `invalid_input` if an option or `url` makes no sense anywhere.
  */
 export async function availability(url: string | URL = DEFAULT_MODEL, options: AvailabilityOptions = {}): Promise<Availability> {
-  const { context_length: asked, kv_cache = "f32", signal = new AbortController().signal } = asOptions(options, "availability", KNOWN);
+  const { context_length: asked, kv_cache, signal = new AbortController().signal } = asOptions(options, "availability", KNOWN);
   checkContextOptions(options);
   const source = sourceOf(url);
   const problems: LlavaError[] = [];
@@ -100,7 +101,7 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
   }
   const memory = planMemory(manifest, device, kv_cache, asked, note);
   return {
-    available: problems.every(({ code }) => code === "quota_exceeded" || code === "storage"),
+    available: problems.every(({ code }) => RUNS_ALL_THE_SAME.includes(code)),
     problems,
     adapter: device?.name,
     limits: device && {
@@ -126,22 +127,27 @@ type MemoryPlan = Pick<Availability, "largest_weight" | "context_length" | "max_
 function planMemory(
   manifest: Manifest | undefined,
   device: Device | undefined,
-  kv_cache: "f32" | "f16",
-  asked: number | undefined,
+  askedFormat: KvFormat | undefined,
+  askedLength: number | undefined,
   note: (error: unknown) => undefined,
 ): MemoryPlan {
   const needs = manifest?.memory;
   if (!manifest || !device || !needs) {
-    return { largest_weight: undefined, context_length: asked, max_context_length: undefined, gpu_memory: undefined };
+    return { largest_weight: undefined, context_length: askedLength, max_context_length: undefined, gpu_memory: undefined };
   }
   const { limits } = device;
   const { largest_weight } = needs;
-  let context_length = asked;
-  try {
-    context_length = chooseContext(needs, limits, kv_cache, asked);
-  } catch (error) {
-    note(error);
-  }
+  const choose = <T>(choice: () => T, otherwise: T): T => {
+    try {
+      return choice();
+    } catch (error) {
+      note(error);
+      return otherwise;
+    }
+  };
+  const kv_cache = choose(() => chooseKvFormat(needs, askedFormat), "f32");
+  // Only a length that was asked for may be refused.
+  const context_length = choose(() => chooseContext(needs, limits, kv_cache, askedLength), askedLength!);
   const most = largestBinding(limits);
   const refuse = (what: string, bytes: number, cure: string) => {
     if (bytes <= most) return;
@@ -149,14 +155,15 @@ function planMemory(
     note(new LlavaError("gpu", `The model does not fit: ${problem}. ${cure}`));
   };
   refuse(largest_weight.name, largest_weight.bytes, "Take a smaller model, or convert this one with fewer bits a weight.");
-  refuse("its largest intermediate result", largestResult(needs, context_length!), "Take a smaller model, or another GPU.");
-  const weights = weightBytes(manifest);
-  const context = contextBytes(needs, context_length!, kv_cache);
+  refuse("its largest intermediate result", largestResult(needs, context_length), "Take a smaller model, or another GPU.");
+  const gpu_memory = memoryUse(manifest, needs, context_length, kv_cache);
+  const low = lowMemory(gpu_memory, memoryLimit());
+  if (low) note(low);
   return {
     largest_weight,
     context_length,
     max_context_length: largestContext(needs, limits, kv_cache),
-    gpu_memory: { weights, context, total: weights + context },
+    gpu_memory,
   };
 }
 

@@ -2,6 +2,7 @@ import { callback } from "../basics/callback.js";
 import { LlavaError } from "../basics/errors.js";
 import type { KvFormat, LoadProgress, ModelInfo } from "../basics/info.js";
 import { wasmAddress, type Assets } from "../engine/assets.js";
+import { memoryLimit } from "../engine/memory-limit.js";
 import { RecoveringEngine } from "../engine/recovering-engine.js";
 import { readImage, type ImageInput } from "../input/image.js";
 import { checkInput, type EngineInput, type GenerateOptions, type Input } from "../input/input.js";
@@ -24,15 +25,18 @@ export interface LoadOptions extends Assets {
   /** Told how far it is. As with every callback, what it throws ends the call. */
   onProgress?: (progress: LoadProgress) => void;
   /**
-   * Told what went wrong without stopping a load (no room to store, a damaged file, ...) or an answer (the GPU was lost, and the
-   * model is loaded again); `console.warn` where absent.
+   * Told what went wrong without stopping a load (no room to store, a damaged file, a device with less memory than the model
+   * takes, ...) or an answer (the GPU was lost, and the model is loaded again); `console.warn` where absent.
    */
   onWarning?: (error: LlavaError) => void;
   /** Stops the download; what is stored by then stays. */
   signal?: AbortSignal;
   /** Most tokens of picture, prompt and answer together; the model's own where absent. More takes more GPU memory. */
   context_length?: number;
-  /** `f16` halves the memory of the context, at a small loss; "f32" where absent. */
+  /**
+   * `f16` halves the memory of the context, at a small loss, and needs heads whose size is a multiple of 8. Where absent it is `f16` in
+   * models that have such heads, else `f32`.
+   */
   kv_cache?: KvFormat;
   /**
    * `exact` (default): products are computed with f32 inputs. `fast`: on adapters where it is faster, inputs of large products may be
@@ -74,7 +78,7 @@ export class Model {
     this.#engine = engine;
   }
 
-  /** What the model and the GPU are. Where the GPU was lost and the model loaded again, those of now. */
+  /** What the model and the GPU are. Where the GPU has failed and the model was loaded again, those of now. */
   get info(): Readonly<ModelInfo> {
     return this.#engine.info;
   }
@@ -95,7 +99,7 @@ export class Model {
     const source = sourceOf(url);
     const request = { type: "load", source, wasm: wasmAddress({ wasm }), context_length, kv_cache, precision, update, evict } as const;
     const plan = { assets: { worker, engine }, request, onWarning: callback("onWarning", onWarning) };
-    return new Model(await RecoveringEngine.load(plan, { picture, onProgress: callback("onProgress", onProgress), signal }));
+    return new Model(await RecoveringEngine.load(plan, { picture, memory_limit: memoryLimit(), onProgress: callback("onProgress", onProgress), signal }));
   }
 
   /** The description of a picture, or the answer to a question about it; without a picture from a model that sees none. */
@@ -120,7 +124,8 @@ export class Model {
 
   /**
    * Runs the hosted model's input, after the requests before it. Where the GPU is lost meanwhile, the model is loaded again, from
-   * the store, and the answer goes on where it stood; after a third loss in one request that is an error of code `gpu`.
+   * the store, and the answer goes on where it stood; after a third loss in one request that is an error of code `gpu`. So is a request
+   * for which the GPU has no room; the next one loads the model again.
    *
    * @throws LlavaError `missing_input`, `invalid_input`, `bad_image`, `too_large`, `aborted`, `disposed`, `gpu` or
    * `engine_failed`.
@@ -159,7 +164,10 @@ export class Model {
     this.dispose();
   }
 
-  /** Whether the model can no longer answer: disposed of, or its engine crashed. A lost GPU alone is no end: the next call loads the model again. */
+  /**
+   * Whether the model can no longer answer: disposed of, or its engine crashed. A GPU that was lost or out of memory is no end: the
+   * next call loads the model again.
+   */
   get ended(): boolean {
     return this.#engine.ended !== undefined;
   }

@@ -15,6 +15,7 @@ export type ErrorCode =
   | "quota_exceeded" // the browser's storage is full: what is stored stays usable
   | "insecure_context" // the page is not served over https or from localhost
   | "webgpu_unavailable" // no WebGPU, or no adapter
+  | "low_memory" // the device is known to have less memory than the model takes: a warning, the load goes on
   | "gpu" // the GPU was lost, is out of memory or too small
   | "io" // a chunk could not be read
   | "engine_failed"; // the worker or its WebAssembly did not start, or crashed
@@ -50,13 +51,29 @@ export class LlavaError extends Error {
   }
 }
 
-/** The GPU was lost, whatever was running on it: another engine may do better. */
-export class GpuLost extends LlavaError {
-  /** @param what happened, a whole sentence */
-  constructor(readonly what: string) {
-    super("gpu", `${what} Load the model again.`);
+/** The GPU has failed the engine, which has ended: another one may do better. */
+export class GpuFailed extends LlavaError {
+  /**
+   * @param what happened, a whole sentence
+   * @param cure what to do about it
+   */
+  constructor(
+    readonly what: string,
+    cure: string,
+  ) {
+    super("gpu", `${what} ${cure}`);
   }
 }
+
+/** The GPU was lost, whatever was running on it: the same request may be answered by another engine. */
+export class GpuLost extends GpuFailed {
+  constructor(what: string) {
+    super(what, "Load the model again.");
+  }
+}
+
+/** The GPU has no room for what was running on it, and would have none again. */
+export class GpuOutOfMemory extends GpuFailed {}
 
 /** The error for a signal that fired; what the caller gave to `abort(reason)` is its cause. */
 export function aborted(signal?: AbortSignal): LlavaError {

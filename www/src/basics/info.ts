@@ -27,13 +27,27 @@ export interface KernelChoice {
 /** Number format of the key-value cache: keys and values of every token of the context. */
 export type KvFormat = "f32" | "f16";
 
+/** Bytes that a loaded model takes on the GPU, the caller's pictures and the browser's own needs not counted. */
+export interface MemoryUse {
+  /** All weights, as they are stored. */
+  weights: number;
+  /** Keys and values of every token of the context. */
+  context: number;
+  /** Intermediate results of a picture or of a part of a prompt; as many as were measured to be kept at once. */
+  work: number;
+  /** The sum. */
+  total: number;
+}
+
 /** What the engine says about itself and the model it holds. */
 export interface ModelInfo {
   model: string;
   quantization: string;
   context_length: number;
-  /** How keys and values are stored. */
+  /** How keys and values are stored: as `load` asked, or f16 where that fits the model's heads. */
   kv_cache: KvFormat;
+  /** As `availability` tells it before. */
+  gpu_memory: MemoryUse;
   /** Tokens that a picture takes in the context; 0 if the model sees none. */
   image_tokens: number;
   /** The GPU, as WebGPU names it. */

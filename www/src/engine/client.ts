@@ -1,5 +1,5 @@
 import { unlessAborted } from "../basics/abort.js";
-import { aborted, fromPlain, GpuLost, type LlavaError } from "../basics/errors.js";
+import { aborted, fromPlain, GpuLost, GpuOutOfMemory, type LlavaError } from "../basics/errors.js";
 import type { Assets } from "./assets.js";
 import type { Answers, Event, GenerateRequest, LoadRequest, Reply } from "./protocol.js";
 import { openThread, type Thread } from "./thread.js";
@@ -91,6 +91,9 @@ export class EngineClient {
         break;
       case "lost":
         this.end(new GpuLost(reply.what));
+        break;
+      case "out_of_memory":
+        this.end(new GpuOutOfMemory(reply.what, reply.cure));
         break;
       case "done":
         this.#take(reply.id)?.resolve(reply.value as never);

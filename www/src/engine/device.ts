@@ -20,5 +20,6 @@ export interface Device {
 export interface DeviceFailures {
   /** It was taken away: the driver crashed, the computer slept. Another engine may do better. */
   onLost(what: string): void;
-  onOutOfMemory(what: string): void;
+  /** It had no room for what was asked of it, and has given back all that the engine held. `cure` says what to do. */
+  onOutOfMemory(what: string, cure: string): void;
 }

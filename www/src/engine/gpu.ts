@@ -70,12 +70,20 @@ function watch(device: GPUDevice, { onLost, onOutOfMemory }: DeviceFailures): vo
   void device.lost.then(({ reason, message }) => {
     if (reason !== "destroyed") onLost(`The GPU was lost (${message || "no reason is given"}).`);
   });
-  device.addEventListener("uncapturederror", ({ error }) => {
-    if (!(error instanceof GPUOutOfMemoryError)) return;
+  let full = false;
+  device.addEventListener("uncapturederror", (event) => {
+    const first = !full && event.error instanceof GPUOutOfMemoryError;
+    full ||= first;
+    if (!full) return;
+    // The engine's own listener would end the program for it, and for all that follows from a buffer that is none.
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    if (!first) return;
     const cure =
-      "Close other tabs and programs that use the GPU, load with a smaller `context_length` or " +
-      'kv_cache: "f16", or take a smaller model.';
-    onOutOfMemory(`The GPU is out of memory. ${cure} availability(url) says what the model needs.`);
+      "Close other tabs and programs that use the GPU, ask with a shorter prompt, load with a smaller `context_length`, " +
+      "or take a smaller model. availability(url) says what the model needs.";
+    onOutOfMemory("The GPU is out of memory.", cure);
+    device.destroy();
   });
 }
 

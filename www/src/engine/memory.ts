@@ -1,5 +1,5 @@
 import { LlavaError } from "../basics/errors.js";
-import type { KvFormat } from "../basics/info.js";
+import type { KvFormat, MemoryUse } from "../basics/info.js";
 import { megabytes } from "../basics/naming.js";
 import type { Manifest, MemoryNeeds } from "../weights/manifest.js";
 
@@ -7,6 +7,10 @@ import type { Manifest, MemoryNeeds } from "../weights/manifest.js";
 const DEFAULT_CONTEXT = 2048;
 /** Most positions that run through the decoder at once, as in src/engine. */
 const MAX_PREFILL = 1024;
+/** How many of the largest intermediate result there is room for, as in src/engine. */
+const WORK_RESULTS = 4;
+/** Heads' sizes that f16 fits are multiples of this, as in src/kernels. */
+const F16_HEADS = 8;
 
 /** How large a buffer of a GPU may be. */
 export type BufferLimits = Pick<GPUSupportedLimits, "maxBufferSize" | "maxStorageBufferBindingSize">;
@@ -16,9 +20,30 @@ export function largestBinding({ maxBufferSize, maxStorageBufferBindingSize }: B
   return Math.min(maxBufferSize, maxStorageBufferBindingSize);
 }
 
-/** Bytes of all weights on the GPU, where they are as they are stored. */
-export function weightBytes({ chunks }: Manifest): number {
-  return chunks.reduce((sum, { bytes }) => sum + bytes, 0);
+/**
+ * The format of keys and values of a load that asks for `asked`: f16 where it fits the heads.
+ *
+ * @throws LlavaError `invalid_input` where what is asked for does not.
+ */
+export function chooseKvFormat(needs: MemoryNeeds, asked: KvFormat | undefined): KvFormat {
+  if (asked === "f16" && !fitsF16(needs)) {
+    const problem = `f16 needs heads whose size is a multiple of ${F16_HEADS}, and this model's are ${needs.head_dim}`;
+    throw new LlavaError("invalid_input", `\`kv_cache\`: ${problem}. Ask for "f32", or leave it out.`);
+  }
+  return asked ?? (fitsF16(needs) ? "f16" : "f32");
+}
+
+function fitsF16({ head_dim }: MemoryNeeds): boolean {
+  return head_dim % F16_HEADS === 0;
+}
+
+/** What the model takes on the GPU. */
+export function memoryUse({ chunks }: Manifest, needs: MemoryNeeds, context_length: number, kv_cache: KvFormat): MemoryUse {
+  // There they are as they are stored.
+  const weights = chunks.reduce((sum, { bytes }) => sum + bytes, 0);
+  const context = 2 * needs.layers * context_length * rowBytes(needs, kv_cache);
+  const work = WORK_RESULTS * largestResult(needs, context_length) + context_length * rotationBytes(needs);
+  return { weights, context, work, total: weights + context + work };
 }
 
 /** Bytes of the largest intermediate result of a picture and a prompt in a context of `context_length` positions. */
@@ -31,15 +56,14 @@ function rowBytes({ keys }: MemoryNeeds, kv_cache: KvFormat): number {
   return keys * (kv_cache === "f16" ? 2 : 4);
 }
 
-/** Bytes on the GPU of the keys and values of `context_length` positions. */
-export function contextBytes(needs: MemoryNeeds, context_length: number, kv_cache: KvFormat): number {
-  return 2 * needs.layers * context_length * rowBytes(needs, kv_cache);
+/** Bytes of a position in the table of rotations, which is in f32. */
+function rotationBytes({ head_dim }: MemoryNeeds): number {
+  return head_dim * 4;
 }
 
 /** The most positions that the model was trained for and whose buffers the GPU can bind. */
 export function largestContext(needs: MemoryNeeds, limits: BufferLimits, kv_cache: KvFormat): number {
-  // The table of rotations, in f32, has a row for each position too.
-  const widest = Math.max(rowBytes(needs, kv_cache), needs.head_dim * 4);
+  const widest = Math.max(rowBytes(needs, kv_cache), rotationBytes(needs));
   return Math.min(needs.trained_positions, Math.floor(largestBinding(limits) / widest));
 }
 
@@ -61,6 +85,6 @@ export function chooseContext(needs: MemoryNeeds, limits: BufferLimits, kv_cache
     largest === trained
       ? `the model was trained for ${trained} positions`
       : `a layer's keys would take ${keys}, and this GPU binds ${most} at most`;
-  const more = kv_cache === "f32" && largestContext(needs, limits, "f16") > largest;
+  const more = kv_cache === "f32" && fitsF16(needs) && largestContext(needs, limits, "f16") > largest;
   throw refusal(why, `${largest} at most${more ? ', or more with kv_cache: "f16"' : ""}`);
 }

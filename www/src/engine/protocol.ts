@@ -3,6 +3,7 @@ import type { KvFormat, LoadProgress, ModelInfo, Timings } from "../basics/info.
 import type { EngineInput } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
 import type { SourceAddress } from "../weights/sources.js";
+import type { MemoryLimit } from "./memory-limit.js";
 
 /** The engine's answer, as src/engine.rs writes it. */
 export interface EngineOutput {
@@ -24,6 +25,8 @@ export interface LoadRequest {
   picture: EngineImage | undefined;
   context_length: number | undefined;
   kv_cache: KvFormat | undefined;
+  /** What the page may have at most, as far as it is known: a model that takes more is warned of. */
+  memory_limit: MemoryLimit | undefined;
   precision: "exact" | "fast" | undefined;
   update: boolean | undefined;
   evict: boolean | undefined;
@@ -52,7 +55,10 @@ export type Event =
   | { type: "warning"; error: PlainError }
   | { type: "piece"; text: string; tokens: number };
 
-/** Engine to page. Every request gets exactly one `done` or `failed`; after `crashed` and `lost` nothing follows. `ready` answers `hello`. */
+/**
+ * Engine to page. Every request gets exactly one `done` or `failed`, unless the engine ends before: after `crashed`, `lost` and
+ * `out_of_memory` nothing counts. `ready` answers `hello`.
+ */
 export type Reply =
   | { type: "ready"; build: string }
   | (Event & { id: number })
@@ -60,4 +66,6 @@ export type Reply =
   | { type: "failed"; id: number; error: PlainError }
   | { type: "crashed"; error: PlainError }
   /** The GPU is gone; `what` says so in a sentence. */
-  | { type: "lost"; what: string };
+  | { type: "lost"; what: string }
+  /** The GPU had no room for what was running, and the engine has no GPU any more. */
+  | { type: "out_of_memory"; what: string; cure: string };

@@ -1,9 +1,10 @@
 import { sleep, unlessAborted } from "../basics/abort.js";
-import { aborted, fromPlain, GpuLost, LlavaError } from "../basics/errors.js";
+import { aborted, fromPlain, GpuFailed, GpuLost, GpuOutOfMemory, LlavaError } from "../basics/errors.js";
 import type { LoadProgress, ModelInfo } from "../basics/info.js";
 import type { EngineImage } from "../input/pixels.js";
 import { isWorker, type Assets } from "./assets.js";
 import { EngineClient } from "./client.js";
+import type { MemoryLimit } from "./memory-limit.js";
 import { askToPersist } from "./persist.js";
 import type { EngineOutput, Event, GenerateRequest, LoadRequest } from "./protocol.js";
 import { Replay } from "./replay.js";
@@ -16,7 +17,7 @@ const PAUSES = [0, 1000, 3000];
 /** What it takes to load a model, also for a second time. */
 export interface LoadPlan {
   assets: Pick<Assets, "worker" | "engine">;
-  request: Omit<LoadRequest, "picture" | "chosen">;
+  request: Omit<LoadRequest, "picture" | "memory_limit" | "chosen">;
   /** What it throws ends the load, or the request that needs it. */
   onWarning: (error: LlavaError) => void;
 }
@@ -24,6 +25,7 @@ export interface LoadPlan {
 /** What concerns the first load alone. */
 export interface FirstLoad {
   picture: EngineImage | undefined;
+  memory_limit: MemoryLimit | undefined;
   onProgress: (progress: LoadProgress) => void;
   signal: AbortSignal | undefined;
 }
@@ -36,7 +38,8 @@ interface Running {
 /**
  * An engine that outlives its GPU. Where the GPU is lost (the driver crashed, the computer slept, the browser's GPU process was
  * killed), a new engine is loaded from the store by the request that runs, or else by the next one; the request begins again there,
- * and what was told of its answer is not told twice.
+ * and what was told of its answer is not told twice. A request for which the GPU has no room fails, as it would again; the engine, whose
+ * allocator may hold buffers that are none, ends with it, and the next request loads a new one.
  *
  * The same seed and the same kernels give the same answer, so nobody sees a difference. But a greedy request may have reused rows
  * that an earlier answer's decoding had written, whose rounding may decide between two words that are nearly as likely; an answer that
@@ -56,8 +59,8 @@ export class RecoveringEngine {
   }
 
   /** Loads the model. A GPU that is lost meanwhile is an error: `load` may be called again. */
-  static async load(plan: LoadPlan, { picture, onProgress, signal }: FirstLoad): Promise<RecoveringEngine> {
-    const running = await start(plan, { ...plan.request, picture, chosen: undefined }, onProgress, signal);
+  static async load(plan: LoadPlan, { picture, memory_limit, onProgress, signal }: FirstLoad): Promise<RecoveringEngine> {
+    const running = await start(plan, { ...plan.request, picture, memory_limit, chosen: undefined }, onProgress, signal);
     return new RecoveringEngine(plan, running);
   }
 
@@ -66,11 +69,11 @@ export class RecoveringEngine {
     return this.#running.info;
   }
 
-  /** Why no further request is taken; a lost GPU is no reason where a new engine can be made. */
+  /** Why no further request is taken; a GPU that failed is no reason where a new engine can be made. */
   get ended(): LlavaError | undefined {
     if (this.#end.signal.aborted) return this.#end.signal.reason as LlavaError;
     const { ended } = this.#running.client;
-    return ended instanceof GpuLost && this.#canReload ? undefined : ended;
+    return ended instanceof GpuFailed && this.#canReload ? undefined : ended;
   }
 
   /**
@@ -105,20 +108,21 @@ export class RecoveringEngine {
     }
   }
 
-  /** The engine; a new one where its GPU was lost. All who ask meanwhile get the same, and who does not wait any more does not end it. */
+  /** The engine; a new one where its GPU has failed. All who ask meanwhile get the same, and who does not wait any more does not end it. */
   #alive(): Promise<Running> {
     const { ended } = this.#running.client;
-    if (!(ended instanceof GpuLost) || !this.#canReload) return Promise.resolve(this.#running);
+    if (!(ended instanceof GpuFailed) || !this.#canReload) return Promise.resolve(this.#running);
     this.#reloading ??= this.#reload(ended).finally(() => (this.#reloading = undefined));
     return this.#reloading;
   }
 
-  async #reload(loss: GpuLost): Promise<Running> {
+  async #reload(failed: GpuFailed): Promise<Running> {
     const { onWarning, request } = this.#plan;
-    onWarning(new LlavaError("gpu", `${loss.what} The model is loaded again, and the request goes on.`, { cause: loss }));
+    const then = failed instanceof GpuOutOfMemory ? "for the next request" : "and the request goes on";
+    onWarning(new LlavaError("gpu", `${failed.what} The model is loaded again, ${then}.`, { cause: failed }));
     const { adapter, variants } = this.#running.info;
     // The version that has answered so far; no server need be asked for it.
-    const again = { ...request, update: false, picture: undefined, chosen: { adapter, variants } };
+    const again = { ...request, update: false, picture: undefined, memory_limit: undefined, chosen: { adapter, variants } };
     let failure: unknown;
     for (const pause of PAUSES) {
       try {
@@ -131,7 +135,7 @@ export class RecoveringEngine {
         if ((error as LlavaError).code !== "webgpu_unavailable") break;
       }
     }
-    throw new LlavaError("gpu", `${loss.what} The model could not be loaded again: ${(failure as LlavaError).message}`, { cause: failure });
+    throw new LlavaError("gpu", `${failed.what} The model could not be loaded again: ${(failure as LlavaError).message}`, { cause: failure });
   }
 
   /** A Worker that the caller has made is gone with its engine. */

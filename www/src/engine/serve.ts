@@ -1,13 +1,14 @@
 // The thread that owns the engine: one model, one request at a time, every request answered.
 import { instantiate, type Engine } from "llava-web:wasm";
-import { aborted, toLlavaError, toPlain } from "../basics/errors.js";
+import { aborted, toLlavaError, toPlain, type LlavaError } from "../basics/errors.js";
 import type { ModelInfo } from "../basics/info.js";
 import { watchPolicy } from "../basics/policy.js";
 import { Loader } from "../weights/loader.js";
 import { BUILD } from "./build.js";
 import { findDevice } from "./devices.js";
 import { untilLossIsTold } from "./gpu.js";
-import { chooseContext } from "./memory.js";
+import { chooseContext, chooseKvFormat, memoryUse } from "./memory.js";
+import { lowMemory } from "./memory-limit.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, Reply, Request } from "./protocol.js";
 import { keepVariants, namesOf, storedVariants } from "./variants.js";
 import { startWasm } from "./wasm.js";
@@ -66,7 +67,9 @@ export function serve(post: (reply: Reply) => void): Served {
   }
 
   async function load(request: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
-    const { source, kv_cache = "f32", precision = "exact", update, evict, chosen } = request;
+    const { source, precision = "exact", update, evict, chosen } = request;
+    let { kv_cache, context_length } = request;
+    const warn = (error: LlavaError) => tell({ type: "warning", error: toPlain(error) });
     const begun = performance.now();
     // Without a device there is no point in downloading anything.
     const device = await findDevice();
@@ -80,7 +83,7 @@ export function serve(post: (reply: Reply) => void): Served {
         Loader.open(source, {
           signal: AbortSignal.any([signal, end.signal]),
           onProgress: (progress) => tell({ type: "progress", progress }),
-          onWarning: (error) => tell({ type: "warning", error: toPlain(error) }),
+          onWarning: warn,
           update,
           evict,
         }),
@@ -90,7 +93,12 @@ export function serve(post: (reply: Reply) => void): Served {
       if (request.picture) wasm.Engine.check_picture(request.picture);
       const { memory } = loader.manifest;
       // Where the manifest does not tell, the engine finds out, before it reads a weight.
-      const context_length = memory ? chooseContext(memory, device.limits, kv_cache, request.context_length) : request.context_length;
+      if (memory) {
+        kv_cache = chooseKvFormat(memory, kv_cache);
+        context_length = chooseContext(memory, device.limits, kv_cache, context_length);
+        const low = lowMemory(memoryUse(loader.manifest, memory, context_length, kv_cache), request.memory_limit);
+        if (low) warn(low);
+      }
       const readChunk = (index: number) =>
         loader.chunk(index).catch((error: unknown) => {
           readFailure = error;
@@ -104,7 +112,7 @@ export function serve(post: (reply: Reply) => void): Served {
       const variants = chosen?.adapter === name ? namesOf(chosen.variants) : await storedVariants(name, asked);
       started = await device.watch({
         onLost: (what) => post({ type: "lost", what }),
-        onOutOfMemory: (message) => post({ type: "crashed", error: { code: "gpu", message } }),
+        onOutOfMemory: (what, cure) => post({ type: "out_of_memory", what, cure }),
       });
       engine = await wasm.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
