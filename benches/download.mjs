@@ -1,13 +1,13 @@
 // How fast a model comes: the loader (fetch, hash, store, hand over) beside four plain fetches of the same files from the same
 // server, whose connections are slow as over the internet. `cargo xtask bench --download` runs it.
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { launchProfile } from "../www/scripts/browser.mjs";
-import { bundle, definitions } from "../www/scripts/bundle.mjs";
+import { bundle, definitions, readEngines } from "../www/scripts/bundle.mjs";
 import { MOUNTS, PACKAGE, serveFiles, start } from "../www/scripts/serve.mjs";
 
 const { values: options } = parseArgs({
@@ -63,8 +63,7 @@ async function sendSlowly(response, bytes) {
 
 async function serve(model) {
   const files = serveFiles(MOUNTS);
-  const wasm = await readFile(join(PACKAGE, "dist/llava-web/engine.wasm"));
-  const worker = await bundle("worker", await definitions(wasm), { glue: join(HERE, "chunks-only.js"), write: false });
+  const worker = await bundle("worker", await definitions(await readEngines(join(PACKAGE, "dist/llava-web"))), { glue: join(HERE, "chunks-only.js"), write: false });
   return start({
     handler: async (request, response) => {
       const path = request.url.split("?")[0];

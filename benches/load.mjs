@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { launchProfile } from "../www/scripts/browser.mjs";
-import { bundle, definitions } from "../www/scripts/bundle.mjs";
+import { bundle, definitions, readEngines } from "../www/scripts/bundle.mjs";
 import { MOUNTS, PACKAGE, serveFiles, start } from "../www/scripts/serve.mjs";
 
 const { values: options } = parseArgs({
@@ -68,8 +68,7 @@ const METER = () => {
 /** The package and the bundle on one address. `site.sent` counts the bundle's bytes, `site.requests` what was asked of it. */
 async function serve() {
   const files = serveFiles({ ...MOUNTS, "/model/": options.bundle });
-  const wasm = await readFile(join(PACKAGE, "dist/llava-web/engine.wasm"));
-  const chunksOnly = await bundle("worker", await definitions(wasm), { glue: join(HERE, "chunks-only.js"), write: false });
+  const chunksOnly = await bundle("worker", await definitions(await readEngines(join(PACKAGE, "dist/llava-web"))), { glue: join(HERE, "chunks-only.js"), write: false });
   const site = { sent: 0, requests: 0, chunksOnly: false };
   const script = (response, source) => response.writeHead(200, { "content-type": "text/javascript" }).end(source);
   const handler = async (request, response) => {

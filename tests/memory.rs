@@ -39,7 +39,7 @@ fn a_model_takes_what_it_is_said_to_take() {
         let mut engine = block_on(Engine::load(gpu.clone(), &source, &tokenizer, options)).unwrap();
         // Of what the variants were tried on.
         gpu.device.memory_cleanup();
-        let memory = engine.info()["gpu_memory"].clone();
+        let memory = engine.info()["memory"].clone();
         let [weights, context, work] = ["weights", "context", "work"].map(|part| memory[part].as_u64().unwrap());
         let (lasting, _) = held(&gpu);
         let picture = Source::Encoded(fs::read("tests/golden/pictures/tall.png").unwrap());

@@ -249,7 +249,7 @@ impl Engine {
             "quantization": self.quantization,
             "context_length": self.context_length,
             "kv_cache": self.kv_cache,
-            "gpu_memory": self.memory,
+            "memory": self.memory,
             "image_tokens": self.config.image_tokens(),
             "adapter": self.gpu.adapter.name,
             "backend": self.gpu.adapter.backend,

@@ -31,7 +31,7 @@ function station(name, signal) {
 
 export async function availability() {
   const problems = (fake.problems ?? []).map((problem) => new LlavaError(problem));
-  return { available: problems.length === 0, problems, name: "llava-sketches", bytes_to_download: BYTES, stored_bytes: 0, gpu_memory: { total: 8e6 }, context_length: 512 };
+  return { available: problems.length === 0, problems, name: "llava-sketches", bytes_to_download: BYTES, stored_bytes: 0, memory: { total: 8e6 }, context_length: 512 };
 }
 
 export async function load(url, { signal, onProgress, onWarning }) {

@@ -16,8 +16,8 @@ describe("what is told before the download is what the engine tells", async () =
       const { value, error } = await load(page, url, options);
       assert.equal(error, undefined, error?.message);
       assert.equal(value.kv_cache, kv_cache);
-      assert.deepEqual(value.gpu_memory, plan.gpu_memory);
-      assert.deepEqual(Object.keys(plan.gpu_memory).sort(), ["context", "total", "weights", "work"]);
+      assert.deepEqual(value.memory, plan.memory);
+      assert.deepEqual(Object.keys(plan.memory).sort(), ["context", "total", "weights", "work"]);
     });
   }
 
@@ -26,7 +26,7 @@ describe("what is told before the download is what the engine tells", async () =
     server.bundles.m = { ...bundle, files: new Map([...bundle.files, ["manifest.json", Buffer.from(JSON.stringify(manifest))]]) };
     const { value, error } = await load(page, `${server.origin}/m/`);
     assert.equal(error, undefined, error?.message);
-    const { weights, context, work, total } = value.gpu_memory;
+    const { weights, context, work, total } = value.memory;
     assert.deepEqual([value.kv_cache, total], ["f16", weights + context + work]);
   });
 });

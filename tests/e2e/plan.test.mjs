@@ -48,8 +48,8 @@ test("the plan: bytes to fetch and stored, quota, limits, memory", async () => {
   assert.deepEqual([plan.context_length, plan.max_context_length], [2048, 3000]);
   const context = 2 * 2 * 2048 * 512;
   const work = 4 * 1024 * 100 + 2048 * 64 * 4;
-  assert.deepEqual(plan.gpu_memory, { weights, context, work, total: weights + context + work });
-  const short = (await ask({ context_length: 500, kv_cache: "f32" })).gpu_memory;
+  assert.deepEqual(plan.memory, { weights, context, work, total: weights + context + work });
+  const short = (await ask({ context_length: 500, kv_cache: "f32" })).memory;
   assert.deepEqual([short.context, short.work], [2 * 2 * 500 * 1024, 4 * 70_000 + 500 * 64 * 4]);
   assert.deepEqual(server.requests.filter((path) => path !== "m/manifest.json"), [], "nothing but manifests is asked for");
 });
@@ -91,7 +91,7 @@ test("no GPU, no manifest: problems, not exceptions; an option that makes no sen
   server.fault = (_, __, response) => (response.writeHead(404).end(), true);
   const plan = await ask();
   assert.deepEqual([plan.available, plan.problems.map(({ code }) => code)], [false, ["webgpu_unavailable", "no_such_model"]]);
-  assert.deepEqual([plan.gpu_memory, plan.limits, plan.bytes_to_download], [undefined, undefined, undefined]);
+  assert.deepEqual([plan.memory, plan.limits, plan.bytes_to_download], [undefined, undefined, undefined]);
   await assert.rejects(ask({ context_length: 0 }), /`context_length` must be a whole number/);
 });
 
@@ -118,7 +118,7 @@ test("a manifest that does not tell what memory a model needs loads, and nothing
   server.bundles.m = makeBundle();
   const plan = await ask({ context_length: 100_000 });
   assert.deepEqual([plan.available, plan.problems, plan.bytes_to_download], [true, [], server.bundles.m.total_bytes]);
-  assert.deepEqual([plan.largest_weight, plan.gpu_memory, plan.max_context_length], [undefined, undefined, undefined]);
+  assert.deepEqual([plan.largest_weight, plan.memory, plan.max_context_length], [undefined, undefined, undefined]);
   assert.equal(plan.context_length, 100_000);
   const { value, error } = await load(page, url(), { context_length: 100_000 });
   assert.deepEqual([error, value?.context_length, value?.kv_cache], [undefined, 100_000, "the engine's choice"]);

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
-import { bundle, definitions } from "../../www/scripts/bundle.mjs";
+import { bundle, definitions, ENGINES, readEngines } from "../../www/scripts/bundle.mjs";
 import { MOUNTS, PACKAGE, serveFiles, start } from "../../www/scripts/serve.mjs";
 import { BROWSER, kill, launchProfile } from "./browsers.mjs";
 
@@ -94,27 +94,30 @@ export async function serveBundles(bundles, fault = () => false) {
   });
 }
 
-/** The fake engine's wasm: nothing is compiled, but what is fetched must have the hash that page and worker expect. */
+/** The fake engines' wasm: nothing is compiled, but what is fetched must have the hash that page and worker expect. */
 export const FAKE_WASM = Buffer.from("no wasm");
+
+const WASM = Object.values(ENGINES);
 
 /** The packed page and a worker with the fake engine, made for each other. */
 async function fakeScripts() {
-  const real = sha256(await readFile(join(PACKAGE, "dist/llava-web/engine.wasm")));
+  const real = Object.values(await readEngines(join(PACKAGE, "dist/llava-web"))).map(sha256);
   const page = await readFile(join(PACKAGE, "dist/index.js"), "utf8");
   const glue = fileURLToPath(new URL("fake-engine.js", import.meta.url));
-  const { outputFiles } = await bundle("worker", await definitions(FAKE_WASM), { glue, write: false });
-  return { page: page.replaceAll(real, sha256(FAKE_WASM)), worker: outputFiles[0].text };
+  const { outputFiles } = await bundle("worker", await definitions({ gpu: FAKE_WASM, cpu: FAKE_WASM }), { glue, write: false });
+  return { page: real.reduce((text, hash) => text.replaceAll(hash, sha256(FAKE_WASM)), page), worker: outputFiles[0].text };
 }
 
 /**
  * Serves the package. With `fake` the engine is tests/e2e/fake-engine.js instead of the built one; `prelude` is a script that
- * runs in the worker before the package's own code (to take something away from it). `headers` go with every answer, `overrides`
+ * runs in the worker before the package's own code (to take something away from it). Models run on `device`, where that is absent on
+ * the CPU, as the browser has a software GPU. `headers` go with every answer, `overrides`
  * answer for a path, `requests` are the paths asked for. `/build/` has the modules before bundling.
  */
-export async function servePackage({ fake = false, prelude = "" } = {}) {
+export async function servePackage({ fake = false, prelude = "", device = fake ? "gpu" : undefined } = {}) {
   const files = serveFiles({ ...MOUNTS, "/build/": join(ROOT, "www/build") });
   const faked = fake ? await fakeScripts() : undefined;
-  const site = { prelude, fake: faked, headers: {}, overrides: {}, requests: [] };
+  const site = { prelude, device, fake: faked, headers: {}, overrides: {}, requests: [] };
   const send = (response, type, body) => response.writeHead(200, { "content-type": type }).end(body);
   const handler = async (request, response) => {
     for (const [name, value] of Object.entries(site.headers)) response.setHeader(name, value);
@@ -123,7 +126,7 @@ export async function servePackage({ fake = false, prelude = "" } = {}) {
     if (site.overrides[request.url]) return site.overrides[request.url](response);
     if (request.url === "/blank") return send(response, "text/html", "<!doctype html><title>test</title>");
     if (fake && request.url === "/dist/index.js") return send(response, "text/javascript", faked.page);
-    if (fake && request.url === "/dist/llava-web/engine.wasm") return send(response, "application/wasm", FAKE_WASM);
+    if (fake && WASM.some((name) => request.url === `/dist/llava-web/${name}`)) return send(response, "application/wasm", FAKE_WASM);
     if (request.url === "/dist/llava-web/worker.js" && (fake || site.prelude)) {
       const worker = faked?.worker ?? (await readFile(join(PACKAGE, "dist/llava-web/worker.js"), "utf8"));
       const before = site.prelude && `import "data:text/javascript,${encodeURIComponent(site.prelude)}";\n`;
@@ -146,8 +149,9 @@ export async function openBrowser(options) {
       const page = await context.newPage();
       await page.goto(site.origin + path);
       if (path === "/blank") {
-        await page.evaluate(async () => {
+        await page.evaluate(async (device) => {
           globalThis.llava = await import("/dist/index.js");
+          globalThis.llava.configure({ device });
           /** Runs `work` and gives back its value, or its error in a form that crosses to the test. */
           globalThis.attempt = async (work) => {
             try {
@@ -160,7 +164,7 @@ export async function openBrowser(options) {
               return { error: { name, code, hosted_code, message, llava } };
             }
           };
-        });
+        }, site.device);
       }
       return page;
     },

@@ -214,10 +214,10 @@ async function look(place) {
   showProblems(place, plan.problems ?? [], { ownModel: isOwnModel() });
   place.scrollIntoView({ block: "nearest" });
   part("model-about").textContent = "";
-  const { name, bytes_to_download: missing, stored_bytes = 0, gpu_memory, context_length } = plan;
+  const { name, bytes_to_download: missing, stored_bytes = 0, memory, context_length } = plan;
   if (missing === undefined) return;
   const size = `${megabytes(missing)} to fetch, ${megabytes(stored_bytes)} stored`;
-  const memory = gpu_memory ? `, ${megabytes(gpu_memory.total)} of GPU memory with a context of ${context_length} tokens` : "";
+  const memory = memory ? `, ${megabytes(memory.total)} of GPU memory with a context of ${context_length} tokens` : "";
   part("model-about").textContent = `${name}: ${size}${memory}. It is loaded with the next question.`;
   if (plan.available && missing > 0 && !work) status.textContent = `The first question fetches the model once: ${megabytes(missing)}.`;
 }

@@ -9,13 +9,21 @@ import { copyDefaultModel } from "./default-files.mjs";
 import { copyTypes } from "./types.mjs";
 
 const WWW = dirname(dirname(fileURLToPath(import.meta.url)));
-const WASM = join(WWW, "pkg/llava_web_bg.wasm");
+/** The engine of each kind of device, and its name in the package. */
+export const ENGINES = { gpu: "engine.wasm", cpu: "engine-cpu.wasm" };
 
-/** What src/engine/build.ts declares, for the engine whose wasm is `wasm` (bytes). */
-export async function definitions(wasm) {
+/** The engines' bytes, by kind of device, of a package's folder `dist/llava-web`. */
+export async function readEngines(folder) {
+  const read = Object.entries(ENGINES).map(async ([kind, name]) => [kind, await readFile(join(folder, name))]);
+  return Object.fromEntries(await Promise.all(read));
+}
+
+/** What src/engine/build.ts declares, for engines whose wasm are `wasms` (bytes, by kind of device). */
+export async function definitions(wasms) {
   const { version } = JSON.parse(await readFile(join(WWW, "package.json"), "utf8"));
-  const sha256 = createHash("sha256").update(wasm).digest("hex");
-  return { LLAVA_VERSION: JSON.stringify(version), LLAVA_WASM_SHA256: JSON.stringify(sha256) };
+  const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+  const hashes = Object.fromEntries(Object.keys(ENGINES).map((kind) => [kind, sha256(wasms[kind])]));
+  return { LLAVA_VERSION: JSON.stringify(version), LLAVA_WASM_SHA256: JSON.stringify(hashes) };
 }
 
 const COMMON = {
@@ -25,18 +33,21 @@ const COMMON = {
   logOverride: { "duplicate-object-key": "silent" }, // the glue names its snippet once for each function
 };
 
-/** Bundles www/build/<name>.js and resolves to esbuild's result. `glue` takes the place of the engine's own glue. */
+/** Bundles www/build/<name>.js and resolves to esbuild's result. `glue` takes the place of the engines' own glue. */
 export function bundle(name, define, { glue, ...options } = {}) {
   return build({ ...COMMON, entryPoints: [join(WWW, `build/${name}.js`)], format: "esm", define, plugins: [instances(glue)], ...options });
 }
 
 /**
- * `llava-web:wasm` is a function, `instantiate`, made of wasm-bindgen's glue: that is a module, of which a thread has one, and with it
+ * `llava-web:gpu` and `llava-web:cpu` are a function, `instantiate`, made of wasm-bindgen's glue: that is a module, of which a thread has one, and with it
  * one wasm and one GPU device, which may be lost.
  */
-function instances(glue = join(WWW, "pkg/llava_web.js")) {
+function instances(glue) {
   const setup = (setup) => {
-    setup.onResolve({ filter: /^llava-web:wasm$/ }, () => ({ path: glue, namespace: "glue" }));
+    setup.onResolve({ filter: /^llava-web:/ }, ({ path }) => ({
+      path: glue ?? join(WWW, "pkg", path.slice("llava-web:".length), "llava_web.js"),
+      namespace: "glue",
+    }));
     setup.onLoad({ filter: /.*/, namespace: "glue" }, async ({ path }) => {
       const { outputFiles } = await build({ ...COMMON, entryPoints: [path], format: "iife", globalName: "glue", write: false });
       return { contents: `export function instantiate() {\n${outputFiles[0].text}\nreturn glue;\n}` };
@@ -48,16 +59,17 @@ function instances(glue = join(WWW, "pkg/llava_web.js")) {
 async function main() {
   const dist = join(WWW, "dist");
   await rm(dist, { recursive: true, force: true });
-  const define = await definitions(await readFile(WASM));
+  const assets = join(dist, "llava-web");
+  for (const [kind, name] of Object.entries(ENGINES)) await cp(join(WWW, "pkg", kind, "llava_web_bg.wasm"), join(assets, name));
+  const define = await definitions(await readEngines(assets));
   const sources = { sourcemap: true, sourcesContent: true };
   await Promise.all([
     bundle("index", define, { outfile: join(dist, "index.js"), ...sources }),
-    bundle("worker", define, { outfile: join(dist, "llava-web/worker.js"), ...sources }),
-    bundle("engine", define, { outfile: join(dist, "llava-web/engine.js"), ...sources }),
+    bundle("worker", define, { outfile: join(assets, "worker.js"), ...sources }),
+    bundle("engine", define, { outfile: join(assets, "engine.js"), ...sources }),
   ]);
   await copyTypes();
-  await cp(WASM, join(dist, "llava-web/engine.wasm"));
-  await copyDefaultModel(join(dist, "llava-web/model"));
+  await copyDefaultModel(join(assets, "model"));
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main();

@@ -1,11 +1,14 @@
-/** The engine as wasm-bindgen exports it from src/web.rs, which scripts/bundle.mjs makes a function of. */
-declare module "llava-web:wasm" {
-  /** A wasm of its own, which shares nothing with others of the thread. */
-  export function instantiate(): {
+/** The engine as wasm-bindgen exports it from src/web.rs, for one kind of device, which scripts/bundle.mjs makes a function of. */
+declare module "llava-web:gpu" {
+  /** An instance of the wasm, before that is there. */
+  export interface Glue {
     /** Starts the wasm. */
     default(wasm: { module_or_path: Response }): Promise<unknown>;
     Engine: typeof Engine;
-  };
+  }
+
+  /** A wasm of its own, which shares nothing with others of the thread. */
+  export function instantiate(): Glue;
 
   export class Engine {
     /**
@@ -25,9 +28,14 @@ declare module "llava-web:wasm" {
     static check_picture(image: unknown): void;
     /** `input` is an EngineInput and the answer an EngineOutput, both as JSON. `onPiece` returns false to stop, also before the first token. */
     generate(image: unknown, input: string, onPiece: (text: string, tokens: number) => boolean): Promise<string>;
-    /** JSON: model, quantization, context_length, kv_cache, gpu_memory, image_tokens, adapter, backend, precision, variants. */
+    /** JSON: model, quantization, context_length, kv_cache, memory, image_tokens, adapter, backend, precision, variants. */
     info(): string;
     /** Frees what the engine holds; nothing may be called after that. */
     free(): void;
   }
+}
+
+/** The same for the CPU. */
+declare module "llava-web:cpu" {
+  export { instantiate, type Engine, type Glue } from "llava-web:gpu";
 }

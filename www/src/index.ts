@@ -10,11 +10,12 @@ export { createAI, type AI } from "./api/ai.js";
 export { availability, type Availability, type AvailabilityOptions } from "./api/availability.js";
 export type { Assets } from "./engine/assets.js";
 export { configure, type Configuration } from "./api/configure.js";
+export type { DeviceChoice } from "./engine/devices.js";
 export type { EngineModule } from "./engine.js";
 export { LlavaError, type ErrorCode } from "./basics/errors.js";
 export type { ImageInput } from "./input/image.js";
 export type { GenerateOptions, Input, Message, MessagePart } from "./input/input.js";
-export type { KernelChoice, KvFormat, LoadProgress, MemoryUse, ModelInfo, Timings } from "./basics/info.js";
+export type { DeviceKind, KernelChoice, KvFormat, LoadProgress, MemoryUse, ModelInfo, Timings } from "./basics/info.js";
 export { Model, type CaptionOptions, type LoadOptions, type RunOptions } from "./api/model.js";
 export type { Result, Usage } from "./api/result.js";
 export { models, type StoredModel } from "./api/stored.js";
@@ -27,7 +28,7 @@ const shared = new SharedModels({}, () => configuration().idle_timeout);
  * Describes a picture, or answers a question about it. The model is loaded by the first call and kept for the next ones, until
  * `dispose()` or, if `configure` says so, after a time without use.
  *
- * @param options generation settings, `signal`, `onToken`, `onProgress`, and `model`: the URL of another bundle
+ * @param options generation settings, `signal`, `onToken`, `onProgress`, `device`, and `model`: the URL of another bundle
  * @throws LlavaError
  */
 export async function caption(
@@ -35,11 +36,11 @@ export async function caption(
   prompt?: string,
   options: CaptionOptions & SharedLoadOptions & { model?: string | URL } = {},
 ): Promise<string> {
-  const { model = DEFAULT_MODEL, onProgress, signal, onToken, ...fields } = asOptions(options, "caption");
-  return (await runShared(shared, model, asInput(image, prompt, fields), { onProgress, signal, onToken })).description;
+  const { model = DEFAULT_MODEL, device, onProgress, signal, onToken, ...fields } = asOptions(options, "caption");
+  return (await runShared(shared, model, asInput(image, prompt, fields), { device, onProgress, signal, onToken })).description;
 }
 
-/** Frees the models of `caption()`, with the GPU memory they hold. The next call loads them again, from the store. */
+/** Frees the models of `caption()`, with the memory they hold. The next call loads them again, from the store. */
 export function dispose(): void {
   shared.dispose();
 }
@@ -50,7 +51,8 @@ export function dispose(): void {
  * After any failure, of the GPU too, it may be called again in the same page.
  *
  * @param url the URL of the folder that holds manifest.json; the model that ships with the package where absent
- * @throws LlavaError `webgpu_unavailable`, `insecure_context`, `no_such_model`, `network`, `bad_bundle`, `bad_tokenizer`,
+ * @throws LlavaError `insecure_context`, `no_such_model`, `network`, `bad_bundle`, `bad_tokenizer`, `model_too_large`,
+ * `webgpu_unavailable` (where a GPU was asked for),
  * `unsupported_model`, `gpu`, `engine_failed`, `invalid_input` or `aborted`.
  */
 export async function load(url: string | URL = DEFAULT_MODEL, options: LoadOptions = {}): Promise<Model> {

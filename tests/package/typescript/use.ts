@@ -44,13 +44,13 @@ const loading: LoadOptions = {
 };
 
 export async function everything(): Promise<string[]> {
-  const { available, problems, gpu_memory }: Availability = await availability(DEFAULT_MODEL, plan);
+  const { available, problems, memory }: Availability = await availability(DEFAULT_MODEL, plan);
   const codes: ErrorCode[] = problems.map((problem: LlavaError) => problem.code);
-  console.log(available, codes, gpu_memory?.total);
+  console.log(available, codes, memory?.total);
 
   const model: Model = await load(new URL("https://example.org/model/"), loading);
   const info: Readonly<ModelInfo> = model.info;
-  const { weights, context, work, total }: MemoryUse = info.gpu_memory;
+  const { weights, context, work, total }: MemoryUse = info.memory;
   console.log(weights + context + work === total);
   const choices: KernelChoice[] = Object.values(info.variants);
   const stream: TextStream = model.stream(new Blob(), "What?", options);

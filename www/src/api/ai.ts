@@ -19,7 +19,7 @@ export interface AI {
   dispose(): void;
 }
 
-const RUN_OPTIONS = ["onToken", "onProgress", "signal"];
+const RUN_OPTIONS = ["device", "onToken", "onProgress", "signal"];
 
 /**
  * A binding whose models run in this browser, from the URLs given for their names.
@@ -34,13 +34,13 @@ export function createAI(urls: Record<string, string | URL>, options: CommonLoad
   const models = new SharedModels(common, () => idle_timeout);
   return {
     async run(name, input, options = {}) {
-      const { onToken, onProgress, signal } = asOptions(options, "run", RUN_OPTIONS);
+      const { device, onToken, onProgress, signal } = asOptions(options, "run", RUN_OPTIONS);
       const url = Object.hasOwn(urls, name) ? urls[name] : undefined;
       if (url === undefined) {
         const known = Object.keys(urls).join(", ") || "none";
         throw new LlavaError("no_such_model", `There is no model called ${nameOf(name)}. Given to createAI: ${known}.`);
       }
-      return runShared(models, url, typeof input === "string" ? { image: input } : input, { onToken, onProgress, signal });
+      return runShared(models, url, typeof input === "string" ? { image: input } : input, { device, onToken, onProgress, signal });
     },
     dispose: () => models.dispose(),
   };

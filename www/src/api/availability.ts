@@ -1,13 +1,14 @@
 import { LlavaError, toLlavaError, type ErrorCode } from "../basics/errors.js";
-import type { KvFormat, MemoryUse } from "../basics/info.js";
+import type { DeviceKind, KvFormat, MemoryUse } from "../basics/info.js";
 import { megabytes } from "../basics/naming.js";
 import type { Device } from "../engine/device.js";
 import { findDevice } from "../engine/devices.js";
-import { chooseContext, chooseKvFormat, largestBinding, largestContext, largestResult, memoryUse } from "../engine/memory.js";
+import { checkAddressable, chooseContext, chooseKvFormat, largestBinding, largestContext, largestResult, memoryUse } from "../engine/memory.js";
 import { lowMemory, memoryLimit } from "../engine/memory-limit.js";
 import { knownModel, readManifest } from "../weights/loader.js";
 import { filesOf, type Manifest } from "../weights/manifest.js";
 import { openStore } from "../weights/store.js";
+import { checkDevice, configuration } from "./configure.js";
 import { DEFAULT_MODEL, sourceOf } from "./model-url.js";
 import { checkContextOptions, type LoadOptions } from "./model.js";
 import { asOptions } from "./options.js";
@@ -21,7 +22,9 @@ export interface Availability {
   available: boolean;
   /** What does not fit or is missing, each with why and what to do about it. */
   problems: LlavaError[];
-  /** The GPU that would be used. */
+  /** What would be used: as asked for, or what `auto` comes to. */
+  device: DeviceKind | undefined;
+  /** The GPU that would be used, or "CPU". */
   adapter: string | undefined;
   /**
    * Its limits that matter: the largest buffer, and the most of one that a shader can read. No browser tells how much
@@ -53,14 +56,14 @@ export interface Availability {
   context_length: number | undefined;
   /** The most positions that the model was trained for and the GPU's limits allow. */
   max_context_length: number | undefined;
-  /** What the model takes on the GPU. Where the device is known to have less, `problems` has one of code `low_memory`. */
-  gpu_memory: MemoryUse | undefined;
+  /** What the model takes on that device. Where the device is known to have less, `problems` has one of code `low_memory`. */
+  memory: MemoryUse | undefined;
 }
 
 /** For which load `availability` is asked; defaults as in `load`. */
-export type AvailabilityOptions = Pick<LoadOptions, "context_length" | "kv_cache" | "signal">;
+export type AvailabilityOptions = Pick<LoadOptions, "device" | "context_length" | "kv_cache" | "signal">;
 
-const KNOWN = ["context_length", "kv_cache", "signal"];
+const KNOWN = ["device", "context_length", "kv_cache", "signal"];
 /** Problems with which a model runs, or may. */
 const RUNS_ALL_THE_SAME: ErrorCode[] = ["quota_exceeded", "storage", "low_memory"];
 
@@ -72,7 +75,9 @@ const RUNS_ALL_THE_SAME: ErrorCode[] = ["quota_exceeded", "storage", "low_memory
  */
 export async function availability(url: string | URL = DEFAULT_MODEL, options: AvailabilityOptions = {}): Promise<Availability> {
   const { context_length: asked, kv_cache, signal = new AbortController().signal } = asOptions(options, "availability", KNOWN);
+  const { device: choice = configuration().device ?? "auto" } = options;
   checkContextOptions(options);
+  checkDevice(choice);
   const source = sourceOf(url);
   const problems: LlavaError[] = [];
   const note = (error: unknown) => {
@@ -80,7 +85,8 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
     return undefined;
   };
 
-  const device = await findDevice().catch(note);
+  // Why `auto` is the CPU is no problem.
+  const device = await findDevice(choice, () => undefined).catch(note);
   const { storage } = (globalThis.navigator ?? {}) as Partial<Navigator>; // Node has none
   const { quota, usage } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
   const persisted = (await storage?.persisted?.().catch(() => false)) ?? false;
@@ -103,6 +109,7 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
   return {
     available: problems.every(({ code }) => RUNS_ALL_THE_SAME.includes(code)),
     problems,
+    device: device?.kind,
     adapter: device?.name,
     limits: device && {
       max_buffer_bytes: device.limits.maxBufferSize,
@@ -122,7 +129,7 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
   };
 }
 
-type MemoryPlan = Pick<Availability, "largest_weight" | "context_length" | "max_context_length" | "gpu_memory">;
+type MemoryPlan = Pick<Availability, "largest_weight" | "context_length" | "max_context_length" | "memory">;
 
 function planMemory(
   manifest: Manifest | undefined,
@@ -133,7 +140,7 @@ function planMemory(
 ): MemoryPlan {
   const needs = manifest?.memory;
   if (!manifest || !device || !needs) {
-    return { largest_weight: undefined, context_length: askedLength, max_context_length: undefined, gpu_memory: undefined };
+    return { largest_weight: undefined, context_length: askedLength, max_context_length: undefined, memory: undefined };
   }
   const { limits } = device;
   const { largest_weight } = needs;
@@ -156,14 +163,15 @@ function planMemory(
   };
   refuse(largest_weight.name, largest_weight.bytes, "Take a smaller model, or convert this one with fewer bits a weight.");
   refuse("its largest intermediate result", largestResult(needs, context_length), "Take a smaller model, or another GPU.");
-  const gpu_memory = memoryUse(manifest, needs, context_length, kv_cache);
-  const low = lowMemory(gpu_memory, memoryLimit());
+  const memory = memoryUse(manifest, needs, context_length, kv_cache);
+  choose(() => checkAddressable(memory, device.memory), undefined);
+  const low = lowMemory(memory, memoryLimit());
   if (low) note(low);
   return {
     largest_weight,
     context_length,
     max_context_length: largestContext(needs, limits, kv_cache),
-    gpu_memory,
+    memory,
   };
 }
 

@@ -1,9 +1,12 @@
 import { LlavaError } from "../basics/errors.js";
 import { isWorker, type Assets } from "../engine/assets.js";
+import { CHOICES, type DeviceChoice } from "../engine/devices.js";
 import { asOptions } from "./options.js";
 
 /** What holds for every later call of this page. */
 export interface Configuration extends Assets {
+  /** What models run on, as in `load`. */
+  device?: DeviceChoice;
   /** The URL of the folder of the default model's files: `dist/llava-web/model/` of the package. */
   model?: string | URL;
   /**
@@ -13,7 +16,7 @@ export interface Configuration extends Assets {
   idle_timeout?: number;
 }
 
-const KNOWN = ["worker", "wasm", "engine", "model", "idle_timeout"];
+const KNOWN = ["device", "worker", "wasm", "cpu_wasm", "engine", "model", "idle_timeout"];
 
 let current: Configuration = {};
 
@@ -25,8 +28,9 @@ let current: Configuration = {};
  */
 export function configure(options: Configuration): void {
   const given = asOptions(options, "configure", KNOWN);
-  const { model, idle_timeout } = given;
+  const { model, idle_timeout, device } = given;
   checkAssets(given);
+  checkDevice(device);
   if (model !== undefined && !isAddress(model)) throw wrong("model", "a URL", "dist/llava-web/model/ of the package, with the default model's files");
   if (idle_timeout !== undefined && !(typeof idle_timeout === "number" && idle_timeout >= 0)) {
     throw new LlavaError("invalid_input", "`idle_timeout` must be a number of milliseconds, 0 or more.");
@@ -40,14 +44,20 @@ export function configuration(): Readonly<Configuration> {
 }
 
 /** @throws LlavaError `invalid_input` for what cannot be the address of the worker or of the engine. */
-export function checkAssets({ worker, wasm, engine }: Assets): void {
+export function checkAssets({ worker, wasm, cpu_wasm, engine }: Assets): void {
   if (worker !== undefined && !isAddress(worker) && !isWorker(worker) && typeof worker !== "function") {
     throw wrong("worker", "a URL, a Worker or a function that makes one", "dist/llava-web/worker.js of the package");
   }
   if (wasm !== undefined && !isAddress(wasm)) throw wrong("wasm", "a URL", "dist/llava-web/engine.wasm of the package");
+  if (cpu_wasm !== undefined && !isAddress(cpu_wasm)) throw wrong("cpu_wasm", "a URL", "dist/llava-web/engine-cpu.wasm of the package");
   if (engine !== undefined && typeof engine?.startEngine !== "function") {
     throw wrong("engine", "the module llava-web/engine", 'import * as engine from "llava-web/engine"');
   }
+}
+
+/** @throws LlavaError `invalid_input` */
+export function checkDevice(device: DeviceChoice | undefined): void {
+  if (device !== undefined && !CHOICES.includes(device)) throw wrong("device", CHOICES.map((choice) => `"${choice}"`).join(" or "), "what the model runs on");
 }
 
 function isAddress(value: unknown): value is string | URL {

@@ -1,13 +1,14 @@
 import { callback } from "../basics/callback.js";
 import { LlavaError } from "../basics/errors.js";
 import type { KvFormat, LoadProgress, ModelInfo } from "../basics/info.js";
-import { wasmAddress, type Assets } from "../engine/assets.js";
+import { wasmAddresses, type Assets } from "../engine/assets.js";
 import { memoryLimit } from "../engine/memory-limit.js";
+import type { DeviceChoice } from "../engine/devices.js";
 import { RecoveringEngine } from "../engine/recovering-engine.js";
 import { readImage, type ImageInput } from "../input/image.js";
 import { checkInput, type EngineInput, type GenerateOptions, type Input } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
-import { checkAssets, configuration } from "./configure.js";
+import { checkAssets, checkDevice, configuration } from "./configure.js";
 import { sourceOf } from "./model-url.js";
 import { asOptions } from "./options.js";
 import type { Result } from "./result.js";
@@ -20,7 +21,7 @@ declare global {
   }
 }
 
-/** How a model is loaded. `worker`, `wasm` and `engine` are as in `configure`, for this load alone. */
+/** How a model is loaded. `worker`, `wasm`, `cpu_wasm` and `engine` are as in `configure`, for this load alone. */
 export interface LoadOptions extends Assets {
   /** Told how far it is. As with every callback, what it throws ends the call. */
   onProgress?: (progress: LoadProgress) => void;
@@ -31,7 +32,12 @@ export interface LoadOptions extends Assets {
   onWarning?: (error: LlavaError) => void;
   /** Stops the download; what is stored by then stays. */
   signal?: AbortSignal;
-  /** Most tokens of picture, prompt and answer together; the model's own where absent. More takes more GPU memory. */
+  /**
+   * What it runs on. `auto`, where absent: the GPU; the CPU where there is no GPU but software, or where the GPU fails to load the
+   * model. `onWarning` is told why.
+   */
+  device?: DeviceChoice;
+  /** Most tokens of picture, prompt and answer together; the model's own where absent. More takes more memory. */
   context_length?: number;
   /**
    * `f16` halves the memory of the context, at a small loss, and needs heads whose size is a multiple of 8. Where absent it is `f16` in
@@ -67,7 +73,7 @@ export interface RunOptions {
 /** Input fields and call options together. */
 export type CaptionOptions = GenerateOptions & RunOptions;
 
-const LOAD_OPTIONS = ["onProgress", "onWarning", "signal", "context_length", "kv_cache", "precision", "update", "evict", "worker", "wasm", "engine"];
+const LOAD_OPTIONS = ["onProgress", "onWarning", "signal", "device", "context_length", "kv_cache", "precision", "update", "evict", "worker", "wasm", "cpu_wasm", "engine"];
 const RUN_OPTIONS = ["signal", "onToken"];
 
 /** A loaded model, in a worker of its own where there are workers. */
@@ -94,10 +100,11 @@ export class Model {
     checkSettings(settings);
     const { context_length, kv_cache, precision, update, evict } = settings;
     const configured = configuration();
-    const { worker = configured.worker, wasm = configured.wasm } = settings;
+    const { worker = configured.worker, wasm = configured.wasm, cpu_wasm = configured.cpu_wasm } = settings;
+    const { device = configured.device ?? "auto" } = settings;
     const engine = settings.engine ?? (settings.worker === undefined ? configured.engine : undefined);
     const source = sourceOf(url);
-    const request = { type: "load", source, wasm: wasmAddress({ wasm }), context_length, kv_cache, precision, update, evict } as const;
+    const request = { type: "load", source, device, wasm: wasmAddresses({ wasm, cpu_wasm }), context_length, kv_cache, precision, update, evict } as const;
     const plan = { assets: { worker, engine }, request, onWarning: callback("onWarning", onWarning) };
     return new Model(await RecoveringEngine.load(plan, { picture, memory_limit: memoryLimit(), onProgress: callback("onProgress", onProgress), signal }));
   }
@@ -185,6 +192,7 @@ function checkSettings(settings: LoadOptions): void {
   const { precision, update, evict } = settings;
   checkContextOptions(settings);
   checkAssets(settings);
+  checkDevice(settings.device);
   if (precision !== undefined && precision !== "exact" && precision !== "fast") throw bad('`precision` must be "exact" or "fast".');
   for (const [name, value] of Object.entries({ update, evict })) {
     if (value !== undefined && typeof value !== "boolean") throw bad(`\`${name}\` must be true or false.`);

@@ -2,16 +2,17 @@ import { unlessAborted } from "../basics/abort.js";
 import { callback } from "../basics/callback.js";
 import { aborted, LlavaError } from "../basics/errors.js";
 import type { LoadProgress } from "../basics/info.js";
-import { noBrowser } from "../engine/gpu.js";
+import { needsBrowser } from "../engine/browser.js";
 import { readImage } from "../input/image.js";
 import { checkInput, type Input } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
+import { checkDevice } from "./configure.js";
 import { modelUrl } from "./model-url.js";
 import { Model, type LoadOptions, type RunOptions } from "./model.js";
 import type { Result } from "./result.js";
 
 /** Options of a load that several callers may wait for. */
-export type SharedLoadOptions = Pick<LoadOptions, "onProgress" | "signal">;
+export type SharedLoadOptions = Pick<LoadOptions, "device" | "onProgress" | "signal">;
 
 /** Options of all loads of a `SharedModels`. */
 export type CommonLoadOptions = Omit<LoadOptions, "signal" | "onProgress">;
@@ -50,9 +51,9 @@ export class SharedModels {
    * all who wait for it have fired.
    */
   async use<T>(url: string | URL, picture: EngineImage | undefined, options: SharedLoadOptions, work: (model: Model) => Promise<T>): Promise<T> {
-    const { onProgress, signal } = options;
+    const { device, onProgress, signal } = options;
     if (signal?.aborted) throw aborted(signal);
-    const entry = this.#entry(modelUrl(url), picture);
+    const entry = this.#entry(modelUrl(url), device, picture);
     clearTimeout(entry.timer);
     entry.users++;
     let loaded: Model;
@@ -128,18 +129,20 @@ export class SharedModels {
     this.#forget(entry);
   }
 
-  #entry(url: string, picture: EngineImage | undefined): Entry {
-    const known = this.#entries.get(url);
+  #entry(url: string, device: SharedLoadOptions["device"], picture: EngineImage | undefined): Entry {
+    const key = JSON.stringify([url, device]);
+    const known = this.#entries.get(key);
     if (known && !known.loaded?.ended) return known;
     const listeners: Entry["listeners"] = new Set();
     const stop = new AbortController();
     const model = Model.loadFor(picture, url, {
       ...this.#options,
+      ...(device !== undefined && { device }),
       signal: stop.signal,
       onProgress: (progress) => listeners.forEach((listener) => listener(progress)),
     });
     const entry: Entry = { model, loaded: undefined, stop, picture, users: 0, listeners, timer: undefined };
-    this.#entries.set(url, entry);
+    this.#entries.set(key, entry);
     model.then(
       (loaded) => {
         entry.loaded = loaded;
@@ -151,18 +154,19 @@ export class SharedModels {
   }
 
   #forget(entry: Entry): void {
-    for (const [url, known] of this.#entries) if (known === entry) this.#entries.delete(url);
+    for (const [key, known] of this.#entries) if (known === entry) this.#entries.delete(key);
   }
 }
 
 /** Answers `input` with the model behind `url`. What is wrong with the input is told before anything is fetched. */
 export async function runShared(models: SharedModels, url: string | URL, input: Input, options: RunOptions & SharedLoadOptions): Promise<Result> {
-  const { onProgress, signal, onToken } = options;
+  const { device, onProgress, signal, onToken } = options;
   modelUrl(url);
+  checkDevice(device);
   const { image, fields } = checkInput(input);
-  noBrowser(); // before the picture is looked for: a server that renders a page has no use for it
+  needsBrowser(); // before the picture is looked for: a server that renders a page has no use for it
   const checkAlive = models.watch();
   const picture = image === undefined ? undefined : await readImage(image, signal);
   checkAlive();
-  return models.use(url, picture, { onProgress, signal }, (model) => model.answer(picture, fields, { signal, onToken }));
+  return models.use(url, picture, { device, onProgress, signal }, (model) => model.answer(picture, fields, { signal, onToken }));
 }

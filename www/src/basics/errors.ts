@@ -15,6 +15,7 @@ export type ErrorCode =
   | "quota_exceeded" // the browser's storage is full: what is stored stays usable
   | "insecure_context" // the page is not served over https or from localhost
   | "webgpu_unavailable" // no WebGPU, or no adapter
+  | "model_too_large" // more than the CPU's engine can address
   | "low_memory" // the device is known to have less memory than the model takes: a warning, the load goes on
   | "gpu" // the GPU was lost, is out of memory or too small
   | "io" // a chunk could not be read

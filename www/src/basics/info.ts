@@ -24,10 +24,13 @@ export interface KernelChoice {
   wrong: string[];
 }
 
+/** What a model runs on. */
+export type DeviceKind = "gpu" | "cpu";
+
 /** Number format of the key-value cache: keys and values of every token of the context. */
 export type KvFormat = "f32" | "f16";
 
-/** Bytes that a loaded model takes on the GPU, the caller's pictures and the browser's own needs not counted. */
+/** Bytes that a loaded model takes on its device, the caller's pictures and the browser's own needs not counted. */
 export interface MemoryUse {
   /** All weights, as they are stored. */
   weights: number;
@@ -47,15 +50,17 @@ export interface ModelInfo {
   /** How keys and values are stored: as `load` asked, or f16 where that fits the model's heads. */
   kv_cache: KvFormat;
   /** As `availability` tells it before. */
-  gpu_memory: MemoryUse;
+  memory: MemoryUse;
   /** Tokens that a picture takes in the context; 0 if the model sees none. */
   image_tokens: number;
-  /** The GPU, as WebGPU names it. */
+  /** What it runs on. */
+  device: DeviceKind;
+  /** The GPU, as WebGPU names it, or "CPU". */
   adapter: string;
   backend: string;
   /** As it was asked of `load`. */
   precision: "exact" | "fast";
-  /** Which variant of each hot operation runs on this adapter, and why. */
+  /** Which variant of each hot operation runs on this adapter, and why; on a CPU there is one each. */
   variants: Record<string, KernelChoice>;
   /** The bundle's address. */
   url: string;

@@ -1,12 +1,15 @@
 import { LlavaError } from "../basics/errors.js";
+import type { DeviceKind } from "../basics/info.js";
 import type { EngineModule } from "../engine.js";
 
 /** Where the package's own files are, for environments whose bundler does not follow them. */
 export interface Assets {
   /** `dist/llava-web/worker.js` of the package: its URL, a Worker that runs it (for one model), or a function that makes one. */
   worker?: string | URL | Worker | (() => Worker);
-  /** The URL of `dist/llava-web/engine.wasm`. */
+  /** The URL of `dist/llava-web/engine.wasm`, the engine for GPUs. */
   wasm?: string | URL;
+  /** The URL of `dist/llava-web/engine-cpu.wasm`, the engine for CPUs; only one of the two is fetched. */
+  cpu_wasm?: string | URL;
   /**
    * `import * as engine from "llava-web/engine"`: the engine runs in this thread, without a worker. Service workers need it, as
    * they have no workers and may not import later; elsewhere it is found by itself where there is no Worker.
@@ -19,9 +22,12 @@ export function isWorker(value: unknown): value is Worker {
   return typeof Worker !== "undefined" && value instanceof Worker;
 }
 
-/** The address of the engine's wasm. Bundlers look for exactly this form. */
-export function wasmAddress({ wasm }: Assets): string {
-  return wasm === undefined ? packaged("wasm", () => new URL("./llava-web/engine.wasm", import.meta.url)) : absolute(wasm);
+/** The addresses of the engines' wasm. Bundlers look for exactly this form. */
+export function wasmAddresses({ wasm, cpu_wasm }: Assets): Record<DeviceKind, string> {
+  return {
+    gpu: wasm === undefined ? packaged("wasm", () => new URL("./llava-web/engine.wasm", import.meta.url)) : absolute(wasm),
+    cpu: cpu_wasm === undefined ? packaged("cpu_wasm", () => new URL("./llava-web/engine-cpu.wasm", import.meta.url)) : absolute(cpu_wasm),
+  };
 }
 
 /** The address of the engine as a module, for threads without Worker. */

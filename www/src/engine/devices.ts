@@ -1,15 +1,32 @@
 // The kinds of devices there are, and which of them a load runs on.
+import { LlavaError, toLlavaError } from "../basics/errors.js";
+import type { DeviceKind } from "../basics/info.js";
+import { findCpu } from "./cpu.js";
 import type { Device } from "./device.js";
 import { findGpu } from "./gpu.js";
 
 /** How a device of each kind is found. Each rejects, with what the visitor can do, where there is none. */
-const DEVICES = {
+const DEVICES: Record<DeviceKind, () => Promise<Device>> = {
   gpu: findGpu,
+  cpu: findCpu,
 };
 
-export type DeviceKind = keyof typeof DEVICES;
+/** What a model may be asked to run on. `auto`: the GPU, and the CPU where there is none, or where it does worse than that. */
+export type DeviceChoice = "auto" | DeviceKind;
 
-/** The device that a load runs on. @throws LlavaError `insecure_context` or `webgpu_unavailable` */
-export function findDevice(kind: DeviceKind = "gpu"): Promise<Device> {
-  return DEVICES[kind]();
+export const CHOICES: DeviceChoice[] = ["auto", "gpu", "cpu"];
+
+/**
+ * The device that a load runs on. `onWarning` is told why `auto` is the CPU.
+ *
+ * @throws LlavaError `insecure_context`; `webgpu_unavailable` where a GPU is asked for
+ */
+export async function findDevice(choice: DeviceChoice, onWarning: (error: LlavaError) => void): Promise<Device> {
+  if (choice !== "auto") return DEVICES[choice]();
+  const gpu = await findGpu().catch((error: unknown) => toLlavaError(error, "webgpu_unavailable"));
+  if (!(gpu instanceof LlavaError) && !gpu.software) return gpu;
+  const cpu = await findCpu();
+  const why = gpu instanceof LlavaError ? gpu.message : `The only GPU here, ${gpu.name}, is software.`;
+  onWarning(new LlavaError("webgpu_unavailable", `${why} The model runs on the CPU.`, { cause: gpu instanceof LlavaError ? gpu : undefined }));
+  return cpu;
 }

@@ -1,19 +1,8 @@
 import { LlavaError } from "../basics/errors.js";
+import { needsBrowser, needsSecureContext } from "./browser.js";
 import type { Device, DeviceFailures } from "./device.js";
 
 const BROWSERS = "Chrome and Edge have it from 113 (Android: 121), Safari from 26, Firefox from 141 on Windows and 145 on macOS.";
-
-/**
- * Refuses where there is no browser at all, so that a server that renders a page gets a clear answer at once.
- *
- * @throws LlavaError `webgpu_unavailable`
- */
-export function noBrowser(): void {
-  const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: GPU } };
-  if (!process?.versions?.node || navigator?.gpu) return;
-  const cure = "Call it in the browser: from an event handler, or an effect of a client component.";
-  throw new LlavaError("webgpu_unavailable", `This is Node.js, and models run on the WebGPU of a browser. ${cure}`);
-}
 
 /**
  * The GPU that would be used.
@@ -21,25 +10,16 @@ export function noBrowser(): void {
  * @throws LlavaError `insecure_context` or `webgpu_unavailable`, with what the visitor can do.
  */
 export async function findGpu(): Promise<Device> {
-  noBrowser();
-  if (!globalThis.isSecureContext) {
-    throw new LlavaError("insecure_context", "WebGPU and hashing work only on pages served over https or from localhost; this one is not.");
-  }
+  needsBrowser();
+  needsSecureContext();
   const gpu = (globalThis.navigator as { gpu?: GPU } | undefined)?.gpu;
   if (!gpu) throw new LlavaError("webgpu_unavailable", `This browser has no WebGPU, or has it switched off. ${BROWSERS}`);
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     throw new LlavaError("webgpu_unavailable", `WebGPU is there, but it has no GPU to use: the driver is missing, too old or blocked (chrome://gpu tells which). ${BROWSERS}`);
   }
-  return { name: describeAdapter(adapter), limits: adapter.limits, watch: watchNextDevice };
-}
-
-/** Milliseconds within which a loss is told, after what failed for it. */
-const TOLD_WITHIN = 200;
-
-/** What fails may do so for a GPU that is lost: waits until that has been told. */
-export function untilLossIsTold(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, TOLD_WITHIN));
+  const name = describeAdapter(adapter);
+  return { kind: "gpu", name, software: isSoftware(adapter, name), limits: adapter.limits, memory: undefined, watch: watchNextDevice };
 }
 
 /** Settles when the engine before has its device: each of a thread wraps `requestDevice` for its own, here and in web_features.js. */
@@ -90,4 +70,12 @@ function watch(device: GPUDevice, { onLost, onOutOfMemory }: DeviceFailures): vo
 /** A GPU's name, as far as the browser tells it. */
 function describeAdapter({ info }: GPUAdapter): string {
   return info.description || [info.vendor, info.architecture].filter(Boolean).join(" ") || "unknown";
+}
+
+/** Drivers that compute on the CPU what a GPU would. */
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render/i;
+
+function isSoftware({ info }: GPUAdapter, name: string): boolean {
+  const { isFallbackAdapter } = info as GPUAdapterInfo & { isFallbackAdapter?: boolean };
+  return isFallbackAdapter === true || SOFTWARE.test(name);
 }

@@ -37,13 +37,21 @@ function fitsF16({ head_dim }: MemoryNeeds): boolean {
   return head_dim % F16_HEADS === 0;
 }
 
-/** What the model takes on the GPU. */
+/** What the model takes on its device. */
 export function memoryUse({ chunks }: Manifest, needs: MemoryNeeds, context_length: number, kv_cache: KvFormat): MemoryUse {
   // There they are as they are stored.
   const weights = chunks.reduce((sum, { bytes }) => sum + bytes, 0);
   const context = 2 * needs.layers * context_length * rowBytes(needs, kv_cache);
   const work = WORK_RESULTS * largestResult(needs, context_length) + context_length * rotationBytes(needs);
   return { weights, context, work, total: weights + context + work };
+}
+
+/** @throws LlavaError `model_too_large` where the model takes more than the device can address. */
+export function checkAddressable({ weights, total }: MemoryUse, most: number | undefined): void {
+  if (most === undefined || total <= most) return;
+  const problem = `The model takes ${megabytes(total)} of memory, and WebAssembly on the CPU can address ${megabytes(most)}`;
+  const fits = `at this \`context_length\` up to ${megabytes(Math.max(0, most - (total - weights)))} of weights fit`;
+  throw new LlavaError("model_too_large", `${problem}: ${fits}. Convert it with fewer bits a weight, take a smaller model, or a browser with a GPU.`);
 }
 
 /** Bytes of the largest intermediate result of a picture and a prompt in a context of `context_length` positions. */

@@ -1,8 +1,9 @@
 import type { PlainError } from "../basics/errors.js";
-import type { KvFormat, LoadProgress, ModelInfo, Timings } from "../basics/info.js";
+import type { DeviceKind, KvFormat, LoadProgress, ModelInfo, Timings } from "../basics/info.js";
 import type { EngineInput } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
 import type { SourceAddress } from "../weights/sources.js";
+import type { DeviceChoice } from "./devices.js";
 import type { MemoryLimit } from "./memory-limit.js";
 
 /** The engine's answer, as src/engine.rs writes it. */
@@ -19,8 +20,9 @@ export interface EngineOutput {
 export interface LoadRequest {
   type: "load";
   source: SourceAddress;
-  /** Address of the engine's wasm. */
-  wasm: string;
+  device: DeviceChoice;
+  /** Addresses of the engines' wasm. */
+  wasm: Record<DeviceKind, string>;
   /** The picture that the model is loaded for: one that the engine cannot read costs no download of weights. */
   picture: EngineImage | undefined;
   context_length: number | undefined;

@@ -58,10 +58,20 @@ export class RecoveringEngine {
     this.#running = running;
   }
 
-  /** Loads the model. A GPU that is lost meanwhile is an error: `load` may be called again. */
+  /**
+   * Loads the model. Where a GPU was not asked for, and the one that is there fails, the model is loaded on the CPU; else that is an
+   * error, and `load` may be called again.
+   */
   static async load(plan: LoadPlan, { picture, memory_limit, onProgress, signal }: FirstLoad): Promise<RecoveringEngine> {
-    const running = await start(plan, { ...plan.request, picture, memory_limit, chosen: undefined }, onProgress, signal);
-    return new RecoveringEngine(plan, running);
+    const request = { ...plan.request, picture, memory_limit, chosen: undefined };
+    try {
+      return new RecoveringEngine(plan, await start(plan, request, onProgress, signal));
+    } catch (error) {
+      const { code, message } = error as LlavaError;
+      if (code !== "gpu" || request.device !== "auto" || !canMakeAnother(plan)) throw error;
+      plan.onWarning(new LlavaError("gpu", `${message} The model is loaded on the CPU.`, { cause: error }));
+      return new RecoveringEngine(plan, await start(plan, { ...request, device: "cpu" }, onProgress, signal));
+    }
   }
 
   /** What the model and the GPU are: those of now, after a loss. */
@@ -120,9 +130,9 @@ export class RecoveringEngine {
     const { onWarning, request } = this.#plan;
     const then = failed instanceof GpuOutOfMemory ? "for the next request" : "and the request goes on";
     onWarning(new LlavaError("gpu", `${failed.what} The model is loaded again, ${then}.`, { cause: failed }));
-    const { adapter, variants } = this.#running.info;
+    const { device, adapter, variants } = this.#running.info;
     // The version that has answered so far; no server need be asked for it.
-    const again = { ...request, update: false, picture: undefined, memory_limit: undefined, chosen: { adapter, variants } };
+    const again = { ...request, device, update: false, picture: undefined, memory_limit: undefined, chosen: { adapter, variants } };
     let failure: unknown;
     for (const pause of PAUSES) {
       try {
@@ -138,10 +148,14 @@ export class RecoveringEngine {
     throw new LlavaError("gpu", `${failed.what} The model could not be loaded again: ${(failure as LlavaError).message}`, { cause: failure });
   }
 
-  /** A Worker that the caller has made is gone with its engine. */
   get #canReload(): boolean {
-    return !isWorker(this.#plan.assets.worker);
+    return canMakeAnother(this.#plan);
   }
+}
+
+/** A Worker that the caller has made is gone with its engine. */
+function canMakeAnother({ assets }: LoadPlan): boolean {
+  return !isWorker(assets.worker);
 }
 
 async function start(plan: LoadPlan, request: LoadRequest, onProgress: FirstLoad["onProgress"] | undefined, signal: AbortSignal | undefined): Promise<Running> {

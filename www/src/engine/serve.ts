@@ -1,13 +1,14 @@
 // The thread that owns the engine: one model, one request at a time, every request answered.
-import { instantiate, type Engine } from "llava-web:wasm";
+import type { Engine } from "llava-web:gpu";
 import { aborted, toLlavaError, toPlain, type LlavaError } from "../basics/errors.js";
 import type { ModelInfo } from "../basics/info.js";
 import { watchPolicy } from "../basics/policy.js";
 import { Loader } from "../weights/loader.js";
-import { BUILD } from "./build.js";
+import { BUILD, WASM_SHA256 } from "./build.js";
+import { untilLossIsTold } from "./device.js";
 import { findDevice } from "./devices.js";
-import { untilLossIsTold } from "./gpu.js";
-import { chooseContext, chooseKvFormat, memoryUse } from "./memory.js";
+import { ENGINES } from "./engines.js";
+import { checkAddressable, chooseContext, chooseKvFormat, memoryUse } from "./memory.js";
 import { lowMemory } from "./memory-limit.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, Reply, Request } from "./protocol.js";
 import { keepVariants, namesOf, storedVariants } from "./variants.js";
@@ -25,7 +26,6 @@ export interface Served {
 /** Serves one engine, whose replies go to `post`. */
 export function serve(post: (reply: Reply) => void): Served {
   const stops = new Map<number, AbortController>();
-  const wasm = instantiate();
   let engine: Engine | undefined;
   /** Settles when the request before has; the engine takes one at a time. */
   let previous: Promise<unknown> = Promise.resolve();
@@ -72,8 +72,9 @@ export function serve(post: (reply: Reply) => void): Served {
     const warn = (error: LlavaError) => tell({ type: "warning", error: toPlain(error) });
     const begun = performance.now();
     // Without a device there is no point in downloading anything.
-    const device = await findDevice();
-    const { name } = device;
+    const device = await findDevice(request.device, warn);
+    const { kind, name } = device;
+    const wasm = ENGINES[kind]();
     // Ends the downloads still under way when the load fails for another reason.
     const end = new AbortController();
     let readFailure: unknown;
@@ -87,7 +88,7 @@ export function serve(post: (reply: Reply) => void): Served {
           update,
           evict,
         }),
-        startWasm(request.wasm, wasm.default),
+        startWasm({ address: request.wasm[kind], sha256: WASM_SHA256[kind] }, wasm.default),
       ]);
       // Neither a picture that cannot be read nor a context that does not fit may cost a download.
       if (request.picture) wasm.Engine.check_picture(request.picture);
@@ -96,7 +97,9 @@ export function serve(post: (reply: Reply) => void): Served {
       if (memory) {
         kv_cache = chooseKvFormat(memory, kv_cache);
         context_length = chooseContext(memory, device.limits, kv_cache, context_length);
-        const low = lowMemory(memoryUse(loader.manifest, memory, context_length, kv_cache), request.memory_limit);
+        const use = memoryUse(loader.manifest, memory, context_length, kv_cache);
+        checkAddressable(use, device.memory);
+        const low = lowMemory(use, request.memory_limit);
         if (low) warn(low);
       }
       const readChunk = (index: number) =>
@@ -119,7 +122,7 @@ export function serve(post: (reply: Reply) => void): Served {
       const info = JSON.parse(engine.info()) as ModelInfo;
       await keepVariants(name, asked, info);
       // In a browser the engine is not told the adapter's name.
-      return { ...info, adapter: info.adapter || name, url: source.key, load_ms: performance.now() - begun };
+      return { ...info, device: kind, adapter: info.adapter || name, url: source.key, load_ms: performance.now() - begun };
     } catch (error) {
       // The engine knows only that a chunk could not be read; the loader knows why.
       throw readFailure ?? error;

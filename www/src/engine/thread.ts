@@ -4,7 +4,7 @@ import type { RunningEngine } from "../engine.js";
 import { absolute, engineAddress, isWorker, packaged, type Assets } from "./assets.js";
 import { BUILD } from "./build.js";
 import { cachedCopy, keepCopy } from "./cached.js";
-import { noBrowser } from "./gpu.js";
+import { needsBrowser } from "./browser.js";
 import type { Reply, Request } from "./protocol.js";
 
 /** Where an engine runs, as the page sees it: a worker, or this very thread. */
@@ -37,7 +37,7 @@ const PATIENCE = 30_000;
  * @throws LlavaError `engine_failed` where its script does not come or does not run, `webgpu_unavailable` where there is no browser.
  */
 export async function openThread({ worker, engine }: Assets, events: ThreadEvents): Promise<Thread> {
-  noBrowser(); // a server that renders a page should not even look for the engine
+  needsBrowser(); // a server that renders a page should not even look for the engine
   if (engine) return sameThread(engine as { startEngine: StartEngine }, events);
   if (isWorker(worker)) return greet(claim(worker), "the Worker given", events);
   if (typeof worker === "function") return greet(claim(made(worker)), "the Worker given", events);

@@ -1,19 +1,25 @@
 import { LlavaError } from "../basics/errors.js";
 import { blockedCure } from "../basics/policy.js";
 import { sha256 } from "../basics/sha256.js";
-import { BUILD, WASM_SHA256 } from "./build.js";
+import { BUILD } from "./build.js";
 import { cachedCopy, keepCopy } from "./cached.js";
 
+/** An engine's wasm: where it is, and the SHA-256 of the one that goes with this build. */
+export interface Wasm {
+  address: string;
+  sha256: string;
+}
+
 /**
- * Fetches the engine and hands it to `start`, which compiles it while it comes; from the kept copy where the network fails.
+ * Fetches an engine and hands it to `start`, which compiles it while it comes; from the kept copy where the network fails.
  *
  * @throws LlavaError `engine_failed`, saying what the server sent, or which policy forbids it.
  */
-export async function startWasm(address: string, start: (wasm: { module_or_path: Response }) => Promise<unknown>): Promise<void> {
+export async function startWasm({ address, sha256: wanted }: Wasm, start: (wasm: { module_or_path: Response }) => Promise<unknown>): Promise<void> {
   const response = await fetchWasm(address);
   const copy = response.clone().arrayBuffer();
   try {
-    const [bytes] = await Promise.all([checked(copy, address), start({ module_or_path: response })]);
+    const [bytes] = await Promise.all([checked(copy, address, wanted), start({ module_or_path: response })]);
     void keepCopy(address, bytes, "application/wasm");
   } catch (error) {
     copy.catch(() => undefined);
@@ -44,9 +50,9 @@ function typed(response: Response): Response {
   return new Response(response.body, { headers: { "content-type": "application/wasm" } });
 }
 
-async function checked(coming: Promise<ArrayBuffer>, address: string): Promise<Uint8Array<ArrayBuffer>> {
+async function checked(coming: Promise<ArrayBuffer>, address: string, wanted: string): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(await coming);
-  if ((await sha256(bytes)) === WASM_SHA256) return bytes;
+  if ((await sha256(bytes)) === wanted) return bytes;
   throw failed(`${address} is not the engine of this build (${BUILD}): copy dist/llava-web/ of the package again.`);
 }
 

@@ -1,0 +1,20 @@
+// What every device needs of where it runs.
+import { LlavaError } from "../basics/errors.js";
+
+/**
+ * Refuses where there is no browser at all, so that a server that renders a page gets a clear answer at once.
+ *
+ * @throws LlavaError `webgpu_unavailable`
+ */
+export function needsBrowser(): void {
+  const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: unknown } };
+  if (!process?.versions?.node || navigator?.gpu) return;
+  const cure = "Call it in the browser: from an event handler, or an effect of a client component.";
+  throw new LlavaError("webgpu_unavailable", `This is Node.js, and the page's half of this package runs in a browser. ${cure}`);
+}
+
+/** @throws LlavaError `insecure_context` where the browser neither hashes nor has a GPU. */
+export function needsSecureContext(): void {
+  if (globalThis.isSecureContext) return;
+  throw new LlavaError("insecure_context", "Hashing and WebGPU work only on pages served over https or from localhost; this one is not.");
+}
