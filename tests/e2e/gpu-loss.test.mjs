@@ -7,7 +7,7 @@ import { CRASHING, crashGpu, load, openBrowser, ROOT, readBundle, serveBundles, 
 let browser, site, server, page, bundle;
 before(async () => {
   bundle = await readBundle(`${ROOT}models/llava-sketches`);
-  site = await servePackage();
+  site = await servePackage({ device: "gpu" });
 });
 after(() => site.close());
 beforeEach(async () => {

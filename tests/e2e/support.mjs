@@ -193,13 +193,13 @@ export async function openBrowser(options) {
 
 /**
  * Gives each test of a file a server with `bundle` as `m` and an empty page of a browser that has stored nothing: `give` takes
- * both, with the browser and the site that serves the package, with the fake engine unless `fake` is false.
+ * both, with the browser and the site that serves the package; `fake` and `device` are as there, but for the fake engine where absent.
  */
-export function eachWithFreshPage(bundle, give, { fake = true } = {}) {
+export function eachWithFreshPage(bundle, give, { fake = true, device } = {}) {
   let browser, site, server;
   before(async () => {
     browser = await openBrowser();
-    site = await servePackage({ fake });
+    site = await servePackage({ fake, device });
   });
   after(async () => {
     await browser.close();

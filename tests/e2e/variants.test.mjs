@@ -7,7 +7,7 @@ import { assertSound, drawRedCircle, eachWithFreshPage, load, readBundle, ROOT }
 
 const bundle = await readBundle(`${ROOT}models/llava-sketches`);
 let site, server, page;
-eachWithFreshPage(bundle, (fresh) => ({ site, server, page } = fresh), { fake: false });
+eachWithFreshPage(bundle, (fresh) => ({ site, server, page } = fresh), { fake: false, device: "gpu" });
 
 /** Has the adapter pass for a GPU of which nothing is known, so that the variants for GPUs come first, of which every browser has several. */
 const AS_GPU = `
