@@ -152,7 +152,7 @@ fn commit(paths: &Paths) -> String {
 }
 
 /// A program of the workspace, built for this machine.
-fn program(paths: &Paths, package: &str, name: &str) -> Result<Command> {
+pub fn program(paths: &Paths, package: &str, name: &str) -> Result<Command> {
     let mut cargo = Command::new(setup::cargo());
     cargo.current_dir(&paths.root).args(["build", "--release", "--package", package, "--bin", name]);
     shell::run(cargo.env("CARGO_TARGET_DIR", &paths.target))?;

@@ -3,7 +3,7 @@
 
 use crate::paths::Paths;
 use crate::shell::{self, say};
-use crate::{fuzz, package, setup, wasm};
+use crate::{bench, fuzz, package, setup, wasm};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs;
@@ -181,10 +181,11 @@ fn firefox(paths: &Paths) -> Result<Report> {
     Ok(report)
 }
 
-/// The demo in browsers as visitors have them, without a GPU.
+/// The demo in browsers as visitors have them, without a GPU; and what the CPU's engine makes of checkpoints there.
 fn browsers(paths: &Paths) -> Result<Report> {
     package::build(paths)?;
     let mut tests = node_tests(paths, "tests/browsers", |_| true)?;
+    tests.env("LLAVA_CONVERT", bench::program(paths, "llava-web", "llava-convert")?.get_program());
     let mut missing = Vec::new();
     match setup::firefox() {
         Ok(firefox) => _ = tests.env("LLAVA_FIREFOX", firefox),
