@@ -2,7 +2,7 @@
 import { LlavaError, toLlavaError } from "../basics/errors.js";
 import type { DeviceKind } from "../basics/info.js";
 import { findCpu } from "./cpu.js";
-import type { Device } from "./device.js";
+import type { Device, DeviceChoice } from "./device.js";
 import { findGpu } from "./gpu.js";
 
 /** How a device of each kind is found. Each rejects, with what the visitor can do, where there is none. */
@@ -10,11 +10,6 @@ const DEVICES: Record<DeviceKind, () => Promise<Device>> = {
   gpu: findGpu,
   cpu: findCpu,
 };
-
-/** What a model may be asked to run on. `auto`: the GPU, and the CPU where there is none, or where it does worse than that. */
-export type DeviceChoice = "auto" | DeviceKind;
-
-export const CHOICES: DeviceChoice[] = ["auto", "gpu", "cpu"];
 
 /**
  * The device that a load runs on. `onWarning` is told why `auto` is the CPU.
