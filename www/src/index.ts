@@ -10,7 +10,7 @@ export { createAI, type AI } from "./api/ai.js";
 export { availability, type Availability, type AvailabilityOptions } from "./api/availability.js";
 export type { Assets } from "./engine/assets.js";
 export { configure, type Configuration } from "./api/configure.js";
-export type { DeviceChoice } from "./engine/device.js";
+export type { DeviceChoice } from "./engine/choice.js";
 export type { EngineModule } from "./engine.js";
 export { LlavaError, type ErrorCode } from "./basics/errors.js";
 export type { ImageInput } from "./input/image.js";

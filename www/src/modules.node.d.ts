@@ -26,7 +26,7 @@ declare module "node:fs" {
 }
 
 declare module "node:fs/promises" {
-  interface Stats {
+  export interface Stats {
     size: number;
     mtimeMs: number;
     isDirectory(): boolean;

@@ -1,6 +1,6 @@
 // What Node does in its own way: an address may be a path, and a file is read.
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { stat, type Stats } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { LlavaError } from "./errors.js";
@@ -39,19 +39,37 @@ export async function fetchUrl(address: string | URL, options?: RequestInit): Pr
   return url.protocol === "file:" ? openFile(url, options?.signal ?? undefined) : fetch(url, options);
 }
 
+/** A Blob's bytes. Those of jsdom have no other way to be read than its FileReader. */
+export function bytesOfBlob(blob: Blob): Promise<ArrayBuffer> {
+  if ("arrayBuffer" in blob) return blob.arrayBuffer();
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result as ArrayBuffer);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsArrayBuffer(blob);
+  });
+}
+
 async function openFile(url: URL, signal: AbortSignal | undefined): Promise<Response> {
   const cannot = (why: string, cause?: unknown) => new LlavaError("io", `${url.href} cannot be read: ${why}.`, { cause });
   try {
     const path = fileURLToPath(url);
-    const found = await stat(path);
+    const found = await statIfThere(path);
+    if (!found) return new Response(null, { status: 404 });
     if (found.isDirectory()) throw cannot("it is a folder");
     const headers: Record<string, string> = found.isFile() ? { "content-length": String(found.size) } : {};
     const body = Readable.toWeb(createReadStream(path, { highWaterMark: PIECE, signal }));
     return Object.defineProperty(new Response(body, { headers }), "url", { value: url.href });
   } catch (error) {
-    if (error instanceof LlavaError) throw error;
-    const { code, message } = error as { code?: string; message: string };
-    if (code === "ENOENT" || code === "ENOTDIR") return new Response(null, { status: 404 });
-    throw cannot(message, error);
+    throw error instanceof LlavaError ? error : cannot((error as Error).message, error);
+  }
+}
+
+async function statIfThere(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes((error as { code: string }).code)) return undefined;
+    throw error;
   }
 }

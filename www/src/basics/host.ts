@@ -21,6 +21,11 @@ export function absolute(address: string | URL): string {
   }
 }
 
+/** A Blob's bytes. */
+export function bytesOfBlob(blob: Blob): Promise<ArrayBuffer> {
+  return blob.arrayBuffer();
+}
+
 /** As `fetch`. */
 export function fetchUrl(address: string | URL, options?: RequestInit): Promise<Response> {
   return fetch(address, options);

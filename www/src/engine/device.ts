@@ -1,11 +1,6 @@
 import type { DeviceKind } from "../basics/info.js";
 import type { BufferLimits } from "./memory.js";
 
-/** What a model may be asked to run on. `auto`: the GPU, and the CPU where there is none, or where it does worse than that. */
-export type DeviceChoice = "auto" | DeviceKind;
-
-export const CHOICES: DeviceChoice[] = ["auto", "gpu", "cpu"];
-
 /**
  * What an engine runs on, as far as loading need know. Another kind is a file like gpu.ts, which finds one, and a row in devices.ts.
  */

@@ -1,7 +1,8 @@
 // Node has no GPU that an engine could use.
 import { LlavaError } from "../basics/errors.js";
+import type { DeviceChoice } from "./choice.js";
 import { findCpu } from "./cpu.js";
-import type { Device, DeviceChoice } from "./device.js";
+import type { Device } from "./device.js";
 
 /** @throws LlavaError `webgpu_unavailable` where a GPU is asked for */
 export async function findDevice(choice: DeviceChoice, _onWarning: (error: LlavaError) => void): Promise<Device> {

@@ -1,8 +1,9 @@
 // The kinds of devices there are, and which of them a load runs on.
 import { LlavaError, toLlavaError } from "../basics/errors.js";
 import type { DeviceKind } from "../basics/info.js";
+import type { DeviceChoice } from "./choice.js";
 import { findCpu } from "./cpu.js";
-import type { Device, DeviceChoice } from "./device.js";
+import type { Device } from "./device.js";
 import { findGpu } from "./gpu.js";
 
 /** How a device of each kind is found. Each rejects, with what the visitor can do, where there is none. */

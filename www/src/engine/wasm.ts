@@ -34,7 +34,8 @@ async function fetchWasm(address: string): Promise<Response> {
     const response = await fetchUrl(address);
     const page = response.headers.get("content-type")?.startsWith("text/html");
     if (response.ok && !page) return typed(response);
-    problem = page ? "the server sent a web page in its place" : `the server answered ${response.status} ${response.statusText}`.trimEnd();
+    const answer = response.status === 404 ? "there is no such file" : `the server answered ${response.status} ${response.statusText}`.trimEnd();
+    problem = page ? "the server sent a web page in its place" : answer;
   } catch (error) {
     const cure = await blockedCure(address);
     if (cure) throw failed(`${address} was not fetched. ${cure}`, error);

@@ -1,6 +1,6 @@
 import { unlessAborted } from "../basics/abort.js";
 import { aborted, LlavaError } from "../basics/errors.js";
-import { ANOTHER_HOST, fetchUrl } from "../basics/host.js";
+import { ANOTHER_HOST, bytesOfBlob, fetchUrl } from "../basics/host.js";
 import { classOf, nameOf, shorten } from "../basics/naming.js";
 import { blockedCure, watchPolicy } from "../basics/policy.js";
 import { decodeInBrowser, draw } from "./decode.js";
@@ -144,7 +144,7 @@ async function fromBlob(blob: Blob): Promise<EngineImage> {
   checkBytes(blob.size);
   let bytes: Uint8Array;
   try {
-    bytes = new Uint8Array(await blob.arrayBuffer());
+    bytes = new Uint8Array(await bytesOfBlob(blob));
   } catch (error) {
     throw badImage("the file can no longer be read; choose it again", error);
   }
