@@ -168,7 +168,7 @@ test("without a network a page that is kept itself loads again: worker and wasm 
   await (await browser.context.newCDPSession(page)).send("Network.clearBrowserCache");
   await page.reload();
   await page.evaluate(async () => (globalThis.llava = await import("/dist/index.js")));
-  const name = await page.evaluate(async (url) => (await globalThis.llava.load(url)).info.model, model());
+  const name = await page.evaluate(async (url) => (await globalThis.llava.load(url, { device: "gpu" })).info.model, model());
   assert.equal(name, "fake");
   await page.close();
 });

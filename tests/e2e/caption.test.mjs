@@ -38,7 +38,7 @@ test("a picture that is cut off costs no weights", async () => {
     const half = picture.slice(0, picture.length / 2);
     const { error } = await page.evaluate((half) => globalThis.attempt(() => globalThis.llava.caption(half)), half);
     assert.equal(error?.code, "bad_image");
-    assert.ok(site.requests.some((path) => path.endsWith("engine.wasm")));
+    assert.ok(site.requests.some((path) => path.endsWith("engine-cpu.wasm")));
     assert.deepEqual(site.requests.filter((path) => path.endsWith(".bin")), []);
   } finally {
     await fresh.close();

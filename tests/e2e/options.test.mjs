@@ -88,7 +88,7 @@ test("callbacks that are no functions, and options nobody knows", async () => {
     /^invalid_input: `onProgress` must be a function/,
     /^invalid_input: `onProgress` must be a function/,
     /^invalid_input: `onWarning` must be a function/,
-    /^invalid_input: `contextLength` is not an option of availability. Known: context_length/,
+    /^invalid_input: `contextLength` is not an option of availability. Known: device, context_length/,
     /^invalid_input: `onPiece` is not an option of run/,
   ]);
 });

@@ -14,10 +14,14 @@ const PLACES = [
   "C:\\Program Files\\Mozilla Firefox\\firefox.exe",
 ];
 
-/** WebGPU also on Linux and on a GPU in software; nothing that a fresh profile would fetch or ask. */
-const PREFERENCES = {
+/** WebGPU also on Linux and on a GPU in software. */
+const WEBGPU = {
   "dom.webgpu.enabled": true,
   "gfx.webgpu.ignore-blocklist": true,
+};
+
+/** Nothing that a fresh profile would fetch or ask. */
+const PREFERENCES = {
   "app.normandy.enabled": false,
   "app.update.enabled": false,
   "browser.shell.checkDefaultBrowser": false,
@@ -35,10 +39,10 @@ function firefoxPath() {
   return path;
 }
 
-/** Starts Firefox on the profile in `folder`, which stays; resolves to what opens pages in it. */
-export async function launchProfile(folder) {
+/** Starts Firefox on the profile in `folder`, which stays, with `webgpu` or as it is; resolves to what opens pages in it. */
+export async function launchProfile(folder, { webgpu = true } = {}) {
   if (!globalThis.WebSocket) throw new Error("Node 20 has WebSocket with NODE_OPTIONS=--experimental-websocket only");
-  const lines = Object.entries(PREFERENCES).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
+  const lines = Object.entries({ ...PREFERENCES, ...(webgpu && WEBGPU) }).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
   await writeFile(join(folder, "user.js"), lines.join(""));
   // Without one its GPU process finds no driver.
   const runtime = join(folder, "runtime");

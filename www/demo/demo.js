@@ -194,7 +194,7 @@ function showProgress({ phase, loaded, total, from_cache }) {
   if (phase === "start") return;
   if (phase === "compile") {
     bar.removeAttribute("value"); // nobody knows how long it takes
-    part("bytes").textContent = "Getting the graphics chip ready…";
+    part("bytes").textContent = "Getting ready…";
     return;
   }
   bar.value = loaded / total;
@@ -217,8 +217,8 @@ async function look(place) {
   const { name, bytes_to_download: missing, stored_bytes = 0, memory, context_length } = plan;
   if (missing === undefined) return;
   const size = `${megabytes(missing)} to fetch, ${megabytes(stored_bytes)} stored`;
-  const memory = memory ? `, ${megabytes(memory.total)} of GPU memory with a context of ${context_length} tokens` : "";
-  part("model-about").textContent = `${name}: ${size}${memory}. It is loaded with the next question.`;
+  const room = memory ? `, ${megabytes(memory.total)} of memory with a context of ${context_length} tokens` : "";
+  part("model-about").textContent = `${name}: ${size}${room}. It is loaded with the next question.`;
   if (plan.available && missing > 0 && !work) status.textContent = `The first question fetches the model once: ${megabytes(missing)}.`;
 }
 

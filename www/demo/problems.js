@@ -1,5 +1,5 @@
 // Shows errors in the visitor's words, with the developer's behind them.
-import { advice, browserOf } from "./advice.js";
+import { advice } from "./advice.js";
 import { element } from "./page.js";
 
 /** @typedef {{ code?: string, message?: string, file?: string }} Problem */
@@ -15,7 +15,7 @@ const HARMLESS = ["quota_exceeded", "storage", "low_memory"];
  * @param {{ ownModel: boolean, goesOn?: boolean }} about whether the model is one the visitor gave; whether these are only warnings
  */
 export function showProblems(place, problems, { ownModel, goesOn = false } = { ownModel: false }) {
-  const circumstances = { browser: browserOf(navigator), webgpu: "gpu" in navigator, ownModel };
+  const circumstances = { ownModel };
   place.replaceChildren(
     ...problems.map((problem) => {
       const { code = "", message, file } = problem;

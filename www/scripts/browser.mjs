@@ -22,8 +22,9 @@ export function browserPath() {
   return path;
 }
 
-/** Flags for `gpu`: "software", "hardware" (this machine's own), or "none" (no WebGPU at all). */
+/** Flags for `gpu`: "software", "hardware" (this machine's own), "plain" (what a visitor's browser does by itself), or "none" (no WebGPU at all). */
 function flags(gpu) {
+  if (gpu === "plain") return QUIET;
   if (gpu === "none") return [...QUIET, "--disable-features=WebGPU", "--disable-blink-features=WebGPU"];
   return [...QUIET, ...GPU, ...(gpu === "software" ? SOFTWARE : [])];
 }

@@ -23,6 +23,10 @@ pub fn everything(paths: &Paths) -> Result<()> {
         Ok(firefox) => say(format!("second browser: {}", firefox.display())),
         Err(error) => say(format!("{error:#}")),
     }
+    match webkit() {
+        Ok(()) => say("third browser: WebKit"),
+        Err(error) => say(format!("{error:#}")),
+    }
     cpp_compiler()?;
     match software_vulkan() {
         Some(driver) => say(format!("software Vulkan driver: {}", driver.display())),
@@ -250,6 +254,19 @@ pub fn firefox() -> Result<PathBuf> {
     installed().context(
         "no Firefox, which runs part of the tests: install it (on Debian `apt-get install firefox-esr`), or set LLAVA_FIREFOX",
     )
+}
+
+/// WebKit, Safari's engine, with what drives it and the screen that it needs.
+pub fn webkit() -> Result<()> {
+    let installed = || ["WebKitWebDriver", "Xvfb"].iter().all(|program| shell::in_path(&[program]).is_some());
+    if !installed() && can_apt() {
+        say("installing WebKit");
+        apt_install(&["webkit2gtk-driver", "xvfb"]).unwrap_or_else(|error| say(format!("{error:#}")));
+    }
+    if !installed() {
+        bail!("no WebKit with its driver: on Debian `apt-get install webkit2gtk-driver xvfb`");
+    }
+    Ok(())
 }
 
 /// What NODE_OPTIONS must hold for Node to have `WebSocket`: Node 20 has it on request only.

@@ -27,8 +27,15 @@ struct Report {
 
 type Suite = fn(&Paths) -> Result<Report>;
 /// What runs where no suite is named.
-const SUITES: [(&str, Suite); 6] =
-    [("native", native), ("web", web), ("node", node), ("e2e", e2e), ("package", package_quickly), ("fuzz", fuzz)];
+const SUITES: [(&str, Suite); 7] = [
+    ("native", native),
+    ("web", web),
+    ("node", node),
+    ("e2e", e2e),
+    ("browsers", browsers),
+    ("package", package_quickly),
+    ("fuzz", fuzz),
+];
 /// What runs only where it is named, or in full only then: it takes long, downloads a model, or has been
 /// seen to hang (headless Firefox).
 const NAMED: [(&str, Suite); 3] = [("firefox", firefox), ("package", package), ("--real", real)];
@@ -175,6 +182,29 @@ fn firefox(paths: &Paths) -> Result<Report> {
         report.add_all(count(tests)?);
     }
     Ok(report)
+}
+
+/// The demo in browsers as visitors have them, without a GPU.
+fn browsers(paths: &Paths) -> Result<Report> {
+    package::build(paths)?;
+    let mut tests = node_tests(paths, "tests/browsers", |_| true)?;
+    let mut missing = Vec::new();
+    match setup::firefox() {
+        Ok(firefox) => _ = tests.env("LLAVA_FIREFOX", firefox),
+        Err(error) => missing.push(("Firefox", error)),
+    }
+    if let Err(error) = setup::webkit() {
+        missing.push(("WebKit", error));
+    }
+    for (name, error) in &missing {
+        say(format!("{name} is left out: {error:#}"));
+    }
+    let missing: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+    tests.env("LLAVA_MISSING_BROWSERS", missing.join(","));
+    if let Some(options) = setup::node_options_for_websocket() {
+        tests.env("NODE_OPTIONS", options);
+    }
+    count(&mut tests)
 }
 
 /// The tarball, installed in apps: those that belong to every run.

@@ -15,8 +15,8 @@ type Told = Partial<Pick<Navigator, "userAgent" | "maxTouchPoints">> & { deviceM
 
 /**
  * What a page may hold before the system ends it, GPU buffers included. No browser tells it: WebKit reckons with 1.5 GB on iOS and
- * iPadOS (bugs.webkit.org/show_bug.cgi?id=297475), of which pages were seen to get about half on iPhones, and on Android about as much as
- * on iPads. Newer devices may allow more, so that this is for warnings only.
+ * iPadOS (bugs.webkit.org/show_bug.cgi?id=297475); reports of pages differ widely, with about half of that on iPhones, and on Android about as
+ * much as on iPads. Newer devices may allow more, so that this is for warnings only.
  */
 const PAGES: { of: string; bytes: number; is: (told: Required<Omit<Told, "deviceMemory">>) => boolean }[] = [
   { of: "an iPhone", bytes: 700e6, is: ({ userAgent }) => /iPhone|iPod/.test(userAgent) },
