@@ -187,7 +187,7 @@ fn firefox(paths: &Paths) -> Result<Report> {
 /// The demo in browsers as visitors have them, without a GPU.
 fn browsers(paths: &Paths) -> Result<Report> {
     package::build(paths)?;
-    let mut tests = node_tests(paths, "tests/browsers", |_| true)?;
+    let mut tests = browser_tests(paths, "tests/browsers", |_| true)?;
     let mut missing = Vec::new();
     match setup::firefox() {
         Ok(firefox) => _ = tests.env("LLAVA_FIREFOX", firefox),
