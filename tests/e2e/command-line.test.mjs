@@ -40,6 +40,19 @@ test("--json prints one object; --input sets any field; --model takes a folder",
   assert.deepEqual(Object.keys(answer.timings).sort(), ["decode", "image", "load", "prefill", "tokens_per_second"]);
 });
 
+test("--device says what it runs on", async () => {
+  for (const [args, adapter] of [[[], /^CPU$/], [["--device", "gpu"], /swiftshader/i]]) {
+    const { code, stdout, stderr } = await caption(picture, QUESTION, "--json", ...args);
+    assert.equal(code, 0, stderr);
+    const answer = JSON.parse(stdout);
+    assert.match(answer.adapter, adapter);
+    assert.match(answer.description, /black circle/);
+  }
+  const { code, stderr } = await caption(picture, QUESTION, "--device", "npu");
+  assert.equal(code, 1);
+  assert.match(stderr, /`device` must be "auto" or "gpu" or "cpu"/);
+});
+
 test("--batch prints one object per line, in order, and goes on after an error", async () => {
   const lines = [
     { image: basename(picture), prompt: QUESTION },

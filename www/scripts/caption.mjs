@@ -12,13 +12,15 @@ const USAGE = `usage: caption <picture> [prompt] [options]
   --input JSON      further input fields, as in '{"raw":true,"max_tokens":32}'
   --batch FILE      one input object per line, the picture by its path from here or from the file; prints one JSON object per line
   --json            print a JSON object: description, token_ids, prompt_tokens, finish_reason, timings, model, adapter
-  --hardware        use this machine's GPU instead of the one in software`;
+  --device KIND     auto (default), gpu or cpu
+  --hardware        let it use this machine's GPU; without, there is one in software, which auto leaves alone`;
 
 const OPTIONS = {
   model: { type: "string" },
   input: { type: "string" },
   batch: { type: "string" },
   json: { type: "boolean", default: false },
+  device: { type: "string" },
   hardware: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
 };
@@ -38,7 +40,7 @@ async function main() {
   const browser = await launch({ gpu: values.hardware ? "hardware" : "software" });
   try {
     const page = await openPage(browser, server.origin);
-    await loadModel(page, folder ? `${server.origin}/model/` : values.model);
+    await loadModel(page, folder ? `${server.origin}/model/` : values.model, values.device);
     for (const job of jobs) await report(page, job, values);
   } finally {
     await browser.close();
@@ -107,7 +109,7 @@ async function openPage(browser, origin) {
   return page;
 }
 
-async function loadModel(page, url) {
+async function loadModel(page, url, device) {
   let shown = -1;
   await page.exposeFunction("tellProgress", ({ phase, loaded, total }) => {
     const tenth = total > 0 ? Math.floor((10 * loaded) / total) : 0;
@@ -117,17 +119,17 @@ async function loadModel(page, url) {
   });
   await settle(
     page.evaluate(
-      async (url) => {
+      async ({ url, device }) => {
         const plain = ({ code, message }) => ({ error: { code, message } });
         try {
           const { load } = await import("/dist/index.js");
-          globalThis.model = await load(url, { onProgress: globalThis.tellProgress });
+          globalThis.model = await load(url, { device, onProgress: globalThis.tellProgress });
           return {};
         } catch (error) {
           return plain(error);
         }
       },
-      url,
+      { url, device },
     ),
   );
 }
