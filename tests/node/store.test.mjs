@@ -171,6 +171,31 @@ test("where nothing can be kept a warning says so, and the model answers", async
   assert.match(warnings[0].message, /LLAVA_WEB_CACHE/);
 });
 
+test("what one process takes for garbage is never what another one has just stored", async () => {
+  const store = JSON.stringify(new URL("../../www/build/node/weights/store.node.js", import.meta.url).href);
+  const loading = `
+    const { openStore } = await import(${store});
+    const store = await openStore();
+    let lost = 0;
+    for (let round = 0; round < 300; round++) {
+      const hash = String(round).padStart(64, "0");
+      const record = { url: "a", name: "a", manifest: "", files: [{ file: "a", bytes: 1, sha256: hash }], last_used: 0 };
+      await store.putModel({ ...record, state: "partial" });
+      await store.put(hash, new Uint8Array(1));
+      await store.putModel({ ...record, state: "ready" });
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      if (!(await store.hashes()).has(hash)) lost++;
+    }
+    console.log(JSON.stringify(lost));`;
+  const other = `
+    const { openStore } = await import(${store});
+    const store = await openStore();
+    for (;;) await store.putModel({ url: "b", state: "ready", name: "b", manifest: "", files: [], last_used: 0 });`;
+  const others = await Promise.all([1, 2].map(() => startProgram(other, { cache })));
+  const lost = await runProgram(loading, { cache }).finally(() => Promise.all(others.map((program) => program.kill())));
+  assert.equal(lost, 0);
+});
+
 test("a full disk is an error of its own, and leaves nothing half-written", async () => {
   const source = `
     import fs from "node:fs";

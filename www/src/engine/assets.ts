@@ -3,7 +3,7 @@ import { absolute } from "../basics/host.js";
 import type { DeviceKind } from "../basics/info.js";
 import type { EngineModule } from "../engine.js";
 
-/** Where the package's own files are, for environments whose bundler does not follow them. */
+/** Where the package's own files are, for environments whose bundler does not follow them. In Node `worker` and `engine` do nothing, and the others may be paths. */
 export interface Assets {
   /** `dist/llava-web/worker.js` of the package: its URL, a Worker that runs it (for one model), or a function that makes one. */
   worker?: string | URL | Worker | (() => Worker);

@@ -35,10 +35,12 @@ export async function openStore(): Promise<Store> {
     work().catch((error: unknown) => {
       throw storageError(root, error);
     });
-  const models = async () => {
+  const models = async (): Promise<ModelRecord[]> => {
     const names = (await readdir(path(MODELS))).filter((name) => name.endsWith(".json"));
-    const records = await Promise.all(names.map((name) => readJson<ModelRecord>(path(MODELS, name))));
-    return records.filter((record) => record !== undefined);
+    const contents = await Promise.all(names.map((name) => readIfThere(path(MODELS, name))));
+    // Where one went meanwhile, another may have come in its place.
+    if (contents.includes(undefined)) return models();
+    return contents.map((bytes) => parse<ModelRecord>(bytes!)).filter((record) => record !== undefined);
   };
   /** Deletes the files that no record names. A file that is seen here was written after its record, which is read after that. */
   const collectGarbage = async () => {
@@ -70,7 +72,11 @@ export async function openStore(): Promise<Store> {
         await rm(await recordPath(url, "ready"), { force: true });
         await collectGarbage();
       }),
-    variants: (key) => run(async () => readJson(await variantsPath(key))),
+    variants: (key) =>
+      run(async () => {
+        const bytes = await readIfThere(await variantsPath(key));
+        return bytes && parse(bytes);
+      }),
     putVariants: (key, variants) => run(async () => writeWhole(await variantsPath(key), JSON.stringify(variants))),
     usage: () =>
       run(async () => {
@@ -127,11 +133,10 @@ async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer> | unde
   }
 }
 
-/** What a JSON file holds; undefined where it is not there, or not JSON. */
-async function readJson<T>(path: string): Promise<T | undefined> {
-  const bytes = await readIfThere(path);
+/** What a JSON file says; undefined where it is none. */
+function parse<T>(bytes: Uint8Array): T | undefined {
   try {
-    return bytes && (JSON.parse(new TextDecoder().decode(bytes)) as T);
+    return JSON.parse(new TextDecoder().decode(bytes)) as T;
   } catch {
     return undefined;
   }
