@@ -76,6 +76,27 @@ test("availability tells the device, and that nothing is wrong with it", async (
   await page.close();
 });
 
+test("availability plans for the CPU where a weight fits no buffer of the GPU, as load would do", async () => {
+  const { page } = await open(browser);
+  await page.evaluate(AS_GPU);
+  const { max_binding_bytes } = await page.evaluate(async () => (await globalThis.llava.availability(undefined, { device: "gpu" })).limits);
+  const memory = {
+    largest_weight: { name: "language_model.model.embed_tokens.weight", bytes: max_binding_bytes + 16 },
+    layers: 1, keys: 64, head_dim: 64, picture_bytes: 1000, position_bytes: 1000, image_tokens: 4, trained_positions: 4096,
+  };
+  const server = await serveBundles({ m: makeBundle({ memory }) });
+  try {
+    const plans = await page.evaluate(async (url) => {
+      const plans = ["auto", "gpu", "cpu"].map((device) => globalThis.llava.availability(url, { device }));
+      return (await Promise.all(plans)).map(({ device, available, problems }) => [device, available, problems.map(({ code }) => code)]);
+    }, `${server.origin}/m/`);
+    assert.deepEqual(plans, [["cpu", true, []], ["gpu", false, ["gpu"]], ["cpu", true, []]]);
+  } finally {
+    await server.close();
+  }
+  await page.close();
+});
+
 test("a GPU that computes nothing right: the model is loaded on the CPU, with a warning; where the GPU was asked for that is an error", async () => {
   const { page, engines } = await open(browser, AS_GPU + NO_LINEAR);
   const { value, error, warnings } = await load(page);

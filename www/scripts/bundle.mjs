@@ -76,7 +76,7 @@ function workerText(define) {
 
 /**
  * `llava-web:gpu` and `llava-web:cpu` are a function, `instantiate`, made of wasm-bindgen's glue: that is a module, of which a thread has one, and with it
- * one wasm and one GPU device, which may be lost.
+ * one wasm and one GPU device, which may be lost. Nobody reads it, so it is made small.
  */
 function instances(glue) {
   const setup = (setup) => {
@@ -85,7 +85,7 @@ function instances(glue) {
       namespace: "glue",
     }));
     setup.onLoad({ filter: /.*/, namespace: "glue" }, async ({ path }) => {
-      const { outputFiles } = await build({ ...COMMON, entryPoints: [path], format: "iife", globalName: "glue", write: false });
+      const { outputFiles } = await build({ ...COMMON, entryPoints: [path], format: "iife", globalName: "glue", minify: true, write: false });
       return { contents: `export function instantiate() {\n${outputFiles[0].text}\nreturn glue;\n}` };
     });
   };
@@ -99,10 +99,12 @@ async function main() {
   for (const [kind, name] of Object.entries(ENGINES)) await cp(join(WWW, "pkg", kind, "llava_web_bg.wasm"), join(assets, name));
   const define = await definitions(await readEngines(assets));
   const sources = { sourcemap: true, sourcesContent: true };
+  // Not the page's own: bundlers read comments in it.
+  const small = { ...sources, minifyWhitespace: true };
   await Promise.all([
     bundle("index", define, { outfile: join(dist, "index.js"), ...sources }),
-    bundle("worker", define, { outfile: join(assets, "worker.js"), ...sources }),
-    bundle("engine", define, { outfile: join(assets, "engine.js"), ...sources }),
+    bundle("worker", define, { outfile: join(assets, "worker.js"), ...small }),
+    bundle("engine", define, { outfile: join(assets, "engine.js"), ...small }),
     bundleForNode("index", define, { outfile: join(dist, "node.js"), format: "esm", plugins: [workerText(define), ofNode, instances()], ...sources }),
     bundleForNode("command.node", define, { outfile: join(dist, "command.js"), format: "esm", external: ["llava-web"] }),
   ]);

@@ -87,7 +87,7 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
   };
 
   // Why `auto` is the CPU is no problem.
-  const device = await findDevice(choice, () => undefined).catch(note);
+  let device = await findDevice(choice, () => undefined).catch(note);
   const { storage } = (globalThis.navigator ?? {}) as Partial<Navigator>; // Node has none
   const { quota, usage } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
   const persisted = (await storage?.persisted?.().catch(() => false)) ?? false;
@@ -106,7 +106,18 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
     const cure = "Free some with models.delete(url) or load with `evict: true`, or free disk space.";
     note(new LlavaError("quota_exceeded", `The model would run, but not be kept whole for the next visit: ${room}. ${cure}`));
   }
-  const memory = planMemory(manifest, device, kv_cache, asked, note);
+  const plan = (device: Device | undefined) => {
+    const problems: LlavaError[] = [];
+    const note = (error: unknown) => void problems.push(toLlavaError(error, "io"));
+    return { memory: planMemory(manifest, device, kv_cache, asked, note), problems };
+  };
+  let planned = plan(device);
+  if (choice === "auto" && planned.problems.some(({ code }) => code === "gpu")) {
+    // So does `load`, where the GPU fails.
+    device = await findDevice("cpu", () => undefined).catch(note);
+    planned = plan(device);
+  }
+  problems.push(...planned.problems);
   return {
     available: problems.every(({ code }) => RUNS_ALL_THE_SAME.includes(code)),
     problems,
@@ -126,7 +137,7 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
     usage,
     free_quota,
     persisted,
-    ...memory,
+    ...planned.memory,
   };
 }
 
@@ -137,7 +148,7 @@ function planMemory(
   device: Device | undefined,
   askedFormat: KvFormat | undefined,
   askedLength: number | undefined,
-  note: (error: unknown) => undefined,
+  note: (error: unknown) => void,
 ): MemoryPlan {
   const needs = manifest?.memory;
   if (!manifest || !device || !needs) {
