@@ -166,6 +166,12 @@ describe("a program", () => {
 
   test("ends by itself when it has its answer, with the model still there", async () => assert.equal(await runProgram(source), SAID));
 
+  test("does not wait for an idle model to be freed", async () => {
+    const began = performance.now();
+    assert.equal(await runProgram(`import { configure } from "llava-web"; configure({ idle_timeout: 60_000 }); ${source}`), SAID);
+    assert.ok(performance.now() - began < 30_000);
+  });
+
   test("may be given on the command line", async () => {
     const { code, stdout, stderr } = await run(process.execPath, ["--input-type=module", "--eval", source]);
     assert.deepEqual([code, stdout, stderr], [0, `"${SAID}"\n`, ""]);

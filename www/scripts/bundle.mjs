@@ -67,7 +67,7 @@ function workerText(define) {
   const setup = ({ onResolve, onLoad }) => {
     onResolve({ filter: /^llava-web:worker$/ }, ({ path }) => ({ path, namespace: "text" }));
     onLoad({ filter: /.*/, namespace: "text" }, async () => {
-      const { outputFiles } = await bundleForNode("worker.node", define, { format: "cjs", write: false });
+      const { outputFiles } = await bundleForNode("worker.node", define, { format: "cjs", minifyWhitespace: true, write: false });
       return { contents: `export const script = ${JSON.stringify(outputFiles[0].text)};` };
     });
   };

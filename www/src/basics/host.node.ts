@@ -39,6 +39,13 @@ export async function fetchUrl(address: string | URL, options?: RequestInit): Pr
   return url.protocol === "file:" ? openFile(url, options?.signal ?? undefined) : fetch(url, options);
 }
 
+/** Calls `work` after `ms` milliseconds; a program does not go on for that. */
+export function later(work: () => void, ms: number): ReturnType<typeof setTimeout> {
+  const timer = setTimeout(work, ms);
+  (timer as { unref?: () => void }).unref?.(); // a DOM's timers are numbers
+  return timer;
+}
+
 /** A Blob's bytes. Those of jsdom have no other way to be read than its FileReader. */
 export function bytesOfBlob(blob: Blob): Promise<ArrayBuffer> {
   if ("arrayBuffer" in blob) return blob.arrayBuffer();

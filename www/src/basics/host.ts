@@ -26,6 +26,11 @@ export function bytesOfBlob(blob: Blob): Promise<ArrayBuffer> {
   return blob.arrayBuffer();
 }
 
+/** Calls `work` after `ms` milliseconds, if the program is still there. */
+export function later(work: () => void, ms: number): ReturnType<typeof setTimeout> {
+  return setTimeout(work, ms);
+}
+
 /** As `fetch`. */
 export function fetchUrl(address: string | URL, options?: RequestInit): Promise<Response> {
   return fetch(address, options);
