@@ -49,8 +49,8 @@ const READERS = {
   },
   "demo/samples/index.json": (text) => JSON.parse(text).map(({ file }) => file),
   "package.json": (text, files) => {
-    const { main, types, exports, sideEffects } = JSON.parse(text);
-    return [main, types, ...leaves(exports), ...sideEffects].flatMap((name) => expand(name, files));
+    const { main, types, exports, bin, sideEffects } = JSON.parse(text);
+    return [main, types, ...leaves(exports), ...leaves(bin), ...sideEffects].flatMap((name) => expand(name, files));
   },
   ".d.ts": (text) => all(text, IMPORT).map((name) => name.replace(/\.js$/, ".d.ts")),
   ".js.map": (text) => {
@@ -66,9 +66,9 @@ function all(text, ...patterns) {
   return patterns.flatMap((pattern) => [...text.matchAll(pattern)].map(([, name]) => name));
 }
 
-/** The file names of a package.json's `exports`. */
-function leaves(exports) {
-  return typeof exports === "string" ? [exports] : Object.values(exports).flatMap(leaves);
+/** The file names in a package.json's `exports` or `bin`. */
+function leaves(value) {
+  return typeof value === "string" ? [value] : Object.values(value).flatMap(leaves);
 }
 
 /** A pattern as the files that it stands for. */

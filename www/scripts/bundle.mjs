@@ -1,7 +1,8 @@
 // Makes www/dist, the package's code, from tsc's output in www/build and wasm-bindgen's in www/pkg. Page, worker and engine are one file each:
-// less to fetch one after the other, and a worker that can be started from a copy of its text.
+// less to fetch one after the other, and a worker that can be started from a copy of its text. So is what Node takes in their place.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { cp, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -38,13 +39,48 @@ export function bundle(name, define, { glue, ...options } = {}) {
   return build({ ...COMMON, entryPoints: [join(WWW, `build/${name}.js`)], format: "esm", define, plugins: [instances(glue)], ...options });
 }
 
+/** Bundles www/build/node/<name>.js for Node: a file `x.node.js` takes the place of `x.js` beside it. */
+function bundleForNode(name, define, options) {
+  return build({
+    ...COMMON,
+    entryPoints: [join(WWW, `build/node/${name}.js`)],
+    platform: "node",
+    target: "node20",
+    define,
+    plugins: [ofNode, instances()],
+    ...options,
+  });
+}
+
+const ofNode = {
+  name: "of-node",
+  setup({ onResolve }) {
+    onResolve({ filter: /^\..*\.js$/ }, ({ path, resolveDir }) => {
+      const own = join(resolveDir, path.replace(/\.js$/, ".node.js"));
+      return existsSync(own) ? { path: own } : undefined;
+    });
+  },
+};
+
+/** `llava-web:worker` holds the text of Node's worker, a classic script. */
+function workerText(define) {
+  const setup = ({ onResolve, onLoad }) => {
+    onResolve({ filter: /^llava-web:worker$/ }, ({ path }) => ({ path, namespace: "text" }));
+    onLoad({ filter: /.*/, namespace: "text" }, async () => {
+      const { outputFiles } = await bundleForNode("worker.node", define, { format: "cjs", minifyWhitespace: true, write: false });
+      return { contents: `export const script = ${JSON.stringify(outputFiles[0].text)};` };
+    });
+  };
+  return { name: "worker-text", setup };
+}
+
 /**
  * `llava-web:gpu` and `llava-web:cpu` are a function, `instantiate`, made of wasm-bindgen's glue: that is a module, of which a thread has one, and with it
  * one wasm and one GPU device, which may be lost. Nobody reads it, so it is made small.
  */
 function instances(glue) {
   const setup = (setup) => {
-    setup.onResolve({ filter: /^llava-web:/ }, ({ path }) => ({
+    setup.onResolve({ filter: /^llava-web:(gpu|cpu)$/ }, ({ path }) => ({
       path: glue ?? join(WWW, "pkg", path.slice("llava-web:".length), "llava_web.js"),
       namespace: "glue",
     }));
@@ -69,6 +105,8 @@ async function main() {
     bundle("index", define, { outfile: join(dist, "index.js"), ...sources }),
     bundle("worker", define, { outfile: join(assets, "worker.js"), ...small }),
     bundle("engine", define, { outfile: join(assets, "engine.js"), ...small }),
+    bundleForNode("index", define, { outfile: join(dist, "node.js"), format: "esm", plugins: [workerText(define), ofNode, instances()], ...sources }),
+    bundleForNode("command.node", define, { outfile: join(dist, "command.js"), format: "esm", external: ["llava-web"] }),
   ]);
   await copyTypes();
   await copyDefaultModel(join(assets, "model"));

@@ -10,7 +10,7 @@ export { createAI, type AI } from "./api/ai.js";
 export { availability, type Availability, type AvailabilityOptions } from "./api/availability.js";
 export type { Assets } from "./engine/assets.js";
 export { configure, type Configuration } from "./api/configure.js";
-export type { DeviceChoice } from "./engine/devices.js";
+export type { DeviceChoice } from "./engine/choice.js";
 export type { EngineModule } from "./engine.js";
 export { LlavaError, type ErrorCode } from "./basics/errors.js";
 export type { ImageInput } from "./input/image.js";
@@ -46,11 +46,11 @@ export function dispose(): void {
 }
 
 /**
- * Loads a model: the folder of a bundle made by llava-convert. What was fetched is kept in the browser, so that the next
+ * Loads a model: the folder of a bundle made by llava-convert. What was fetched is kept in the browser, in Node in the user's cache folder, so that the next
  * load makes no request, and one that broke off goes on where it was. Tabs that load the same model fetch it once.
  * After any failure, of the GPU too, it may be called again in the same page.
  *
- * @param url the URL of the folder that holds manifest.json; the model that ships with the package where absent
+ * @param url the URL of the folder that holds manifest.json, in Node also its path; the model that ships with the package where absent
  * @throws LlavaError `insecure_context`, `no_such_model`, `network`, `bad_bundle`, `bad_tokenizer`, `model_too_large`,
  * `webgpu_unavailable` (where a GPU was asked for),
  * `unsupported_model`, `gpu`, `engine_failed`, `invalid_input` or `aborted`.

@@ -144,15 +144,24 @@ fn wasm_tests(paths: &Paths, test: &str, features: &[&str]) -> Result<Command> {
     Ok(cargo)
 }
 
-/// The kernels of the CPU in Node's WebAssembly.
+/// In Node: the kernels of the CPU, then the tarball, installed.
 fn node(paths: &Paths) -> Result<Report> {
-    count(&mut wasm_tests(paths, "node", &wasm::CPU.features)?)
+    let mut report = count(&mut wasm_tests(paths, "node", &wasm::CPU.features)?)?;
+    let tarball = package::build(paths)?;
+    let mut tests = node_tests(paths, "tests/node", |_| true)?;
+    report.add_all(count(tests.env("LLAVA_TARBALL", tarball).env("LLAVA_CONVERT", converter(paths)?))?);
+    Ok(report)
+}
+
+/// The file of `llava-convert`.
+fn converter(paths: &Paths) -> Result<OsString> {
+    Ok(bench::program(paths, "llava-web", "llava-convert")?.get_program().to_owned())
 }
 
 /// The package's code in headless Chromium.
 fn e2e(paths: &Paths) -> Result<Report> {
     package::build(paths)?;
-    count(&mut node_tests(paths, "tests/e2e", |_| true)?)
+    count(&mut browser_tests(paths, "tests/e2e", |_| true)?)
 }
 
 /// Of `tests/e2e`, what Firefox runs too: the whole way with the default model, variants that fail, its own store, its own decoders.
@@ -166,7 +175,7 @@ fn firefox(paths: &Paths) -> Result<Report> {
     kernels.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
     package::build(paths)?;
     let named = |file: &Path| FIREFOX_E2E.iter().any(|name| file.ends_with(format!("{name}.test.mjs")));
-    let mut e2e = node_tests(paths, "tests/e2e", named)?;
+    let mut e2e = browser_tests(paths, "tests/e2e", named)?;
     let mut report = Report::default();
     for tests in [&mut kernels, e2e.env("LLAVA_BROWSER", "firefox")] {
         tests.env("LLAVA_FIREFOX", firefox);
@@ -184,8 +193,8 @@ fn firefox(paths: &Paths) -> Result<Report> {
 /// The demo in browsers as visitors have them, without a GPU; and what the CPU's engine makes of checkpoints there.
 fn browsers(paths: &Paths) -> Result<Report> {
     package::build(paths)?;
-    let mut tests = node_tests(paths, "tests/browsers", |_| true)?;
-    tests.env("LLAVA_CONVERT", bench::program(paths, "llava-web", "llava-convert")?.get_program());
+    let mut tests = browser_tests(paths, "tests/browsers", |_| true)?;
+    tests.env("LLAVA_CONVERT", converter(paths)?);
     let mut missing = Vec::new();
     match setup::firefox() {
         Ok(firefox) => _ = tests.env("LLAVA_FIREFOX", firefox),
@@ -208,14 +217,14 @@ fn browsers(paths: &Paths) -> Result<Report> {
 /// The tarball, installed in apps: those that belong to every run.
 fn package_quickly(paths: &Paths) -> Result<Report> {
     let tarball = package::build(paths)?;
-    count(node_tests(paths, "tests/package", |_| true)?.env("LLAVA_TARBALL", tarball))
+    count(browser_tests(paths, "tests/package", |_| true)?.env("LLAVA_TARBALL", tarball))
 }
 
 /// The tarball, installed in apps of every kind.
 fn package(paths: &Paths) -> Result<Report> {
     let tarball = package::build(paths)?;
     count(
-        node_tests(paths, "tests/package", |_| true)?
+        browser_tests(paths, "tests/package", |_| true)?
             .env("LLAVA_TARBALL", tarball)
             .env("LLAVA_PACKAGE_TESTS", "everything"),
     )
@@ -232,7 +241,14 @@ fn node_tests(paths: &Paths, folder: &str, wanted: impl Fn(&Path) -> bool) -> Re
     }
     let mut node = Command::new("node");
     node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]).args(files);
-    node.current_dir(&paths.root).env("LLAVA_CHROMIUM", setup::browser()?);
+    node.current_dir(&paths.root);
+    Ok(node)
+}
+
+/// The same with a browser for them.
+fn browser_tests(paths: &Paths, folder: &str, wanted: impl Fn(&Path) -> bool) -> Result<Command> {
+    let mut node = node_tests(paths, folder, wanted)?;
+    node.env("LLAVA_CHROMIUM", setup::browser()?);
     Ok(node)
 }
 
@@ -342,7 +358,7 @@ mod tests {
             chosen(&["wep"])
                 .unwrap_err()
                 .to_string()
-                .ends_with("`wep`: there are native, web, e2e, fuzz, firefox, package, --real")
+                .ends_with("`wep`: there are native, web, node, e2e, fuzz, firefox, package, --real")
         );
     }
 

@@ -1,8 +1,10 @@
 // What a program for Node.js is told: each call's outcome, a line of JSON.
+import { caption as ofBrowsers } from "./node_modules/llava-web/dist/index.js";
 import { availability, caption, createAI, load, LlavaError, models } from "llava-web";
 
 const calls = {
   caption: () => caption("picture.jpg"),
+  "what is for browsers": () => ofBrowsers("picture.jpg"),
   load: () => load(),
   availability: () => availability(),
   "models.list": () => models.list(),

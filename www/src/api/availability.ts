@@ -7,6 +7,7 @@ import { checkAddressable, chooseContext, chooseKvFormat, largestBinding, larges
 import { lowMemory, memoryLimit } from "../engine/memory-limit.js";
 import { knownModel, readManifest } from "../weights/loader.js";
 import { filesOf, type Manifest } from "../weights/manifest.js";
+import { openSource } from "../weights/sources.js";
 import { openStore } from "../weights/store.js";
 import { checkDevice, configuration } from "./configure.js";
 import { DEFAULT_MODEL, sourceOf } from "./model-url.js";
@@ -97,7 +98,7 @@ export async function availability(url: string | URL = DEFAULT_MODEL, options: A
   const read = await readManifest(source, known, { signal, onWarning: () => undefined }).catch(note);
   const manifest = read?.[1];
   const stored_bytes = manifest ? sum(filesOf(manifest).filter(({ sha256 }) => hashes.has(sha256))) : 0;
-  const bytes_to_download = manifest && manifest.total_bytes - stored_bytes;
+  const bytes_to_download = manifest && (openSource(source).near ? 0 : manifest.total_bytes - stored_bytes);
   const free_quota = quota !== undefined && usage !== undefined ? Math.max(0, quota - usage) : undefined;
   if (bytes_to_download !== undefined && free_quota !== undefined && bytes_to_download > free_quota) {
     const [wanted, missing] = [megabytes(bytes_to_download), megabytes(bytes_to_download - free_quota)];

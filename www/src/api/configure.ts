@@ -1,6 +1,6 @@
 import { LlavaError } from "../basics/errors.js";
 import { isWorker, type Assets } from "../engine/assets.js";
-import { CHOICES, type DeviceChoice } from "../engine/devices.js";
+import { CHOICES, type DeviceChoice } from "../engine/choice.js";
 import { asOptions } from "./options.js";
 
 /** What holds for every later call of this page. */

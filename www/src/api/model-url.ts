@@ -1,6 +1,7 @@
 import { LlavaError } from "../basics/errors.js";
+import { absolute } from "../basics/host.js";
 import { nameOf } from "../basics/naming.js";
-import { absolute, packaged } from "../engine/assets.js";
+import { packaged } from "../engine/assets.js";
 import type { SourceAddress } from "../weights/sources.js";
 import { configuration } from "./configure.js";
 import { DEFAULT_FILES, DEFAULT_MANIFEST_SHA256 } from "./default-files.js";

@@ -3,7 +3,7 @@ import { LlavaError } from "../basics/errors.js";
 import type { KvFormat, LoadProgress, ModelInfo } from "../basics/info.js";
 import { wasmAddresses, type Assets } from "../engine/assets.js";
 import { memoryLimit } from "../engine/memory-limit.js";
-import type { DeviceChoice } from "../engine/devices.js";
+import type { DeviceChoice } from "../engine/choice.js";
 import { RecoveringEngine } from "../engine/recovering-engine.js";
 import { readImage, type ImageInput } from "../input/image.js";
 import { checkInput, type EngineInput, type GenerateOptions, type Input } from "../input/input.js";

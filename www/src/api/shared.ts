@@ -2,6 +2,7 @@ import { unlessAborted } from "../basics/abort.js";
 import { callback } from "../basics/callback.js";
 import { aborted, LlavaError } from "../basics/errors.js";
 import type { LoadProgress } from "../basics/info.js";
+import { later } from "../basics/host.js";
 import { needsBrowser } from "../engine/browser.js";
 import { readImage } from "../input/image.js";
 import { checkInput, type Input } from "../input/input.js";
@@ -119,7 +120,7 @@ export class SharedModels {
   #idle(entry: Entry): void {
     const timeout = this.#idleTimeout();
     if (!entry.loaded) this.#free(entry, aborted());
-    else if (timeout !== undefined) entry.timer = setTimeout(() => this.#free(entry), timeout);
+    else if (timeout !== undefined) entry.timer = later(() => this.#free(entry), timeout);
   }
 
   #free(entry: Entry, reason = new LlavaError("disposed", DISPOSED)): void {

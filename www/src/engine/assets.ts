@@ -1,8 +1,9 @@
 import { LlavaError } from "../basics/errors.js";
+import { absolute } from "../basics/host.js";
 import type { DeviceKind } from "../basics/info.js";
 import type { EngineModule } from "../engine.js";
 
-/** Where the package's own files are, for environments whose bundler does not follow them. */
+/** Where the package's own files are, for environments whose bundler does not follow them. In Node `worker` and `engine` do nothing, and the others may be paths. */
 export interface Assets {
   /** `dist/llava-web/worker.js` of the package: its URL, a Worker that runs it (for one model), or a function that makes one. */
   worker?: string | URL | Worker | (() => Worker);
@@ -46,15 +47,5 @@ export function packaged(option: string, address: () => URL): string {
   } catch (cause) {
     const cure = `bundle to ES modules (--format=esm), or say where the file is: configure({ ${option} })`;
     throw new LlavaError("engine_failed", `This bundle does not know its own address (import.meta.url is missing): ${cure}.`, { cause });
-  }
-}
-
-/** A URL that may be relative to the page. */
-export function absolute(address: string | URL): string {
-  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
-  try {
-    return new URL(String(address), base).href;
-  } catch (cause) {
-    throw new LlavaError("invalid_input", `Not a valid URL: ${JSON.stringify(String(address).slice(0, 80))}.`, { cause });
   }
 }

@@ -2,15 +2,15 @@
 import { LlavaError } from "../basics/errors.js";
 
 /**
- * Refuses where there is no browser at all, so that a server that renders a page gets a clear answer at once.
+ * Refuses where there is no browser at all: a server whose bundler has taken what is for browsers gets a clear answer at once.
  *
  * @throws LlavaError `webgpu_unavailable`
  */
 export function needsBrowser(): void {
   const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: unknown } };
   if (!process?.versions?.node || navigator?.gpu) return;
-  const cure = "Call it in the browser: from an event handler, or an effect of a client component.";
-  throw new LlavaError("webgpu_unavailable", `This is Node.js, and the page's half of this package runs in a browser. ${cure}`);
+  const cure = "Let Node.js resolve the package, or the bundler by the condition `node`; or call it in the browser.";
+  throw new LlavaError("webgpu_unavailable", `This is Node.js, and the package was taken as it is for browsers. ${cure}`);
 }
 
 /** @throws LlavaError `insecure_context` where the browser neither hashes nor has a GPU. */

@@ -7,7 +7,9 @@ declare const LLAVA_WASM_SHA256: Record<DeviceKind, string>;
 /** The package's version. */
 declare const LLAVA_VERSION: string;
 
+export const VERSION = LLAVA_VERSION;
+
 export const WASM_SHA256 = LLAVA_WASM_SHA256;
 
 /** Names this build: the package's version and the engines' first bytes of hash. */
-export const BUILD = `${LLAVA_VERSION}+${Object.values(WASM_SHA256).map((hash) => hash.slice(0, 12)).join("")}`;
+export const BUILD = `${VERSION}+${Object.values(WASM_SHA256).map((hash) => hash.slice(0, 12)).join("")}`;

@@ -1,6 +1,7 @@
 // The kinds of devices there are, and which of them a load runs on.
 import { LlavaError, toLlavaError } from "../basics/errors.js";
 import type { DeviceKind } from "../basics/info.js";
+import type { DeviceChoice } from "./choice.js";
 import { findCpu } from "./cpu.js";
 import type { Device } from "./device.js";
 import { findGpu } from "./gpu.js";
@@ -10,11 +11,6 @@ const DEVICES: Record<DeviceKind, () => Promise<Device>> = {
   gpu: findGpu,
   cpu: findCpu,
 };
-
-/** What a model may be asked to run on. `auto`: the GPU, and the CPU where there is none, or where it does worse than that. */
-export type DeviceChoice = "auto" | DeviceKind;
-
-export const CHOICES: DeviceChoice[] = ["auto", "gpu", "cpu"];
 
 /**
  * The device that a load runs on. `onWarning` is told why `auto` is the CPU.

@@ -3,7 +3,7 @@ import type { DeviceKind, KvFormat, LoadProgress, ModelInfo, Timings } from "../
 import type { EngineInput } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
 import type { SourceAddress } from "../weights/sources.js";
-import type { DeviceChoice } from "./devices.js";
+import type { DeviceChoice } from "./choice.js";
 import type { MemoryLimit } from "./memory-limit.js";
 
 /** The engine's answer, as src/engine.rs writes it. */

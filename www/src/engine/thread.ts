@@ -1,7 +1,8 @@
 import { LlavaError } from "../basics/errors.js";
+import { absolute, FILES_CURE } from "../basics/host.js";
 import { blockedCure, watchPolicy } from "../basics/policy.js";
 import type { RunningEngine } from "../engine.js";
-import { absolute, engineAddress, isWorker, packaged, type Assets } from "./assets.js";
+import { engineAddress, isWorker, packaged, type Assets } from "./assets.js";
 import { BUILD } from "./build.js";
 import { cachedCopy, keepCopy } from "./cached.js";
 import { needsBrowser } from "./browser.js";
@@ -26,7 +27,6 @@ interface WorkerCall {
   options: WorkerOptions | undefined;
 }
 
-const COPY = "Copy dist/llava-web/ of the package beside the bundle, or say where it is: configure({ worker, wasm, model }).";
 const VITE = 'Vite up to 7 moves packages in development: set optimizeDeps: { exclude: ["llava-web"] } in its configuration.';
 /** How long a worker may take to answer for the first time, in ms: its script may come over a slow line. */
 const PATIENCE = 30_000;
@@ -99,7 +99,7 @@ function packagedCall(): WorkerCall {
   } finally {
     globalThis.Worker = real;
   }
-  if (!call) throw new LlavaError("engine_failed", `The bundler made no worker of the package's. ${COPY}`);
+  if (!call) throw new LlavaError("engine_failed", `The bundler made no worker of the package's. ${FILES_CURE}`);
   return call;
 }
 
@@ -208,5 +208,5 @@ async function cureFor(address: string): Promise<string> {
   if (cure) return cure;
   if (address.includes("/.vite/deps/")) return VITE;
   // What is blocked within the page's own worker no event tells the page.
-  return foreign ? `${COPY} A Content-Security-Policy must have blob: and ${url.origin} in its worker-src.` : COPY;
+  return foreign ? `${FILES_CURE} A Content-Security-Policy must have blob: and ${url.origin} in its worker-src.` : FILES_CURE;
 }

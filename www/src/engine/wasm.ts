@@ -1,4 +1,5 @@
 import { LlavaError } from "../basics/errors.js";
+import { FILES_CURE, fetchUrl } from "../basics/host.js";
 import { blockedCure } from "../basics/policy.js";
 import { sha256 } from "../basics/sha256.js";
 import { BUILD } from "./build.js";
@@ -30,10 +31,11 @@ export async function startWasm({ address, sha256: wanted }: Wasm, start: (wasm:
 async function fetchWasm(address: string): Promise<Response> {
   let problem: string;
   try {
-    const response = await fetch(address);
+    const response = await fetchUrl(address);
     const page = response.headers.get("content-type")?.startsWith("text/html");
     if (response.ok && !page) return typed(response);
-    problem = page ? "the server sent a web page in its place" : `the server answered ${response.status} ${response.statusText}`.trimEnd();
+    const answer = response.status === 404 ? "there is no such file" : `the server answered ${response.status} ${response.statusText}`.trimEnd();
+    problem = page ? "the server sent a web page in its place" : answer;
   } catch (error) {
     const cure = await blockedCure(address);
     if (cure) throw failed(`${address} was not fetched. ${cure}`, error);
@@ -41,7 +43,7 @@ async function fetchWasm(address: string): Promise<Response> {
   }
   const copy = await cachedCopy(address);
   if (copy) return copy;
-  throw failed(`The engine is not at ${address}: ${problem}. Copy dist/llava-web/ of the package beside the bundle, or configure({ wasm }).`);
+  throw failed(`The engine is not at ${address}: ${problem}. ${FILES_CURE}`);
 }
 
 /** Compiling while it comes needs the right type; not every server knows it. */

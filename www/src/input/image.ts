@@ -1,5 +1,6 @@
 import { unlessAborted } from "../basics/abort.js";
 import { aborted, LlavaError } from "../basics/errors.js";
+import { ANOTHER_HOST, bytesOfBlob, fetchUrl } from "../basics/host.js";
 import { classOf, nameOf, shorten } from "../basics/naming.js";
 import { blockedCure, watchPolicy } from "../basics/policy.js";
 import { decodeInBrowser, draw } from "./decode.js";
@@ -15,6 +16,8 @@ import { fileInText } from "./strings.js";
  * from `atob`), a base64 string, SVG source, `Blob` or `File`. PNG, JPEG, WebP and GIF (the first frame) anywhere; every other
  * format that the browser shows in an `<img>` (AVIF, BMP, ICO; some have HEIC, TIFF or JPEG XL) as it looks there; SVG in a
  * page, not in a worker. A URL: `URL` or a string (http, https, data, blob, or relative to the page).
+ *
+ * In Node: encoded bytes and Blobs of PNG, JPEG, WebP and GIF, and URLs of any kind or the path of a file.
  *
  * Pixels: `ImageData`, `ImageBitmap`, `VideoFrame`, `<img>`, `<canvas>`, `OffscreenCanvas`, `<video>` (the frame it shows).
  */
@@ -141,7 +144,7 @@ async function fromBlob(blob: Blob): Promise<EngineImage> {
   checkBytes(blob.size);
   let bytes: Uint8Array;
   try {
-    bytes = new Uint8Array(await blob.arrayBuffer());
+    bytes = new Uint8Array(await bytesOfBlob(blob));
   } catch (error) {
     throw badImage("the file can no longer be read; choose it again", error);
   }
@@ -153,12 +156,16 @@ async function fetchFile(url: string, signal?: AbortSignal): Promise<Uint8Array>
   const end = new AbortController();
   watchPolicy();
   try {
-    const response = await fetch(url, { signal: signal ? AbortSignal.any([signal, end.signal]) : end.signal }).catch(async (error: unknown) => {
+    const response = await fetchUrl(url, { signal: signal ? AbortSignal.any([signal, end.signal]) : end.signal }).catch(async (error: unknown) => {
+      if (error instanceof LlavaError) throw error;
       const cure = URL.canParse(url, globalThis.location?.href) ? await blockedCure(url) : undefined;
       if (cure) throw failed(`was not fetched. ${cure}`, error);
-      throw failed("cannot be fetched. Check the address; a picture on another host must be served with CORS headers.", error);
+      throw failed(`cannot be fetched. Check the address${ANOTHER_HOST}.`, error);
     });
-    if (!response.ok) throw badImage(`${shorten(url)} answered ${response.status} ${shorten(response.statusText)}`.trimEnd());
+    if (!response.ok) {
+      const answer = `${shorten(url)} answered ${response.status} ${shorten(response.statusText)}`.trimEnd();
+      throw badImage(response.status === 404 ? `${answer}: there is no such file` : answer);
+    }
     checkBytes(Number(response.headers.get("content-length")));
     return await readBody(response.body!.getReader());
   } catch (error) {

@@ -19,7 +19,7 @@ export function fileInText(text: string): Uint8Array | undefined {
   if (BINARY.test(start)) return fromBinary(text);
   if (/^(?:\xef\xbb\xbf)?\s*</.test(start)) return fromMarkup(text);
   if (/^\s*data:/i.test(start)) return fromDataUrl(text);
-  return isBase64Picture(start) ? fromBase64(text) : undefined;
+  return isBase64Picture(start) && !text.includes(".") ? fromBase64(text) : undefined; // a dot: an address that begins like one
 }
 
 function fromBinary(text: string): Uint8Array {

@@ -1,5 +1,6 @@
 // Weights from a bundle on a host: files that llava-convert has made, fetched as they are.
 import { LlavaError } from "../basics/errors.js";
+import { FILES_CURE } from "../basics/host.js";
 import { fetchFile, fetchText } from "./download.js";
 import type { AddressOf, Source } from "./source.js";
 
@@ -12,13 +13,13 @@ export interface BundleAddress extends AddressOf<"bundle"> {
 
 /** A bundle on a host, or the one in the package. */
 export function openBundle(address: BundleAddress): Source {
-  const manifestUrl = () => fileUrl(address, "manifest.json");
+  const manifest = fileUrl(address, "manifest.json");
+  const near = manifest.protocol === "file:";
   return {
-    get where() {
-      return manifestUrl().href;
-    },
-    manifest: async (options) => fetchText(manifestUrl(), { ...options, missing: "no_such_model" }),
-    file: async (file, options) => fetchFile(fileUrl(address, file.file), file, options),
+    where: manifest.href,
+    near,
+    manifest: async (options) => fetchText(manifest, { ...options, missing: "no_such_model" }),
+    file: async (file, options) => fetchFile(fileUrl(address, file.file), file, near ? { ...options, tries: 1 } : options),
     absenceCure: () => absenceCure(address),
   };
 }
@@ -33,7 +34,7 @@ function fileUrl({ folder, files }: BundleAddress, path: string): URL {
 
 /** What to try where there is no model at the bundle's address: nothing, a page for people, something else. */
 function absenceCure({ folder, files }: BundleAddress): string {
-  if (files) return " Deploy the package's own files with the page: copy dist/llava-web/ beside the bundle, or configure({ model }).";
+  if (files) return ` ${FILES_CURE}`;
   const { hostname, pathname } = new URL(folder!);
   // A name on the Hugging Face Hub looks like a path relative to the page.
   const hub = hostname === "huggingface.co" || hostname === "hf.co" || /\/(@cf\/)?[\w.-]+\/[\w.-]*(llava|vlm|llama)[\w.-]*\/$/i.test(pathname);

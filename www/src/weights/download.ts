@@ -1,5 +1,6 @@
 import { sleep } from "../basics/abort.js";
 import { aborted, LlavaError, type ErrorCode } from "../basics/errors.js";
+import { ANOTHER_HOST, fetchUrl } from "../basics/host.js";
 import { blockedCure } from "../basics/policy.js";
 import { sha256 } from "../basics/sha256.js";
 import type { BundleFile } from "./manifest.js";
@@ -95,16 +96,15 @@ async function request(url: URL, { signal, patience, missing = "network" }: Fetc
   let response: Response;
   try {
     // The store is our cache: a second copy of gigabytes in the browser's own would only take up room.
-    const answer = fetch(url, { signal: AbortSignal.any([signal, silence.signal]), cache: "no-store" });
+    const answer = fetchUrl(url, { signal: AbortSignal.any([signal, silence.signal]), cache: "no-store" });
     response = await beforeStall(answer, url.href, patience);
   } catch (error) {
     silence.abort();
-    if (error instanceof Passing) throw error;
+    if (error instanceof Passing || error instanceof LlavaError) throw error;
     const cure = await blockedCure(url.href);
     if (cure) throw new LlavaError("network", `${url.href} was not fetched. ${cure}`, { cause: error });
     if (url.protocol === "file:") throw new LlavaError("network", `${url.href} cannot be fetched: serve the page and its files over http.`, { cause: error });
-    const hint = "Check the connection and the address; another host must send CORS headers.";
-    throw new Passing(new LlavaError("network", `${url.href} cannot be reached. ${hint}`, { cause: error }));
+    throw new Passing(new LlavaError("network", `${url.href} cannot be reached. Check the connection and the address${ANOTHER_HOST}.`, { cause: error }));
   }
   if (response.ok) return response;
   void response.body?.cancel().catch(() => undefined);

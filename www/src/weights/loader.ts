@@ -75,12 +75,9 @@ export class Loader {
    */
   static async open(address: SourceAddress, options: LoaderOptions): Promise<Loader> {
     const progress = new Progress(options.onProgress);
-    const store = await openStore().catch((error: unknown) => {
-      options.onWarning(toLlavaError(error, "storage"));
-      return undefined;
-    });
     const { key } = address;
     const source = openSource(address);
+    const store = source.near ? undefined : await openStoreOrWarn(options);
     const release = store && (await holdModel(key));
     const stored = (await store?.hashes()) ?? new Set();
     const known = await knownModel(store, key);
@@ -203,14 +200,13 @@ export class Loader {
 
   /** Evicts one model and waits until the browser has freed its room; false where there is none to evict. */
   async #makeRoom(store: Store): Promise<boolean> {
-    const usage = async () => (await navigator.storage.estimate()).usage ?? 0;
     try {
-      const before = await usage();
+      const before = await store.usage();
       const evicted = await evictModel(store);
       if (!evicted) return false;
       const { name, url } = evicted;
       this.#options.onWarning(new LlavaError("quota_exceeded", `The stored model ${name} (${url}) was deleted to make room.`));
-      for (let waited = 0; waited < FREEING && (await usage()) >= before; waited += 100) await pause(100);
+      for (let waited = 0; waited < FREEING && (await store.usage()) >= before; waited += 100) await pause(100);
       return true;
     } finally {
       this.#evicting = undefined;
@@ -221,7 +217,7 @@ export class Loader {
     const { name, total_bytes } = this.manifest;
     const here = this.#storedBytes();
     const message =
-      `The browser's storage for this site is full: ${megabytes(total_bytes - here)} more are needed to keep ${name}; ` +
+      `The store is full: ${megabytes(total_bytes - here)} more are needed to keep ${name}; ` +
       `the ${megabytes(here)} of it that are stored stay usable, and the rest is fetched again at the next load. ` +
       "Free some with models.delete(url) or load with `evict: true`, or free disk space.";
     return new LlavaError("quota_exceeded", message, { cause });
@@ -229,6 +225,15 @@ export class Loader {
 
   #storedBytes(): number {
     return this.#files.reduce((sum, { sha256, bytes }) => sum + (this.#stored.has(sha256) ? bytes : 0), 0);
+  }
+}
+
+async function openStoreOrWarn({ onWarning }: LoaderOptions): Promise<Store | undefined> {
+  try {
+    return await openStore();
+  } catch (error) {
+    onWarning(toLlavaError(error, "storage"));
+    return undefined;
   }
 }
 

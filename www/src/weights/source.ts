@@ -8,6 +8,8 @@ import type { BundleFile } from "./manifest.js";
 export interface Source {
   /** The address of the manifest, for messages. */
   readonly where: string;
+  /** Whether it is a folder of this machine: then there is nothing to gain by storing its files. */
+  readonly near: boolean;
   /**
    * The manifest's text, as parseManifest reads it.
    *

@@ -1,38 +1,7 @@
 import { LlavaError } from "../basics/errors.js";
-import type { BundleFile } from "./manifest.js";
+import type { ModelRecord, Store } from "./record.js";
 
-/** What is known about a model that was loaded, or begun to be, from `url`. */
-export interface ModelRecord {
-  url: string;
-  /** `partial` while it loads for the first time or in a new version; `ready` once every file was stored. */
-  state: "partial" | "ready";
-  name: string;
-  /** manifest.json as it was served. */
-  manifest: string;
-  /** The files this model keeps in the store. Which of them are there, only `hashes` says. */
-  files: BundleFile[];
-  /** Milliseconds since 1970. */
-  last_used: number;
-}
-
-/** Where files of models are kept between visits, by hash. Several models may share a file. */
-export interface Store {
-  /** Hashes of all files that are stored. */
-  hashes(): Promise<Set<string>>;
-  /** A file's bytes, as they are: the reader checks size and hash. */
-  get(hash: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
-  /** @throws LlavaError `quota_exceeded` when there is no room; what was stored before stays usable. */
-  put(hash: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
-  models(): Promise<ModelRecord[]>;
-  /** Writes a record. A `ready` one takes the place of the `partial` one, and files no record names any more go. */
-  putModel(record: ModelRecord): Promise<void>;
-  /** Forgets a model and its files, but for those another model shares. */
-  deleteModel(url: string): Promise<void>;
-  /** The kernel variants that were found best under `key` before, by operation. */
-  variants(key: string): Promise<Record<string, string> | undefined>;
-  putVariants(key: string, variants: Record<string, string>): Promise<void>;
-  close(): void;
-}
+export type { ModelRecord, Store } from "./record.js";
 
 const DATABASE = "llava-web";
 const VERSION = 2;
@@ -80,6 +49,7 @@ export async function openStore(): Promise<Store> {
       transact(database, [VARIANTS], "readwrite", async (transaction) => {
         await done(transaction.objectStore(VARIANTS).put(variants, key));
       }),
+    usage: async () => (await navigator.storage.estimate()).usage ?? 0,
     close: () => database.close(),
   };
 }
