@@ -1,4 +1,4 @@
-//! What is done with tensors beside the operations of this crate. It goes straight to the backend: Burn's own `Tensor` asks first
+//! What is done with tensors beside the operations of this crate. It goes straight to the device: Burn's own `Tensor` asks first
 //! which kind of numbers it has, and with the quantized ones half a megabyte of operations would come into the wasm.
 
 use std::ops::Range;
@@ -6,9 +6,10 @@ use std::ops::Range;
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
-use burn::tensor::{Device, Int, Slice, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::kinds::{each_kind, kind};
+use super::runtime::Runtime;
 
 /// A tensor of these numbers.
 ///
@@ -35,7 +36,7 @@ pub fn cat<const D: usize>(mut tensors: Vec<Tensor<D>>, dim: usize) -> Tensor<D>
         return tensors.remove(0);
     }
     each_kind!(Kind, kind(&tensors[0].device()), |B, _| {
-        Tensor::from_primitive::<B>(B::float_cat(tensors.into_iter().map(primitive::<B, D>).collect(), dim))
+        Tensor::from_primitive::<B>(B::cat(tensors.into_iter().map(primitive::<B, D>).collect(), dim))
     })
 }
 
@@ -46,9 +47,8 @@ pub fn cat<const D: usize>(mut tensors: Vec<Tensor<D>>, dim: usize) -> Tensor<D>
 pub fn slice<const D: usize>(tensor: Tensor<D>, ranges: [Range<usize>; D]) -> Tensor<D> {
     let within = ranges.iter().zip(tensor.dims()).all(|(range, len)| range.start <= range.end && range.end <= len);
     assert!(within, "slice {ranges:?} of a tensor {:?}", tensor.dims());
-    let slices = ranges.map(Slice::from);
     each_kind!(Kind, kind(&tensor.device()), |B, _| {
-        Tensor::from_primitive::<B>(B::float_slice(primitive::<B, D>(tensor), &slices))
+        Tensor::from_primitive::<B>(B::slice(primitive::<B, D>(tensor), &ranges))
     })
 }
 
@@ -56,7 +56,7 @@ pub fn slice<const D: usize>(tensor: Tensor<D>, ranges: [Range<usize>; D]) -> Te
 pub fn add<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     assert_eq!(a.dims(), b.dims(), "shapes of what is added");
     each_kind!(Kind, kind(&a.device()), |B, _| {
-        Tensor::from_primitive::<B>(B::float_add(primitive::<B, D>(a), primitive::<B, D>(b)))
+        Tensor::from_primitive::<B>(B::add(primitive::<B, D>(a), primitive::<B, D>(b)))
     })
 }
 

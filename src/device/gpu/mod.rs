@@ -7,8 +7,12 @@ mod recording;
 mod shader;
 mod validate;
 
+use std::ops::Range;
+
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Cube, CubeDevice};
+use burn::tensor::Slice;
 use cubecl::bytes::Bytes;
 
 pub use adapter::adapter_features;
@@ -51,6 +55,19 @@ impl Runtime for Cube {
     async fn read_floats(tensor: FloatTensor<Self>) -> Result<Vec<f32>> {
         let tensor = contiguous(tensor);
         memory::read(tensor.client.clone(), tensor).await
+    }
+
+    fn cat(tensors: Vec<FloatTensor<Self>>, dim: usize) -> FloatTensor<Self> {
+        Self::float_cat(tensors, dim)
+    }
+
+    fn slice(tensor: FloatTensor<Self>, ranges: &[Range<usize>]) -> FloatTensor<Self> {
+        let slices: Vec<Slice> = ranges.iter().cloned().map(Slice::from).collect();
+        Self::float_slice(tensor, &slices)
+    }
+
+    fn add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_add(a, b)
     }
 
     fn max_binding() -> u64 {
