@@ -16,6 +16,9 @@ pub trait Runtime: Backend {
     type Memory: Clone + Debug;
     /// What it takes to run a step again, where there is anything to save by that.
     type Recording<T>;
+    /// Whether what is launched runs while the host does other things: only then there is anything to gain by launching
+    /// more before a wait.
+    const QUEUES: bool;
 
     /// Opens the device; the first call does it, later calls return the same one.
     ///

@@ -23,6 +23,7 @@ impl Runtime for Flex {
     type Memory = Memory;
     /// There is nothing to save.
     type Recording<T> = ();
+    const QUEUES: bool = false;
 
     async fn open() -> Result<Opened> {
         let adapter = Adapter {

@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 impl Runtime for Cube {
     type Memory = GpuTensor;
     type Recording<T> = recording::Recording<T>;
+    const QUEUES: bool = true;
 
     async fn open() -> Result<Opened> {
         adapter::open().await
