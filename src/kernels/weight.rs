@@ -116,8 +116,8 @@ impl Weight {
         }
         let stack = part.layout.rows / part.rows.len();
         let height = self.rows / stack;
-        let start = |index| index * height + part.rows.start;
-        let of_matrix = |index| tensors::slice(bias.clone(), [start(index)..start(index) + part.rows.len()]);
+        let rows = |index| index * height + part.rows.start..index * height + part.rows.end;
+        let of_matrix = |index| tensors::slice(bias.clone(), [rows(index)]);
         Some(tensors::cat((0..stack).map(of_matrix).collect(), 0))
     }
 
