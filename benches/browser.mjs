@@ -10,7 +10,8 @@ import { serveFiles, start } from "../www/scripts/serve.mjs";
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const { values: options } = parseArgs({
   options: {
-    site: { type: "string" }, // wasm-bindgen's output
+    site: { type: "string" }, // wasm-bindgen's output, a folder for each kind of device
+    cpu: { type: "boolean", default: false }, // the CPU engine, and beside it the default model on the GPU
     options: { type: "string", default: "{}" }, // what to run, as the wasm takes it
     peers: { type: "string" }, // the folder with the peers' node_modules and models
     beside: { type: "string" }, // a native run's JSON to compare with
@@ -26,6 +27,9 @@ const print = options.json ? () => {} : (line) => console.log(line);
 const LONGEST_MINUTES = 120;
 const LONGEST_PEER_MINUTES = 15;
 const WLLAMA_THREADS = 2;
+/** Turns that our CPU engine and its peers take: what counts is the best of each. */
+const CPU_TURNS = 4;
+const CPU_MODELS = ["default model", "V", "T", "S (SmolLM2-135M)"];
 
 const mounts = { "/bench/": options.site, "/peers/": join(HERE, "peers") };
 if (options.peers) Object.assign(mounts, { "/node_modules/": join(options.peers, "node_modules"), "/models/": join(options.peers, "models") });
@@ -43,13 +47,13 @@ async function main() {
   const server = await start({ handler });
   const browser = await launch({ gpu: options.hardware ? "hardware" : "software" });
   try {
-    const run = { ...(await ours(browser, server.origin)), peers: [] };
+    const run = options.cpu ? await onCpu(browser, server.origin) : { ...(await ours(browser, server.origin, "gpu")), peers: [] };
     if (options.peers) {
       Object.assign(run.environment.versions, JSON.parse(await readFile(join(HERE, "peers/package.json"), "utf8")).dependencies);
-      run.peers = await peers(browser, server.origin);
+      if (!options.cpu) run.peers = await peers(browser, server.origin, JOBS);
     }
     const native = options.beside && JSON.parse(await readFile(options.beside, "utf8"));
-    const goals = JSON.parse(options.options).tiny ? [] : compare(run, native);
+    const goals = JSON.parse(options.options).tiny ? [] : options.cpu ? compareCpu(run) : compare(run, native);
     if (goals.length > 0) print(`\n${"goal".padEnd(64)}${"found".padStart(9)}  wanted`);
     for (const { what, found, wanted, met } of goals) print(`${what.padEnd(64)}${found.toPrecision(3).padStart(9)}  ${wanted}${met ? "" : "  MISSED"}`);
     const report = native ? { native, browser: run, goals } : { ...run, goals };
@@ -82,8 +86,8 @@ async function onPage(browser, origin, minutes, prepare, work) {
   }
 }
 
-/** Our own benches, printed as their results come. */
-function ours(browser, origin) {
+/** Our own benches, printed as their results come; with other `changes` to the options. */
+function ours(browser, origin, kind, changes = {}) {
   const results = [];
   const onResult = (json, line) => {
     results.push(JSON.parse(json));
@@ -95,30 +99,69 @@ function ours(browser, origin) {
     LONGEST_MINUTES,
     (page) => page.exposeFunction("onResult", onResult),
     async (page) => {
-      const environment = await page.evaluate(async () => {
-        globalThis.bench = await import("/bench/llava_bench.js");
+      const environment = await page.evaluate(async (kind) => {
+        globalThis.bench = await import(`/bench/${kind}/llava_bench.js`);
         await globalThis.bench.default();
-        const { vendor, architecture, description } = (await navigator.gpu.requestAdapter()).info;
-        // wgpu tells no name in a browser.
-        return { ...JSON.parse(await globalThis.bench.environment()), adapter: [vendor, architecture, description].join(" ").trim() };
-      });
+        const environment = JSON.parse(await globalThis.bench.environment());
+        if (kind === "gpu") {
+          // wgpu tells no name in a browser.
+          const { vendor, architecture, description } = (await navigator.gpu.requestAdapter()).info;
+          environment.adapter = [vendor, architecture, description].join(" ").trim();
+        }
+        return environment;
+      }, kind);
       Object.assign(environment, { chromium: browser.version(), commit: options.commit, date: new Date().toISOString().slice(0, 10) });
       print(JSON.stringify(environment));
-      await page.evaluate((options) => globalThis.bench.run(options, globalThis.onResult), options.options);
+      const wanted = JSON.stringify({ ...JSON.parse(options.options), ...changes });
+      await page.evaluate((options) => globalThis.bench.run(options, globalThis.onResult), wanted);
       return { environment, results };
     },
   );
 }
 
+/**
+ * The CPU engine in turns with its peers, a thread each, and the default model on the GPU once: in `results` and `peers` is the
+ * best of all turns.
+ */
+async function onCpu(browser, origin) {
+  const { tiny, only, filter } = JSON.parse(options.options);
+  const run = { results: [], peers: [] };
+  const least = (found, value, ...keys) => (results) => {
+    for (const result of results) {
+      const same = found.find((other) => keys.every((key) => other[key] === result[key]));
+      if (same && result.unit === same.unit && result.unit !== "x") same[value] = Math.min(same[value], result[value]);
+      else if (!same) found.push({ ...result });
+    }
+  };
+  const keepOurs = least(run.results, "value", "section", "name", "metric");
+  const keepPeers = least(run.peers, "ms", "engine", "model", "metric");
+  if (!only.length || only.includes("c")) run.gpu = await ours(browser, origin, "gpu", { only: ["c"], filter: ["default model"], cpu: false });
+  if (only.some((section) => section !== "c") || filter.length) return { ...run, ...(await ours(browser, origin, "cpu")) };
+  for (let turn = 0; turn < (tiny ? 1 : CPU_TURNS); turn++) {
+    const { environment, results } = await ours(browser, origin, "cpu", { only: ["c"], filter: CPU_MODELS });
+    run.environment = environment;
+    keepOurs(results);
+    if (options.peers) keepPeers(await peers(browser, origin, CPU_JOBS));
+  }
+  return run;
+}
+
+/** Function of peers.js, model, argument. */
+const JOBS = [
+  ["wllama", "T", { name: "T", threads: WLLAMA_THREADS }],
+  ["wllama", "S", { name: "S", threads: WLLAMA_THREADS }],
+  ["ortDecoder", "T", "T"],
+  ["ortVision", "V", "webgpu"],
+  ["ortDecoder", "S", "S"],
+];
+const CPU_JOBS = [
+  ["wllama", "T", { name: "T", threads: 1 }],
+  ["wllama", "S", { name: "S", threads: 1 }],
+  ["ortVision", "V", "wasm"],
+];
+
 /** One page for each job: engines keep much in memory. A job that fails is reported and does not stop the others. */
-async function peers(browser, origin) {
-  const jobs = [
-    ["wllama", "T", { name: "T", threads: WLLAMA_THREADS }],
-    ["wllama", "S", { name: "S", threads: WLLAMA_THREADS }],
-    ["ortDecoder", "T", "T"],
-    ["ortVision", "V", null],
-    ["ortDecoder", "S", "S"],
-  ];
+async function peers(browser, origin, jobs) {
   print(`\n${"engine".padEnd(38)}${"model".padEnd(7)}${"what".padEnd(13)}${"ms".padStart(9)}`);
   const found = [];
   for (const [entry, model, argument] of jobs) {
@@ -160,6 +203,23 @@ function compare(run, native) {
       least(`${name}, decode speed: browser / native`, value(native, name, "decode@64") / value(run, name, "decode@64"), 0.8);
     }
   }
+  return goals;
+}
+
+function compareCpu(run) {
+  const value = (of, name, metric) => of?.results.find((result) => result.name === name && result.metric === metric)?.value;
+  const peer = (engine, model, metric) => run.peers.find((result) => result.engine.startsWith(engine) && result.model === model && result.metric === metric)?.ms;
+  const goals = [];
+  const least = (what, theirs, ours, wanted) =>
+    Number.isFinite(theirs / ours) && goals.push({ what, found: theirs / ours, wanted: `at least ${wanted}`, met: theirs / ours >= wanted });
+  for (const [model, name] of [["T", "T"], ["S", "S (SmolLM2-135M)"]]) {
+    for (const metric of ["decode@64", "prefill 64"]) {
+      least(`${model}, ${metric}: wllama / ours, a thread each`, peer("wllama", model, metric), value(run, name, metric), 2);
+    }
+  }
+  least("V, one picture: onnxruntime-web (wasm) / ours, a thread each", peer("onnxruntime-web", "V", "image"), value(run, "V", "image"), 1.2);
+  const first = "first token, new picture";
+  least("default model, first token of a new picture: GPU / CPU", value(run.gpu, "default model", first), value(run, "default model", first), 3);
   return goals;
 }
 

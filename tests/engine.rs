@@ -357,6 +357,25 @@ fn generated_tokens_are_reused_and_what_was_queued_beyond_a_stop_is_not() {
 }
 
 #[test]
+fn on_a_cpu_each_token_is_told_before_the_next_is_worked_on() {
+    let bundle = Bundle::new("gqa");
+    let load = async {
+        Engine::load(device::open_cpu().await?, &bundle.source, &bundle.tokenizer, LoadOptions::default()).await
+    };
+    let mut engine = block_on(load).unwrap();
+    let question = input(serde_json::json!({ "prompt": "Describe the scene.", "max_tokens": 40 }));
+    let mut told = Vec::new();
+    let mut listen = |_: &str, tokens: usize| {
+        told.push(tokens);
+        true
+    };
+    let output = block_on(engine.generate(None, &question, &mut listen)).unwrap();
+    assert!(output.completion_tokens > 8, "a few batches of steps");
+    told.retain(|tokens| *tokens > 0);
+    assert_eq!(told, (1..=output.completion_tokens).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_aborted_request_leaves_nothing_wrong_behind() {
     let bundle = Bundle::new("gqa");
     let mut engine = bundle.engine(None);

@@ -49,23 +49,27 @@ const ORT_LIMITS = [
 ];
 
 /**
- * A session on a device of our own without the feature `subgroups`: with it, its prefill attention takes for granted that a
+ * A session on one thread of the CPU (`wasm`), or on a device of our own without the feature `subgroups`: with it, its prefill attention takes for granted that a
  * subgroup has eight invocations, and its logits are wrong on SwiftShader, which has four.
  */
-async function ortSession(file, options = {}) {
-  const ort = await import("/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs");
+async function ortSession(file, provider = "webgpu", options = {}) {
+  const ort = await import(`/node_modules/onnxruntime-web/dist/ort.${provider}.bundle.min.mjs`);
   ort.env.wasm.wasmPaths = "/node_modules/onnxruntime-web/dist/";
+  const engine = `onnxruntime-web ${ort.env.versions.web ?? ort.env.versions.common} (${provider})`;
+  const sessionOn = async (executionProvider) => {
+    const all = { executionProviders: [executionProvider], graphOptimizationLevel: "all", ...options };
+    return { ort, session: await ort.InferenceSession.create(await bytes(file), all), engine };
+  };
+  if (provider === "wasm") {
+    ort.env.wasm.numThreads = 1;
+    return sessionOn("wasm");
+  }
   const adapter = await navigator.gpu.requestAdapter();
   const device = await adapter.requestDevice({
     requiredFeatures: [...adapter.features].filter((feature) => /^(shader-f16|timestamp-query)$/.test(feature)),
     requiredLimits: Object.fromEntries(ORT_LIMITS.map((limit) => [limit, adapter.limits[limit]])),
   });
-  const session = await ort.InferenceSession.create(await bytes(file), {
-    executionProviders: [{ name: "webgpu", device }],
-    graphOptimizationLevel: "all",
-    ...options,
-  });
-  return { ort, session, engine: `onnxruntime-web ${ort.env.versions.web ?? ort.env.versions.common} (webgpu)` };
+  return sessionOn({ name: "webgpu", device });
 }
 
 /** Keys and values stay on the GPU; logits are read back for each token, as in transformers.js. */
@@ -73,7 +77,7 @@ export async function ortDecoder(name) {
   const model = await known(name);
   const caches = Array.from({ length: model.layers }, (_, i) => ["key", "value"].map((part) => [`past_key_values.${i}.${part}`, `present.${i}.${part}`])).flat();
   const preferredOutputLocation = Object.fromEntries(caches.map(([, present]) => [present, "gpu-buffer"]));
-  const { ort, session, engine } = await ortSession(`${name}.onnx`, { preferredOutputLocation });
+  const { ort, session, engine } = await ortSession(`${name}.onnx`, "webgpu", { preferredOutputLocation });
 
   const integers = (values) => new ort.Tensor("int64", BigInt64Array.from(values, BigInt), [1, values.length]);
   const empty = () => Object.fromEntries(caches.map(([past]) => [past, new ort.Tensor("float32", new Float32Array(0), [1, model.kv, 0, model.head_dim])]));
@@ -106,9 +110,9 @@ export async function ortDecoder(name) {
   };
 }
 
-export async function ortVision() {
+export async function ortVision(provider) {
   const model = await known("V");
-  const { ort, session, engine } = await ortSession("V.onnx");
+  const { ort, session, engine } = await ortSession("V.onnx", provider);
   const side = model.image;
   const input = { pixel_values: new ort.Tensor("float32", pixels(3 * side * side), [1, 3, side, side]) };
   const { pooled } = await session.run(input);

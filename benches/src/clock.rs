@@ -52,7 +52,7 @@ pub fn least(samples: &[f64]) -> f64 {
 /// Times `operation`, which enqueues one launch (or a few that belong together). It is given a running number, by which
 /// it should take turns among copies of its data that no cache holds together.
 pub async fn time(bench: &Bench<'_>, operation: impl Fn(usize)) -> Result<Timing> {
-    let device = &bench.gpu.device;
+    let device = &bench.opened.device;
     let turn = Cell::new(0);
     let next = |count: usize| {
         for _ in 0..count {
@@ -99,7 +99,7 @@ async fn rounds(
         for _ in 0..calls {
             enqueue()?;
         }
-        device::sync(&bench.gpu.device).await?;
+        device::sync(&bench.opened.device).await?;
         samples.push(since(start));
     }
     let per_launch = |ms: f64| ms / launches as f64;

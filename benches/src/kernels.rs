@@ -3,9 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use llava_web::Result;
 use llava_web::device::Buffer;
-use llava_web::kernels::{
-    self, Activation, AttentionUse, AttentionVariant, Heads, KvCache, KvFormat, LinearUse, LinearVariant, Weight,
-};
+use llava_web::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
 use llava_web::quant::Format;
 use serde_json::json;
 
@@ -13,6 +11,7 @@ use crate::Bench;
 use crate::ceilings::Ceilings;
 use crate::clock::time;
 use crate::random::Random;
+use crate::ways::{self, Attention, Linear, Way};
 
 /// Copies of a weight that launches take turns among are this large together: a real token finds none of its weights in
 /// a cache.
@@ -80,10 +79,9 @@ async fn linear(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
             let repeats = bench.options.tiny && matches!(part, "down" | "head");
             if !too_large && !repeats {
                 let measured = linear_layer(bench, ceilings, part, format, out, cols).await;
-                kernels::set_linear_variant(LinearUse::Vec, None);
-                kernels::set_linear_variant(LinearUse::Mat, None);
+                ways::reset();
                 measured?;
-                bench.gpu.device.memory_cleanup();
+                bench.opened.device.memory_cleanup();
             }
         }
     }
@@ -100,25 +98,22 @@ async fn linear_layer(
     out: usize,
     cols: usize,
 ) -> Result<()> {
-    let device = bench.gpu.device.clone();
-    let software = bench.gpu.adapter.software;
+    let device = bench.opened.device.clone();
+    let software = bench.opened.adapter.software;
     let mut random = Random::new(1);
     // A software adapter takes seconds for the 600 positions of a prompt.
     let prompt = bench.size(if software { 64 } else { 600 }, 8);
     let what = format!("{part} {out}x{cols} {}", format.name());
     let mut wanted = Vec::new();
-    for (use_, n) in [(LinearUse::Vec, 1), (LinearUse::Mat, prompt)] {
-        let (name, shape) = match use_ {
-            LinearUse::Vec => ("mat-vec", what.clone()),
-            LinearUse::Mat => ("mat-mul", format!("{what} n={n}")),
+    for (of, n) in [(Linear::Vec, 1), (Linear::Mat, prompt)] {
+        let (name, shape) = match of {
+            Linear::Vec => ("mat-vec", what.clone()),
+            Linear::Mat => ("mat-mul", format!("{what} n={n}")),
         };
-        for variant in LinearVariant::ALL {
-            let runs = variant.takes(use_) && variant.fits(format) && variant.available(&bench.gpu.adapter.features);
-            let own_kind = variant.for_cpu() == software || part == "o";
-            let once = use_ == LinearUse::Vec || part != "head";
-            if runs && own_kind && once && bench.wants(&format!("{name} {shape} {}", variant.name())) {
-                wanted.push((use_, n, name, shape.clone(), variant));
-            }
+        let once = of == Linear::Vec || part != "head";
+        let named = |way: &Way| once && bench.wants(&format!("{name} {shape} {}", way.name));
+        for way in ways::linear(bench, of, format, part == "o").into_iter().filter(named) {
+            wanted.push((n, name, shape.clone(), way));
         }
     }
     if wanted.is_empty() {
@@ -137,13 +132,13 @@ async fn linear_layer(
     let kv = KvCache::new(prompt, heads, KvFormat::F32, &device);
     let rope = kernels::rope_table(&vec![0.0; head_dim / 2], prompt, &device);
     let state = Buffer::zeros(4, &device);
-    for (use_, n, name, shape, variant) in wanted {
-        kernels::set_linear_variant(use_, Some(variant));
+    for (n, name, shape, way) in wanted {
+        way.take();
         let x = rows(random.floats(n * cols), cols, &device);
         let work = Work {
             name,
             shape,
-            variant: variant.name(),
+            variant: way.name,
             bytes: weight_bytes + 4.0 * (n * (cols + out)) as f64,
             flops: 2.0 * (n * cols * out) as f64,
             limit: if n == 1 { Limit::Bandwidth } else { Limit::Arithmetic },
@@ -176,9 +171,8 @@ async fn attention(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
         attention_vision(bench, ceilings).await
     };
     let measured = measured.await;
-    kernels::set_attention_variant(AttentionUse::Decode, None);
-    kernels::set_attention_variant(AttentionUse::Flash, None);
-    bench.gpu.device.memory_cleanup();
+    ways::reset();
+    bench.opened.device.memory_cleanup();
     measured
 }
 
@@ -205,15 +199,14 @@ async fn attention_decode(
     context: usize,
 ) -> Result<()> {
     let name = "attention decode";
-    let device = bench.gpu.device.clone();
+    let device = bench.opened.device.clone();
     let shape = described(heads, format, context);
     let width = heads.heads * heads.head_dim;
-    for variant in AttentionVariant::ALL {
-        let available = variant.available(AttentionUse::Decode, &bench.gpu.adapter.features);
-        if !available || !bench.wants(&format!("{name} {shape} {}", variant.name())) {
+    for way in ways::attention(bench, Attention::Decode, true) {
+        if !bench.wants(&format!("{name} {shape} {}", way.name)) {
             continue;
         }
-        kernels::set_attention_variant(AttentionUse::Decode, Some(variant));
+        way.take();
         let kv = cache(heads, format, context, &device);
         let state = Buffer::zeros(4, &device);
         state.write(&[context as u32 - 1, 0, 0, 0]);
@@ -222,7 +215,7 @@ async fn attention_decode(
         let work = Work {
             name,
             shape: shape.clone(),
-            variant: variant.name(),
+            variant: way.name,
             bytes: (cached + 4 * 2 * width) as f64,
             flops: 4.0 * (context * width) as f64,
             limit: Limit::Bandwidth,
@@ -234,12 +227,12 @@ async fn attention_decode(
 
 async fn attention_prefill(bench: &mut Bench<'_>, ceilings: Ceilings, heads: Heads, format: KvFormat) -> Result<()> {
     let name = "attention prefill";
-    let device = bench.gpu.device.clone();
+    let device = bench.opened.device.clone();
     let n = bench.size(600, 12);
     let shape = described(heads, format, n);
     let width = heads.heads * heads.head_dim;
-    for variant in own_flash_variants(bench, name, &shape) {
-        kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
+    for way in flash_ways(bench, name, &shape) {
+        way.take();
         let kv = cache(heads, format, n, &device);
         let state = Buffer::zeros(4, &device);
         let q = rows(Random::new(3).floats(n * width), width, &device);
@@ -247,7 +240,7 @@ async fn attention_prefill(bench: &mut Bench<'_>, ceilings: Ceilings, heads: Hea
         let work = Work {
             name,
             shape: shape.clone(),
-            variant: variant.name(),
+            variant: way.name,
             bytes: (cached + 4 * 2 * n * width) as f64,
             flops: 2.0 * (n * (n + 1) * width) as f64,
             limit: Limit::Arithmetic,
@@ -258,28 +251,25 @@ async fn attention_prefill(bench: &mut Bench<'_>, ceilings: Ceilings, heads: Hea
 }
 
 /// Those for the other kind of adapter are slow there, and measured at the vision tower's shape only.
-fn own_flash_variants(bench: &Bench<'_>, name: &str, shape: &str) -> Vec<AttentionVariant> {
-    let software = bench.gpu.adapter.software;
-    let wanted = |variant: &AttentionVariant| {
-        let own_kind = variant.for_cpu() == software || name == "attention vision";
-        own_kind && bench.wants(&format!("{name} {shape} {}", variant.name()))
-    };
-    AttentionVariant::ALL.into_iter().filter(wanted).collect()
+fn flash_ways(bench: &Bench<'_>, name: &str, shape: &str) -> Vec<Way> {
+    let mut ways = ways::attention(bench, Attention::Flash, name == "attention vision");
+    ways.retain(|way| bench.wants(&format!("{name} {shape} {}", way.name)));
+    ways
 }
 
 async fn attention_vision(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
     let name = "attention vision";
-    let device = bench.gpu.device.clone();
+    let device = bench.opened.device.clone();
     let (n, heads) = (bench.size(577, 9), Heads { heads: 16, kv_heads: 16, head_dim: 64 });
     let shape = format!("16 x 64, {n} positions");
     let width = heads.heads * heads.head_dim;
-    for variant in own_flash_variants(bench, name, &shape) {
-        kernels::set_attention_variant(AttentionUse::Flash, Some(variant));
+    for way in flash_ways(bench, name, &shape) {
+        way.take();
         let qkv = rows(Random::new(3).floats(n * 3 * width), 3 * width, &device);
         let work = Work {
             name,
             shape: shape.clone(),
-            variant: variant.name(),
+            variant: way.name,
             bytes: 4.0 * (4 * n * width) as f64,
             flops: 4.0 * (n * n * width) as f64,
             limit: Limit::Arithmetic,
@@ -290,7 +280,7 @@ async fn attention_vision(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<(
 }
 
 async fn norms(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
-    let device = bench.gpu.device.clone();
+    let device = bench.opened.device.clone();
     let mut random = Random::new(3);
     for (name, n, cols) in [("rms_norm", 1, 4096), ("rms_norm", 600, 4096), ("layer_norm", 577, 1024)] {
         let (n, cols) = (bench.size(n, 2), bench.size(cols, 64));
@@ -319,7 +309,7 @@ async fn norms(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
 }
 
 async fn sample(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
-    let device = bench.gpu.device.clone();
+    let device = bench.opened.device.clone();
     let vocab = bench.size(32064, 300);
     let logits = rows(Random::new(4).floats(vocab).iter().map(|value| value * 8.0).collect(), vocab, &device);
     let words = |len| Buffer::zeros(len, &device);

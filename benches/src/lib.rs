@@ -1,4 +1,4 @@
-//! Benches of llava-web: the adapter's ceilings, each kernel at LLaVA-1.5-7B's shapes, whole models on random weights.
+//! Benches of llava-web: a GPU's ceilings, each kernel at LLaVA-1.5-7B's shapes, whole models on random weights.
 //! `cargo xtask bench` runs the same code natively (`src/main.rs`) and in a browser ([`web`]).
 
 mod ceilings;
@@ -8,6 +8,7 @@ mod models;
 mod random;
 pub mod report;
 mod step;
+mod ways;
 #[cfg(target_family = "wasm")]
 pub mod web;
 
@@ -28,11 +29,13 @@ pub struct Options {
     pub seven_b: bool,
     /// Sizes that show only that everything runs.
     pub tiny: bool,
+    /// On the CPU, in a build that has other kinds of devices too.
+    pub cpu: bool,
 }
 
 /// What the benches share.
 struct Bench<'a> {
-    gpu: Opened,
+    opened: Opened,
     options: &'a Options,
     on_result: &'a mut dyn FnMut(Value),
 }
@@ -40,6 +43,10 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn emit(&mut self, result: Value) {
         (self.on_result)(result);
+    }
+
+    fn on_cpu(&self) -> bool {
+        self.opened.adapter.backend == "cpu"
     }
 
     fn runs(&self, section: &str) -> bool {
@@ -60,15 +67,24 @@ impl Bench<'_> {
     }
 }
 
+/// The device to run on.
+async fn open(options: &Options) -> Result<Opened> {
+    #[cfg(feature = "cpu")]
+    if options.cpu {
+        return device::open_cpu().await;
+    }
+    let _ = options;
+    device::open().await
+}
+
 /// Runs the benches, handing over each result (a JSON object with `section`) as soon as it is there.
 ///
 /// # Errors
 /// There is no GPU, it was lost, or it has too little memory.
 pub async fn run(options: &Options, on_result: &mut dyn FnMut(Value)) -> Result<()> {
-    let gpu = device::open().await?;
-    let mut bench = Bench { gpu, options, on_result };
+    let mut bench = Bench { opened: open(options).await?, options, on_result };
     // The kernels' fractions need the ceilings of this very run.
-    let ceilings = match bench.runs("a") {
+    let ceilings = match bench.runs("a") && !bench.on_cpu() {
         true => ceilings::run(&mut bench).await?,
         false => ceilings::Ceilings::default(),
     };
@@ -85,20 +101,20 @@ pub async fn run(options: &Options, on_result: &mut dyn FnMut(Value)) -> Result<
 ///
 /// # Errors
 /// There is no GPU.
-pub async fn environment() -> Result<Value> {
-    let gpu = device::open().await?;
+pub async fn environment(options: &Options) -> Result<Value> {
+    let adapter = open(options).await?.adapter;
     let lock = include_str!("../../Cargo.lock");
     let version = |package: &str| {
         let after_name = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?.1;
         after_name.split('"').next()
     };
     Ok(json!({
-        "adapter": gpu.adapter.name,
-        "backend": gpu.adapter.backend,
-        "software": gpu.adapter.software,
+        "adapter": adapter.name,
+        "backend": adapter.backend,
+        "software": adapter.software,
         "features": {
-            "subgroups": gpu.adapter.features.subgroups, "f16": gpu.adapter.features.f16,
-            "packed_dot": gpu.adapter.features.packed_dot,
+            "subgroups": adapter.features.subgroups, "f16": adapter.features.f16,
+            "packed_dot": adapter.features.packed_dot,
         },
         "versions": {
             "llava-web": version("llava-web"), "burn": version("burn"), "cubecl": version("cubecl"),
@@ -113,17 +129,22 @@ mod tests {
 
     #[test]
     fn everything_runs_and_is_reported() {
-        let options = Options { tiny: true, ..Options::default() };
+        for (cpu, sections) in [(false, &["ceiling", "kernel", "model"][..]), (true, &["kernel", "model"])] {
+            all_run(&Options { tiny: true, cpu, ..Options::default() }, sections);
+        }
+    }
+
+    fn all_run(options: &Options, sections: &[&str]) {
         let mut results = Vec::new();
-        futures_lite::future::block_on(run(&options, &mut |result| results.push(result))).unwrap();
+        futures_lite::future::block_on(run(options, &mut |result| results.push(result))).unwrap();
         let (mut section, mut table) = (String::new(), String::new());
         for result in &results {
             let numbers = ["ms", "value"].map(|key| result[key].as_f64().unwrap_or(1.0));
             assert!(numbers.iter().all(|number| number.is_finite()), "{result}");
             table += &report::lines(result, &mut section);
         }
-        for section in ["ceiling", "kernel", "model"] {
-            assert!(results.iter().any(|result| result["section"] == section), "no result of section {section}");
+        for section in sections {
+            assert!(results.iter().any(|result| result["section"] == *section), "no result of section {section}");
         }
         assert!(table.contains("decode@"), "{table}");
     }

@@ -1,4 +1,4 @@
-//! `llava-bench`: the benches on this machine's GPU. `cargo xtask bench --native` picks the driver and runs it.
+//! `llava-bench`: the benches on this machine's GPU or CPU. `cargo xtask bench --native` picks the driver and runs it.
 
 #[cfg(not(target_family = "wasm"))]
 fn main() -> std::process::ExitCode {
@@ -31,7 +31,7 @@ mod native {
 usage: llava-bench [--options JSON] [--json | --quiet] [--out FILE] [--commit ID]
        llava-bench --answer BUNDLE --prompt TEXT --context-length N
 
-  --options  what to run, as `Options` of the library: {\"only\":[\"a\"],\"filter\":[\"mat-vec\"],\"seven_b\":false,\"tiny\":false}
+  --options  what to run, as `Options` of the library: {\"only\":[\"a\"],\"filter\":[\"mat-vec\"],\"seven_b\":false,\"tiny\":false,\"cpu\":false}
   --json     one JSON object at the end instead of a table
   --quiet    neither
   --out      write the JSON object to a file as well
@@ -57,7 +57,7 @@ usage: llava-bench [--options JSON] [--json | --quiet] [--out FILE] [--commit ID
         if let Some(unknown) = args.finish().first() {
             return Err(format!("unknown argument {}\n\n{USAGE}", unknown.to_string_lossy()).into());
         }
-        let mut environment = block_on(llava_bench::environment())?;
+        let mut environment = block_on(llava_bench::environment(&options))?;
         environment["commit"] = commit.into();
         environment["date"] = today().into();
         let shown = !json && !quiet;

@@ -72,7 +72,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
             decoder.measure_host(bench).await?;
             step::run(bench, name, shape, contexts(bench)[1]).await?;
         }
-        bench.gpu.device.memory_cleanup();
+        bench.opened.device.memory_cleanup();
     }
     if !layers.is_empty() {
         let decoders: Vec<&Decoder> = layers.iter().collect();
@@ -85,7 +85,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
         }
     }
     drop(layers);
-    bench.gpu.device.memory_cleanup();
+    bench.opened.device.memory_cleanup();
     if bench.options.seven_b {
         whole_7b(bench).await?;
     }
@@ -171,7 +171,7 @@ impl Work {
 
 impl Decoder {
     async fn load(bench: &mut Bench<'_>, name: &str, config: &LlavaConfig, source: &RandomSource) -> Result<Self> {
-        let device = bench.gpu.device.clone();
+        let device = bench.opened.device.clone();
         let capacity = contexts(bench)[2] + ROOM;
         let start = Instant::now();
         let llama =
@@ -190,7 +190,7 @@ impl Decoder {
         llama: LanguageModel,
         capacity: usize,
     ) -> Result<Self> {
-        let device = bench.gpu.device.clone();
+        let device = bench.opened.device.clone();
         let words = |len| Buffer::zeros(len, &device);
         let (state, params, seen, tokens) = (words(4), words(Sampling::WORDS), words(vocab), words(capacity));
         params.write(&Sampling::default().to_words(0));
@@ -198,7 +198,9 @@ impl Decoder {
         let work = Work { llama, state, params, seen, tokens };
         let step = device::record(&device, || work.step()).await?;
         emit(bench, name, "record the step", since(start), "ms");
-        emit(bench, name, "dispatches per token", step.launches() as f64, "");
+        if step.launches() > 0 {
+            emit(bench, name, "dispatches per token", step.launches() as f64, "");
+        }
         Ok(Self { name: name.into(), vocab, contexts: contexts(bench), device, work, step })
     }
 
@@ -250,9 +252,10 @@ impl Decoder {
         Ok(since(start) / (BATCHES * steps) as f64)
     }
 
-    /// Host time of a replayed step: enqueuing alone, nothing waited for.
+    /// Host time of a replayed step: enqueuing alone, nothing waited for. Where nothing is enqueued there is none.
     async fn measure_host(&self, bench: &mut Bench<'_>) -> Result<()> {
-        let steps = (HOST_LAUNCHES / self.step.launches()).clamp(1, 4);
+        let Some(steps) = HOST_LAUNCHES.checked_div(self.step.launches()) else { return Ok(()) };
+        let steps = steps.clamp(1, 4);
         let mut samples = Vec::new();
         for _ in 0..15 {
             self.work.state.write(&[self.contexts[0] as u32, 0, 1, 0]);
@@ -303,7 +306,7 @@ async fn measure_decode(bench: &mut Bench<'_>, decoders: &[&Decoder]) -> Result<
 
 /// A vision tower by itself, from patches on the host to hidden states on the GPU.
 async fn vision(bench: &mut Bench<'_>, name: &str, config: &LlavaConfig, format: Format) -> Result<()> {
-    let device = bench.gpu.device.clone();
+    let device = bench.opened.device.clone();
     let source = RandomSource::new(config, "vision_tower", format);
     let start = Instant::now();
     let tower = VisionTower::load(&mut Loader::new(&source, &device), vision_config(config)).await?;
@@ -324,7 +327,7 @@ async fn encode(
     config: &LlavaConfig,
     forward: impl AsyncFn(Tensor<2>) -> Result<Tensor<2>>,
 ) -> Result<()> {
-    let device = bench.gpu.device.clone();
+    let device = bench.opened.device.clone();
     let tower = &vision_config(config).tower;
     let shape = [tower.patches(), tower.patch_values()];
     let values = Random::new(5).floats(shape[0] * shape[1]);
@@ -349,7 +352,7 @@ async fn default_model(bench: &mut Bench<'_>) -> Result<()> {
     let name = "default model";
     let source = RandomSource::of(Manifest::from_json(DEFAULT_MANIFEST)?);
     let start = Instant::now();
-    let mut engine = Engine::load(bench.gpu.clone(), &source, DEFAULT_TOKENIZER, LoadOptions::default()).await?;
+    let mut engine = Engine::load(bench.opened.clone(), &source, DEFAULT_TOKENIZER, LoadOptions::default()).await?;
     emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
     emit(bench, name, "load, with warm-up", since(start) - source.made_in_ms.get(), "ms");
     let picture = |shade: u8| Picture { width: 96, height: 96, rgb: vec![shade; 96 * 96 * 3] }.into();
@@ -396,7 +399,7 @@ async fn default_model(bench: &mut Bench<'_>) -> Result<()> {
 async fn whole_7b(bench: &mut Bench<'_>) -> Result<()> {
     let name = "LLaVA-1.5-7B";
     let config = config_7b();
-    let device = bench.gpu.device.clone();
+    let device = bench.opened.device.clone();
     let tower = RandomSource::new(&config, "vision_tower", Format::Q8);
     let projector = RandomSource::new(&config, "multi_modal_projector", Format::Q8);
     let decoder = RandomSource::new(&config, "language_model", Format::Q4);

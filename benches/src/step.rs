@@ -17,7 +17,7 @@ use crate::random::Random;
 /// Emits milliseconds of a token at position `context` by kind of launch.
 pub async fn run(bench: &mut Bench<'_>, name: &str, shape: Shape, context: usize) -> Result<()> {
     let [hidden, layers, heads, kv_heads, ffn, vocab] = shape;
-    let device = bench.gpu.device.clone();
+    let device = bench.opened.device.clone();
     let heads = Heads { heads, kv_heads, head_dim: hidden / heads };
     let mut random = Random::new(7);
     let mut weight = |rows: usize, cols: usize| {

@@ -4,10 +4,12 @@ use js_sys::Function;
 use llava_web::Error;
 use wasm_bindgen::prelude::*;
 
+use crate::Options;
+
 /// Adapter and versions as JSON.
 #[wasm_bindgen]
 pub async fn environment() -> Result<String, JsError> {
-    crate::environment().await.map(|environment| environment.to_string()).map_err(to_js)
+    crate::environment(&Options::default()).await.map(|environment| environment.to_string()).map_err(to_js)
 }
 
 /// Runs the benches that `options` (JSON) asks for. `on_result(json, line)` is called with each result and the lines of

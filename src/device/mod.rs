@@ -11,6 +11,7 @@ mod buffer;
 mod kinds;
 mod recording;
 mod runtime;
+pub mod tensors;
 
 use burn::tensor::{Device, Tensor};
 
@@ -66,9 +67,7 @@ pub async fn sync(device: &Device) -> Result<()> {
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) if the device was lost or a launch before failed.
 pub async fn read_floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    each_kind!(Kind, kind(&tensor.device()), |B, _| {
-        B::read_floats(tensor.try_into_primitive::<B>().expect("a tensor of this device")).await
-    })
+    each_kind!(Kind, kind(&tensor.device()), |B, _| B::read_floats(tensors::primitive::<B, D>(tensor)).await)
 }
 
 /// Does `work`, which launches and waits, so that what the device refuses of it (a shader, a pipeline, a launch) is its error.

@@ -25,6 +25,11 @@ impl<T> Recorded<T> {
         each_kind!(Recorded, self, |B, recording| B::replay(recording, step))
     }
 
+    /// Whether replays are queued, and run while the host does other things.
+    pub fn queues(&self) -> bool {
+        each_kind!(Recorded, self, |B, _| B::QUEUES)
+    }
+
     /// Launches of one replay; 0 on a CPU.
     pub fn launches(&self) -> usize {
         each_kind!(Recorded, self, |B, recording| B::launches::<T>(recording))

@@ -1,6 +1,7 @@
 //! What a kind of device must be able to do.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use burn::backend::Backend;
 use burn::backend::tensor::FloatTensor;
@@ -15,6 +16,9 @@ pub trait Runtime: Backend {
     type Memory: Clone + Debug;
     /// What it takes to run a step again, where there is anything to save by that.
     type Recording<T>;
+    /// Whether what is launched runs while the host does other things: only then there is anything to gain by launching
+    /// more before a wait.
+    const QUEUES: bool;
 
     /// Opens the device; the first call does it, later calls return the same one.
     ///
@@ -36,6 +40,15 @@ pub trait Runtime: Backend {
 
     /// The numbers of a tensor, row by row.
     fn read_floats(tensor: FloatTensor<Self>) -> impl Future<Output = Result<Vec<f32>>>;
+
+    /// Tensors one after the other along `dim`: there is one at least, and they differ in no other dimension.
+    fn cat(tensors: Vec<FloatTensor<Self>>, dim: usize) -> FloatTensor<Self>;
+
+    /// Part of a tensor: a range within it for each dimension.
+    fn slice(tensor: FloatTensor<Self>, ranges: &[Range<usize>]) -> FloatTensor<Self>;
+
+    /// The sum of two tensors of one shape.
+    fn add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// The most bytes a buffer may have.
     fn max_binding() -> u64;

@@ -1,6 +1,7 @@
 //! The answer, token by token: the decode step is recorded once and replayed, and what it drew is read back in batches.
 
 use burn::tensor::Device;
+use futures_lite::future::BoxedLocal;
 use web_time::Instant;
 
 use super::decode_buffers::DecodeBuffers;
@@ -47,8 +48,9 @@ pub struct Decode<'a> {
 
 impl Decode<'_> {
     /// Reads the drawn tokens back and queues further steps until there is a reason to end; fills in `output`. One batch
-    /// of steps is queued behind the one that is waited for, so that the GPU does not stand still while the host reads.
-    /// Returns the number of steps queued: some may lie beyond the end.
+    /// of steps is queued behind the one that is waited for, so that the GPU does not stand still while the host reads. A
+    /// device that runs a step at once runs the next one when the last token has been told. Returns the number of steps
+    /// queued: some may lie beyond the end.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device was lost, or if the model computes something that is no number.
@@ -64,15 +66,11 @@ impl Decode<'_> {
         let mut pace = Pace::new();
         let mut decode_started = Instant::now();
         let mut reading = self.buffers.tokens.read();
+        let queues = self.step.queues();
         output.finish_reason = loop {
             // The prefill drew one more than the steps.
             let drawn = queued + 1;
-            let steps = pace.batch().min(self.max_tokens - drawn);
-            for _ in 0..steps {
-                self.step.replay(|| step(self.decoder, self.buffers))?;
-            }
-            queued += steps;
-            let ahead = (steps > 0).then(|| self.buffers.tokens.read());
+            let ahead = if queues { self.queue(pace.batch(), &mut queued)? } else { None };
             let words = reading.await?;
             if tokens.is_empty() {
                 output.timings.prefill = since(prefill_started);
@@ -100,8 +98,9 @@ impl Decode<'_> {
             if let Some(reason) = reason {
                 break reason;
             }
-            match ahead {
-                Some(ahead) => reading = ahead,
+            let next = if queues { ahead } else { self.queue(1, &mut queued)? };
+            match next {
+                Some(next) => reading = next,
                 None => break FinishReason::Length,
             }
         };
@@ -112,6 +111,16 @@ impl Decode<'_> {
         output.completion_tokens = tokens.len();
         output.description = text.into_text().trim().to_string();
         Ok(queued)
+    }
+
+    /// Adds up to `steps` steps to those `queued`, and a read-back behind them; nothing where the answer is to have no more.
+    fn queue(&self, steps: usize, queued: &mut usize) -> Result<Option<BoxedLocal<Result<Vec<u32>>>>> {
+        let steps = steps.min(self.max_tokens - 1 - *queued);
+        for _ in 0..steps {
+            self.step.replay(|| step(self.decoder, self.buffers))?;
+        }
+        *queued += steps;
+        Ok((steps > 0).then(|| self.buffers.tokens.read()))
     }
 
     /// Adds the text of `token`, the answer's number `count`, to `piece`; why the answer ends with it, if it does.

@@ -1,11 +1,11 @@
 //! From a picture to its embeddings; those of the picture encoded last are kept.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use sha2::{Digest, Sha256};
 
 use super::cache_record::ImageHash;
 use super::layers::{Halt, Layers};
-use crate::device;
+use crate::device::{self, tensors};
 use crate::error::{Error, Result};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
 use crate::model::Vision;
@@ -106,8 +106,7 @@ pub async fn encode(
     device: &Device,
     go_on: &mut dyn FnMut() -> bool,
 ) -> std::result::Result<Tensor<2>, Halt> {
-    let patches = TensorData::new(patches.values, [patches.rows, patches.cols]);
-    let patches = Tensor::from_data(patches, device);
+    let patches = tensors::floats(patches.values, [patches.rows, patches.cols], device);
     let mut layers = Layers::new(device, go_on);
     let features = vision.image_features(patches, &mut async || layers.after_layer().await).await?;
     device::sync(device).await?;

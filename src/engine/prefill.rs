@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use super::layers::{Halt, Layers};
 use super::limits::MAX_PREFILL;
-use crate::device::Buffer;
+use crate::device::{Buffer, tensors};
 use crate::kernels::{self, MANY_ROWS};
 use crate::model::LanguageModel;
 use crate::text::tokenizer::PromptTokens;
@@ -37,7 +37,7 @@ pub async fn prefill(
         let x = embed(decoder, device, prompt, part.clone(), features);
         let hidden = decoder.prefill(x, state, &mut async || layers.after_layer().await).await?;
         let width = hidden.dims()[1];
-        last = Some(hidden.slice([part.len() - 1..part.len(), 0..width]));
+        last = Some(tensors::slice(hidden, [part.len() - 1..part.len(), 0..width]));
         before = part.len();
     }
     // `sample` moves the position on by one more, to the first free row of the caches.
@@ -66,18 +66,17 @@ fn embed(
     let text = |part: Range<usize>, further: usize| {
         let mut ids: Vec<i32> = prompt.ids.get(part).unwrap_or_default().iter().map(|id| *id as i32).collect();
         ids.resize(ids.len() + further, 0);
-        let data = TensorData::new(ids.clone(), [ids.len()]);
-        (!ids.is_empty()).then(|| decoder.embed(Tensor::from_data(data, device)))
+        (!ids.is_empty()).then(|| decoder.embed(tensors::ids(ids, device)))
     };
     let picture = |part: Range<usize>| {
         let features = features.filter(|_| !part.is_empty())?.clone();
         let width = features.dims()[1];
-        Some(features.slice([part.start - span.start..part.end - span.start, 0..width]))
+        Some(tensors::slice(features, [part.start - span.start..part.end - span.start, 0..width]))
     };
     let further = MANY_ROWS.saturating_sub(range.len());
     let behind = within(span.end..prompt.ids.len());
     let parts = [text(within(0..span.start), 0), picture(within(span.clone())), text(behind, further)];
-    Tensor::cat(parts.into_iter().flatten().collect(), 0)
+    tensors::cat(parts.into_iter().flatten().collect(), 0)
 }
 
 #[cfg(test)]

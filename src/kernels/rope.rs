@@ -2,14 +2,14 @@
 //! [`linear_rope_cache`] does with its sums.
 
 use super::*;
-use burn::tensor::TensorData;
+use crate::device::tensors;
 
 /// The table [`linear_rope_cache`] reads, `[capacity, head_dim]`: for each position the cosines of `position *
 /// inverse_frequency`, then the sines. `inverse_frequencies` are the `head_dim / 2` of the configuration, scaling
 /// included.
 pub fn rope_table(inverse_frequencies: &[f32], capacity: usize, device: &Device) -> Tensor<2> {
     let values = naive_table(inverse_frequencies, capacity);
-    Tensor::from_data(TensorData::new(values, [capacity, 2 * inverse_frequencies.len()]), device)
+    tensors::floats(values, [capacity, 2 * inverse_frequencies.len()], device)
 }
 
 /// The values of [`rope_table`].

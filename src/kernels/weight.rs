@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::device::{self, Buffer};
+use crate::device::{self, Buffer, tensors};
 use crate::error::{Error, Result};
 use crate::quant::Format;
 
@@ -100,15 +100,12 @@ impl Weight {
 
     /// What `each` makes of the parts, whose columns come one after the other.
     pub(super) fn side_by_side(&self, each: impl Fn(&Part) -> Tensor<2>) -> Tensor<2> {
-        match &self.parts[..] {
-            [part] => each(part),
-            parts => Tensor::cat(parts.iter().map(each).collect(), 1),
-        }
+        tensors::cat(self.parts.iter().map(each).collect(), 1)
     }
 
     /// The sum of what `each` makes of the parts.
     pub(super) fn sum(&self, each: impl Fn(&Part) -> Tensor<2>) -> Tensor<2> {
-        self.parts.iter().map(each).reduce(|sum, part| sum + part).expect("one part at least")
+        self.parts.iter().map(each).reduce(tensors::add).expect("one part at least")
     }
 
     /// The numbers of `bias`, one a row, that belong to `part`.
@@ -119,15 +116,16 @@ impl Weight {
         }
         let stack = part.layout.rows / part.rows.len();
         let height = self.rows / stack;
-        let of_matrix = |index| bias.clone().narrow(0, index * height + part.rows.start, part.rows.len());
-        Some(Tensor::cat((0..stack).map(of_matrix).collect(), 0))
+        let rows = |index| index * height + part.rows.start..index * height + part.rows.end;
+        let of_matrix = |index| tensors::slice(bias.clone(), [rows(index)]);
+        Some(tensors::cat((0..stack).map(of_matrix).collect(), 0))
     }
 
     /// The columns of `residual` that belong to `part`.
     pub(super) fn residual_of(&self, part: &Part, residual: Option<&Tensor<2>>) -> Option<Tensor<2>> {
         let residual = residual?.clone();
         let n = residual.dims()[0];
-        Some(if self.parts.len() == 1 { residual } else { residual.slice([0..n, part.rows.clone()]) })
+        Some(if self.parts.len() == 1 { residual } else { tensors::slice(residual, [0..n, part.rows.clone()]) })
     }
 }
 

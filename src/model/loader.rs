@@ -1,10 +1,10 @@
 //! Pulls parameters from a [`ChunkSource`] onto the GPU, checking every shape against the configuration.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::bundle::reader::{TensorBytes, TensorReader};
 use crate::bundle::source::ChunkSource;
-use crate::device;
+use crate::device::{self, tensors};
 use crate::error::Result;
 use crate::kernels::Weight;
 use crate::model::parameters::{Cut, Needed, Parameter};
@@ -65,7 +65,7 @@ impl<'a, S: ChunkSource> Loader<'a, S> {
     /// A vector of values on the host.
     pub fn upload(&self, values: Vec<f32>) -> Tensor<1> {
         let len = values.len();
-        Tensor::from_data(TensorData::new(values, [len]), self.device)
+        tensors::floats(values, [len], self.device)
     }
 
     async fn bytes(&mut self, parameter: &Parameter) -> Result<TensorBytes> {

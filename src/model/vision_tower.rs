@@ -1,6 +1,6 @@
 //! The vision tower: patches of a picture to hidden states. Field names are the checkpoint's.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::config::{SelectStrategy, VisionConfig};
 use super::linear::{Linear, LinearParameters, Stack};
@@ -10,6 +10,7 @@ use super::parameters::{Needed, Parameter, Parameters, Role};
 use super::tower::{CHANNELS, TowerSpec};
 use crate::activation::Activation;
 use crate::bundle::source::ChunkSource;
+use crate::device::tensors;
 use crate::error::Result;
 use crate::kernels::{self, Heads};
 
@@ -77,7 +78,7 @@ impl<'a> TowerParameters<'a> {
         }
         let rows = |values: Vec<f32>| {
             let shape = [values.len() / tower.hidden_size, tower.hidden_size];
-            Tensor::from_data(TensorData::new(values, shape), loader.device())
+            tensors::floats(values, shape, loader.device())
         };
         Ok(VisionTower {
             patch_embedding,
@@ -131,7 +132,7 @@ impl VisionTower {
     ) -> std::result::Result<Tensor<2>, E> {
         let mut x = self.patch_embedding.forward(patches, Activation::None, Some(self.patch_positions.clone()));
         if let Some(class_row) = &self.class_row {
-            x = Tensor::cat(vec![class_row.clone(), x], 0);
+            x = tensors::cat(vec![class_row.clone(), x], 0);
         }
         if let Some(norm) = &self.pre_layrnorm {
             x = norm.forward(x);
@@ -146,16 +147,12 @@ impl VisionTower {
                 *slot = Some(x.clone());
             }
         }
-        let mut features: Vec<Tensor<2>> = features.into_iter().flatten().collect();
-        let joined = match features.len() {
-            1 => features.remove(0),
-            _ => Tensor::cat(features, 1),
-        };
+        let joined = tensors::cat(features.into_iter().flatten().collect(), 1);
         Ok(match self.select {
             SelectStrategy::Full => joined,
             SelectStrategy::Default => {
                 let [tokens, width] = joined.dims();
-                joined.slice([1..tokens, 0..width])
+                tensors::slice(joined, [1..tokens, 0..width])
             }
         })
     }

@@ -17,6 +17,8 @@ const USAGE: &str = "\
 cargo xtask bench [options]       (without --native or --browser: one after the other)
 
   --native          on this machine's GPU, or the software driver where it has none
+  --cpu             on the CPU engine instead: natively; with --browser in headless Chromium, its models one after the other with
+                    those of the peers that have a thread each, and the default model on the software adapter beside it
   --swiftshader     natively on the software driver that Chromium brings along
   --browser         in headless Chromium, on its software adapter; with --hardware on this machine's GPU
   --peers           in the same browser: onnxruntime-web and wllama on the same shapes (implies --browser)
@@ -46,6 +48,7 @@ struct Wanted {
     filter: Vec<String>,
     seven_b: bool,
     tiny: bool,
+    cpu: bool,
 }
 
 impl Wanted {
@@ -82,6 +85,7 @@ impl Wanted {
             filter,
             seven_b: args.contains("--seven-b"),
             tiny: args.contains("--tiny"),
+            cpu: args.contains("--cpu"),
         };
         match args.finish().first() {
             Some(unknown) => bail!("unknown option {}\n\n{USAGE}", unknown.to_string_lossy()),
@@ -91,8 +95,8 @@ impl Wanted {
 
     /// The options of the bench crate, as its JSON: texts here are plain words, so that their Rust form is JSON too.
     fn options(&self) -> String {
-        let Wanted { only, filter, seven_b, tiny, .. } = self;
-        format!(r#"{{"only":{only:?},"filter":{filter:?},"seven_b":{seven_b},"tiny":{tiny}}}"#)
+        let Wanted { only, filter, seven_b, tiny, cpu, .. } = self;
+        format!(r#"{{"only":{only:?},"filter":{filter:?},"seven_b":{seven_b},"tiny":{tiny},"cpu":{cpu}}}"#)
     }
 }
 
@@ -181,11 +185,14 @@ fn chromium_swiftshader() -> Result<PathBuf> {
 fn browser(paths: &Paths, wanted: &Wanted, commit: &str) -> Result<Command> {
     setup::npm_packages(paths)?;
     let site = paths.target.join("bench-site");
-    wasm::bindgen(paths, "llava-bench", &wasm::GPU, &site, &[])?;
+    wasm::bindgen(paths, "llava-bench", &wasm::GPU, &site.join("gpu"), &[])?;
+    if wanted.cpu {
+        wasm::bindgen(paths, "llava-bench", &wasm::CPU, &site.join("cpu"), &[])?;
+    }
     let mut node = Command::new("node");
     node.arg(paths.root.join("benches/browser.mjs")).env("LLAVA_CHROMIUM", setup::browser()?);
     node.args(["--commit", commit, "--options", &wanted.options(), "--site"]).arg(site);
-    node.args(wanted.hardware.then_some("--hardware"));
+    node.args(wanted.hardware.then_some("--hardware")).args(wanted.cpu.then_some("--cpu"));
     if wanted.peers {
         node.arg("--peers").arg(peers(paths)?);
     }
@@ -224,7 +231,10 @@ mod tests {
     #[test]
     fn options_are_json() {
         let wanted = parse("--native --only a,b --filter mat-vec --tiny");
-        assert_eq!(wanted.options(), r#"{"only":["a", "b"],"filter":["mat-vec"],"seven_b":false,"tiny":true}"#);
+        assert_eq!(
+            wanted.options(),
+            r#"{"only":["a", "b"],"filter":["mat-vec"],"seven_b":false,"tiny":true,"cpu":false}"#
+        );
         assert!(wanted.native && !wanted.browser);
     }
 

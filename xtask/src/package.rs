@@ -11,6 +11,9 @@ use std::process::Command;
 
 /// What a page may be asked to fetch, with gzip, before the model: its own module, the worker, the engine.
 const MAX_CORE_GZIP_BYTES: u64 = 2_500_000;
+/// What the engine for the CPU may have, which is fetched instead of the other: as it is, and with brotli.
+const MAX_CPU_ENGINE: [u64; 2] = [3_000_000, 900_000];
+const CPU_ENGINE: &str = "dist/llava-web/engine-cpu.wasm";
 const CORE: [&str; 3] = ["dist/index.js", "dist/llava-web/worker.js", "dist/llava-web/engine.wasm"];
 
 /// Builds the package and packs it; what was packed lies unpacked in www/package, which the demo, the tests and the command line
@@ -58,7 +61,7 @@ fn empty(folder: PathBuf) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Prints what the package weighs, and refuses a core above the limit.
+/// Prints what the package weighs, and refuses a core or an engine above its limit.
 fn report(package: &Path) -> Result<()> {
     let mut core = 0;
     for file in CORE {
@@ -67,10 +70,16 @@ fn report(package: &Path) -> Result<()> {
         core += gzip;
     }
     println!("core (all of these), gzip: {core} bytes");
+    let [raw, gzip, brotli] = sizes(&package.join(CPU_ENGINE))?;
+    println!("{CPU_ENGINE}: {raw} bytes, gzip {gzip}, brotli {brotli}");
     println!("default model: {} bytes", folder_bytes(&package.join("dist/llava-web/model"))?);
     println!("package, unpacked: {} bytes", folder_bytes(package)?);
     if core > MAX_CORE_GZIP_BYTES {
         bail!("the core is above {MAX_CORE_GZIP_BYTES} bytes with gzip");
+    }
+    let [most, most_brotli] = MAX_CPU_ENGINE;
+    if raw > most || brotli > most_brotli {
+        bail!("{CPU_ENGINE} is above {most} bytes, or {most_brotli} with brotli");
     }
     Ok(())
 }

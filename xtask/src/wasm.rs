@@ -14,13 +14,16 @@ pub struct Kind {
     pub name: &'static str,
     /// For cargo.
     pub features: [&'static str; 3],
-    /// For rustc, of our own crate: where the work is done in wasm, that is to be fast first and small second.
-    rustc: &'static [&'static str],
+    /// For cargo, too: where the work is done in wasm, our own crate is to be fast first and small second.
+    profile: &'static [&'static str],
 }
 
-pub const GPU: Kind = Kind { name: "gpu", features: ["--no-default-features", "--features", "gpu"], rustc: &[] };
-pub const CPU: Kind =
-    Kind { name: "cpu", features: ["--no-default-features", "--features", "cpu"], rustc: &["-C", "opt-level=3"] };
+pub const GPU: Kind = Kind { name: "gpu", features: ["--no-default-features", "--features", "gpu"], profile: &[] };
+pub const CPU: Kind = Kind {
+    name: "cpu",
+    features: ["--no-default-features", "--features", "cpu"],
+    profile: &["--config", "profile.wasm.package.llava-web.opt-level=3"],
+};
 
 /// Builds www/pkg (the engines, the very bytes that the package ships) and www/dist (the package's own code).
 pub fn build(paths: &Paths) -> Result<()> {
@@ -55,8 +58,8 @@ pub fn bindgen(paths: &Paths, package: &str, kind: &Kind, out: &Path, options: &
     ));
     // The crate type is asked for here alone: any other build wants a plain library, whose file cargo names by its flags.
     let mut cargo = toolchain.cargo(paths, "rustc");
-    cargo.args(kind.features).args(["--lib", "--package", package, "--crate-type", "cdylib"]);
-    shell::run(cargo.arg("--").args(kind.rustc))?;
+    cargo.args(kind.features).args(kind.profile).args(["--lib", "--package", package, "--crate-type", "cdylib"]);
+    shell::run(&mut cargo)?;
 
     say("generating the JS glue");
     let name = package.replace('-', "_");

@@ -1,7 +1,10 @@
 //! The CPU: tensors are those of Burn's Flex backend, operations run when they are called.
 
 mod memory;
+mod tensors;
 mod turn;
+
+use std::ops::Range;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{DType, DispatchDevice, Flex, FlexDevice};
@@ -20,6 +23,7 @@ impl Runtime for Flex {
     type Memory = Memory;
     /// There is nothing to save.
     type Recording<T> = ();
+    const QUEUES: bool = false;
 
     async fn open() -> Result<Opened> {
         let adapter = Adapter {
@@ -54,6 +58,18 @@ impl Runtime for Flex {
 
     async fn read_floats(tensor: CpuTensor) -> Result<Vec<f32>> {
         Ok(floats(&contiguous(tensor)).to_vec())
+    }
+
+    fn cat(tensors: Vec<CpuTensor>, dim: usize) -> CpuTensor {
+        tensors::cat(tensors, dim)
+    }
+
+    fn slice(tensor: CpuTensor, ranges: &[Range<usize>]) -> CpuTensor {
+        tensors::slice(tensor, ranges)
+    }
+
+    fn add(a: CpuTensor, b: CpuTensor) -> CpuTensor {
+        tensors::add(a, b)
     }
 
     /// The largest slice there can be.

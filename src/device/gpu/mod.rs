@@ -7,8 +7,12 @@ mod recording;
 mod shader;
 mod validate;
 
+use std::ops::Range;
+
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Cube, CubeDevice};
+use burn::tensor::Slice;
 use cubecl::bytes::Bytes;
 
 pub use adapter::adapter_features;
@@ -25,6 +29,7 @@ use crate::error::{Error, Result};
 impl Runtime for Cube {
     type Memory = GpuTensor;
     type Recording<T> = recording::Recording<T>;
+    const QUEUES: bool = true;
 
     async fn open() -> Result<Opened> {
         adapter::open().await
@@ -51,6 +56,19 @@ impl Runtime for Cube {
     async fn read_floats(tensor: FloatTensor<Self>) -> Result<Vec<f32>> {
         let tensor = contiguous(tensor);
         memory::read(tensor.client.clone(), tensor).await
+    }
+
+    fn cat(tensors: Vec<FloatTensor<Self>>, dim: usize) -> FloatTensor<Self> {
+        Self::float_cat(tensors, dim)
+    }
+
+    fn slice(tensor: FloatTensor<Self>, ranges: &[Range<usize>]) -> FloatTensor<Self> {
+        let slices: Vec<Slice> = ranges.iter().cloned().map(Slice::from).collect();
+        Self::float_slice(tensor, &slices)
+    }
+
+    fn add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_add(a, b)
     }
 
     fn max_binding() -> u64 {
