@@ -104,9 +104,8 @@ export async function storedHashes(cache) {
 /** What is wrong with a cache: files without the hash they go by or that no model has, models that pass for whole and are not. */
 export async function faults(cache) {
   const hashes = await storedHashes(cache);
-  const records = await Promise.all(
-    (await readdir(join(cache, "models"))).filter((name) => name.endsWith(".json")).map(async (name) => JSON.parse(await readFile(join(cache, "models", name), "utf8"))),
-  );
+  const names = (await readdir(join(cache, "models")).catch(() => [])).filter((name) => name.endsWith(".json"));
+  const records = await Promise.all(names.map(async (name) => JSON.parse(await readFile(join(cache, "models", name), "utf8"))));
   const named = new Set(records.flatMap(({ files }) => files.map(({ sha256 }) => sha256)));
   const found = [];
   for (const hash of hashes) {
