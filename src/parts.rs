@@ -40,6 +40,11 @@ impl Parts {
         let prompt = Prompt::new(template, None, None, false, vision.is_some())?;
         let (id, count) = vision.map_or((u32::MAX, 0), |vision| (vision.image_token_id, vision.image_tokens()));
         let tokens = tokenizer.encode(&prompt, id, count)?;
+        let positions = config.text.max_position_embeddings;
+        if count.max(1) >= positions {
+            let problem = format!("is {positions}, and a picture or prompt alone takes {}", count.max(1));
+            return Err(Error::unsupported("text_config.max_position_embeddings", problem));
+        }
         check_ids(tokens.ids.iter().filter(|token| **token != id), config.text.vocab_size)?;
         Ok(Self { config, preprocessor, template, tokenizer })
     }

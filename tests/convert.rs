@@ -404,10 +404,16 @@ fn parts_that_do_not_fit_are_refused() {
         (json!({"resample": 1}), "resample"),
         (json!({"image_mean": [0.5]}), "image_mean"),
         (json!({"image_std": [0.5, 0.5]}), "image_std"),
+        (json!({"image_std": [0.5, 0.0, 0.5]}), "image_std"),
+        (json!({"image_std": 1e-40}), "image_std"),
+        (json!({"rescale_factor": 1e300}), "rescale_factor"),
     ] {
         failing("preprocessor_config.json", &settings.to_string(), &[sign]);
     }
     failing("generation_config.json", r#"{"eos_token_id": 999999}"#, &["eos_token_id", "999999"]);
+    let mut short = case.config.clone();
+    short["text_config"]["max_position_embeddings"] = json!(4);
+    failing("config.json", &short.to_string(), &["`text_config.max_position_embeddings`", "is 4", "takes 4"]);
     // As Python writes a number that there is none for.
     let config = case.config.to_string();
     failing("config.json", &config.replace("10000.0", "NaN"), &["`text_config.rope_theta`", "NaN"]);

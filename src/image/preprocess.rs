@@ -18,6 +18,9 @@ const CLIP_STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 /// Classes that preprocess as described here; a suffix (`Fast`, `Pil`) only says with which library.
 const PROCESSORS: [&str; 3] = ["CLIPImageProcessor", "CLIPFeatureExtractor", "LlavaImageProcessor"];
 
+/// Pixel values beyond this are a mistake in the file: no network is trained on them, and sums of them may overflow.
+const LARGEST_VALUE: f32 = 1e4;
+
 /// What happens to the parts of a picture that do not fit a square.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -81,7 +84,7 @@ impl PreprocessorConfig {
         let std = triple(preprocessor, "image_std", CLIP_STD)?;
         let resample = field(preprocessor, "resample").map_or(Some(3), Value::as_u64);
         let resample = resample.ok_or_else(|| unsupported("resample", "must be PIL's number of a filter"))?;
-        Ok(Self {
+        let read = Self {
             image_aspect_ratio: aspect_ratio(preprocessor)?,
             resize: match do_resize {
                 true => Some((size(field(preprocessor, "size"), side)?, Filter::from_pil(resample)?)),
@@ -98,7 +101,14 @@ impl PreprocessorConfig {
             normalize: flag(preprocessor, "do_normalize", true)?.then_some((mean, std)),
             background: mean.map(|mean| (mean * 255.0) as u8),
             side,
-        })
+        };
+        let channels = [0, 1, 2].map(|channel| [0, 255].map(|byte| read.value(channel, byte)));
+        if !channels.as_flattened().iter().all(|value| value.abs() <= LARGEST_VALUE) {
+            let problem =
+                format!("with `image_mean` and `rescale_factor` makes values that are none, or above {LARGEST_VALUE}");
+            return Err(unsupported("image_std", problem));
+        }
+        Ok(read)
     }
 
     /// Pixel values of a picture, as the vision tower takes them. `aspect_ratio` overrides the checkpoint's own.
@@ -136,13 +146,16 @@ impl PreprocessorConfig {
         let pixels = picture.width * picture.height;
         let mut values = Vec::with_capacity(3 * pixels);
         for channel in 0..3 {
-            let table: [f32; 256] = std::array::from_fn(|byte| {
-                let scaled = (byte as f64 * self.rescale_factor) as f32;
-                self.normalize.map_or(scaled, |(mean, std)| (scaled - mean[channel] as f32) / std[channel] as f32)
-            });
+            let table: [f32; 256] = std::array::from_fn(|byte| self.value(channel, byte));
             values.extend(picture.rgb.iter().skip(channel).step_by(3).map(|byte| table[usize::from(*byte)]));
         }
         PixelValues { width: picture.width, height: picture.height, values }
+    }
+
+    /// What a byte of a channel becomes.
+    fn value(&self, channel: usize, byte: usize) -> f32 {
+        let scaled = (byte as f64 * self.rescale_factor) as f32;
+        self.normalize.map_or(scaled, |(mean, std)| (scaled - mean[channel] as f32) / std[channel] as f32)
     }
 }
 

@@ -1,7 +1,10 @@
 // What a model runs on: the GPU where there is a real one, else the CPU, whose engine is a file of its own that only those fetch who need it.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { drawRedCircle, load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
+import { PACKAGE } from "../../www/scripts/serve.mjs";
+import { crashGpu, drawRedCircle, load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
 
 /** Has the software GPU pass for a real one of which nothing is known. */
 const AS_GPU = `
@@ -109,6 +112,74 @@ test("a GPU that computes nothing right: the model is loaded on the CPU, with a 
   await page.close();
 });
 
+test("a GPU on which the engine dies: the model is loaded on the CPU", async () => {
+  const { page } = await open(browser, `${AS_GPU} GPUDevice.prototype.createShaderModule = () => { throw new Error("no shaders today"); };`);
+  const { value, error, warnings } = await load(page);
+  assert.equal(error, undefined, error?.message);
+  assert.equal(value.device, "cpu");
+  assert.match(warnings.at(-1).message, /The model is loaded on the CPU\.$/);
+  assert.match(await answer(page), /red circle/);
+  await page.close();
+});
+
+test("a GPU that the browser gives no more after it was lost: the model goes on on the CPU", async () => {
+  // Without flags for it Chromium does so after a few crashes.
+  const worn = await openBrowser();
+  try {
+    const { page } = await open(worn, AS_GPU);
+    assert.equal((await load(page)).error, undefined);
+    const told = await page.evaluate(() => globalThis.model.info.device);
+    assert.equal(told, "gpu");
+    site.prelude = "GPU.prototype.requestAdapter = async () => null;";
+    await crashGpu(worn, page);
+    await page.waitForTimeout(500);
+    assert.match(await answer(page), /red circle/);
+    assert.equal(await page.evaluate(() => globalThis.model.info.device), "cpu");
+    await page.close();
+  } finally {
+    await worn.close();
+  }
+});
+
+test("what is wrong with the engine's file is told, with what to do", async () => {
+  const whole = await readFile(join(PACKAGE, "dist/llava-web/engine-cpu.wasm"));
+  const send = (bytes, type = "application/wasm") => (response) => response.writeHead(200, { "content-type": type }).end(bytes);
+  const cases = {
+    missing: [(response) => response.writeHead(404).end(), /no such file.*cpu_wasm/],
+    "a web page": [send("<!doctype html>", "text/html"), /sent a web page.*cpu_wasm/],
+    "cut off": [send(whole.subarray(0, whole.length / 2)), /engine-cpu\.wasm is not the engine of this build.*copy dist\/llava-web\//],
+    empty: [send(""), /is not the engine of this build/],
+    "the other engine": [send(await readFile(join(PACKAGE, "dist/llava-web/engine.wasm"))), /is not the engine of this build/],
+  };
+  for (const [what, [answer, message]] of Object.entries(cases)) {
+    site.overrides[ENGINES.cpu] = answer;
+    const fresh = await openBrowser({ gpu: "plain" });
+    try {
+      const { page } = await open(fresh);
+      const { error } = await load(page);
+      assert.equal(error?.code, "engine_failed", what);
+      assert.match(error.message, message, what);
+    } finally {
+      delete site.overrides[ENGINES.cpu];
+      await fresh.close();
+    }
+  }
+});
+
+test("a browser without WebAssembly, or without its vectors, is told so, in a worker and without one", async () => {
+  for (const [prelude, message] of [
+    ["delete globalThis.WebAssembly;", /switched off here, as in the Lockdown Mode/],
+    ["WebAssembly.validate = () => false;", /no SIMD: update it/],
+  ]) {
+    const { page } = await open(plain, prelude);
+    assert.match((await load(page)).error.message, message);
+    await page.evaluate(prelude);
+    await page.evaluate(() => delete globalThis.Worker);
+    assert.match((await load(page)).error.message, message);
+    await page.close();
+  }
+});
+
 test("where there is no GPU, one that is asked for is an error, and nothing is fetched", async () => {
   const { page, engines } = await open(plain);
   const { error } = await load(page, undefined, { device: "gpu" });
@@ -176,6 +247,21 @@ describe("on the CPU", () => {
     assert.ok(ms < 500, `${ms} ms`);
     assert.match(again, /red circle/);
     await page.close();
+  });
+
+  test("a request for which there is no memory left fails alone", async () => {
+    const small = await openBrowser({ gpu: "plain", args: ["--js-flags=--wasm-max-mem-pages=1200"] });
+    try {
+      const { page } = await open(small);
+      assert.equal((await load(page)).error, undefined);
+      const { error } = await page.evaluate(() => globalThis.attempt(() => globalThis.model.run({ image: new ImageData(4000, 4000), prompt: "What is this?" })));
+      assert.equal(error?.code, "low_memory", error?.message);
+      assert.match(error.message, /out of memory.*smaller picture/);
+      assert.match(await answer(page), /red circle/);
+      await page.close();
+    } finally {
+      await small.close();
+    }
   });
 
   test("a model that no wasm can address is refused before its weights are fetched, with the size that would fit", async () => {

@@ -19,7 +19,7 @@ export function startEngine(post: (reply: Reply) => void): RunningEngine {
   const engine = serve(post);
   // Here errors of others come by too; a Rust panic ends in this one.
   const crash = (reason: unknown) => {
-    if (reason instanceof WebAssembly.RuntimeError) engine.crash(reason);
+    if (typeof WebAssembly !== "undefined" && reason instanceof WebAssembly.RuntimeError) engine.crash(reason);
   };
   const onError = ({ error }: ErrorEvent) => crash(error);
   const onRejection = ({ reason }: PromiseRejectionEvent) => crash(reason);

@@ -3,7 +3,7 @@ declare module "llava-web:gpu" {
   /** An instance of the wasm, before that is there. */
   export interface Glue {
     /** Starts the wasm. */
-    default(wasm: { module_or_path: Response }): Promise<unknown>;
+    default(wasm: { module_or_path: Response }): Promise<{ memory: WebAssembly.Memory }>;
     Engine: typeof Engine;
   }
 

@@ -358,7 +358,7 @@ mod tests {
             chosen(&["wep"])
                 .unwrap_err()
                 .to_string()
-                .ends_with("`wep`: there are native, web, node, e2e, fuzz, firefox, package, --real")
+                .ends_with("`wep`: there are native, web, node, e2e, browsers, fuzz, firefox, package, --real")
         );
     }
 

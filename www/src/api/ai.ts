@@ -1,6 +1,7 @@
 import { LlavaError } from "../basics/errors.js";
-import { nameOf } from "../basics/naming.js";
+import { nameOf, shorten } from "../basics/naming.js";
 import type { Input } from "../input/input.js";
+import { checkDevice } from "./configure.js";
 import type { RunOptions } from "./model.js";
 import { asOptions } from "./options.js";
 import type { Result } from "./result.js";
@@ -31,13 +32,14 @@ export function createAI(urls: Record<string, string | URL>, options: CommonLoad
   if (typeof urls !== "object" || urls === null) {
     throw new LlavaError("invalid_input", "createAI takes an object of URLs by model name, like { \"@cf/llava-hf/llava-1.5-7b-hf\": url }.");
   }
+  checkDevice(common.device);
   const models = new SharedModels(common, () => idle_timeout);
   return {
     async run(name, input, options = {}) {
       const { device, onToken, onProgress, signal } = asOptions(options, "run", RUN_OPTIONS);
       const url = Object.hasOwn(urls, name) ? urls[name] : undefined;
       if (url === undefined) {
-        const known = Object.keys(urls).join(", ") || "none";
+        const known = Object.keys(urls).map(shorten).join(", ") || "none";
         throw new LlavaError("no_such_model", `There is no model called ${nameOf(name)}. Given to createAI: ${known}.`);
       }
       return runShared(models, url, typeof input === "string" ? { image: input } : input, { device, onToken, onProgress, signal });

@@ -60,7 +60,7 @@ function folderUrl(url: string | URL): string {
   try {
     address = new URL(absolute(url));
   } catch (cause) {
-    throw new LlavaError("invalid_input", `The model's URL is not valid: ${JSON.stringify(String(url).slice(0, 80))}. ${cure}`, { cause });
+    throw new LlavaError("invalid_input", `The model's URL is not valid: ${nameOf(String(url))}. ${cure}`, { cause });
   }
   // `javascript:`, `data:`, `blob:`, ... have no folders.
   if (String(url).trim() === "" || !address.href.includes("://") || address.protocol === "blob:") {

@@ -96,7 +96,7 @@ export class Model {
 
   /** Loads a model for a picture: rejects with its error, before any weights are fetched, if the engine cannot read it. @internal */
   static async loadFor(picture: EngineImage | undefined, url: string | URL, options: LoadOptions): Promise<Model> {
-    const { onProgress, onWarning = console.warn, signal, ...settings } = asOptions(options, "load", LOAD_OPTIONS);
+    const { onProgress, onWarning = report, signal, ...settings } = asOptions(options, "load", LOAD_OPTIONS);
     checkSettings(settings);
     const { context_length, kv_cache, precision, update, evict } = settings;
     const configured = configuration();
@@ -178,6 +178,12 @@ export class Model {
   get ended(): boolean {
     return this.#engine.ended !== undefined;
   }
+}
+
+/** Where nobody listens: that a model runs on the CPU is how most machines without a GPU are, and no alarm. */
+function report(warning: LlavaError): void {
+  if (warning.code === "webgpu_unavailable") console.info(`llava-web: ${warning.message}`);
+  else console.warn(warning);
 }
 
 /** A whole number from 0 to 2^53 - 1, as `GenerateOptions.seed`. */

@@ -1,5 +1,5 @@
 import { LlavaError } from "../basics/errors.js";
-import { classOf, nameOf } from "../basics/naming.js";
+import { classOf, nameOf, shorten } from "../basics/naming.js";
 
 /**
  * The options of a call, checked as far as every call has them: an object, no unknown names, `signal` an AbortSignal, and
@@ -15,7 +15,7 @@ export function asOptions<T extends object>(options: T | undefined, call: string
     throw invalid(`The options of ${call} must be an object, but they are ${nameOf(options)}.`);
   }
   for (const [name, value] of entries(options, call)) {
-    if (known && !known.includes(name)) throw invalid(`\`${name}\` is not an option of ${call}. Known: ${known.join(", ")}.`);
+    if (known && !known.includes(name)) throw invalid(`\`${shorten(name)}\` is not an option of ${call}. Known: ${known.join(", ")}.`);
     if (value === undefined) continue;
     if (name === "signal") checkSignal(value);
     else if (/^on[A-Z]/.test(name) && typeof value !== "function") throw invalid(`\`${name}\` must be a function, but it is ${nameOf(value)}.`);

@@ -4,10 +4,11 @@ import { aborted, LlavaError } from "../basics/errors.js";
 import type { LoadProgress } from "../basics/info.js";
 import { later } from "../basics/host.js";
 import { needsBrowser } from "../engine/browser.js";
+import type { DeviceChoice } from "../engine/choice.js";
 import { readImage } from "../input/image.js";
 import { checkInput, type Input } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
-import { checkDevice } from "./configure.js";
+import { checkDevice, configuration } from "./configure.js";
 import { modelUrl } from "./model-url.js";
 import { Model, type LoadOptions, type RunOptions } from "./model.js";
 import type { Result } from "./result.js";
@@ -52,7 +53,9 @@ export class SharedModels {
    * all who wait for it have fired.
    */
   async use<T>(url: string | URL, picture: EngineImage | undefined, options: SharedLoadOptions, work: (model: Model) => Promise<T>): Promise<T> {
-    const { device, onProgress, signal } = options;
+    const { onProgress, signal } = options;
+    // As `load` would take it: what is asked for in several ways is one model.
+    const device = options.device ?? this.#options.device ?? configuration().device ?? "auto";
     if (signal?.aborted) throw aborted(signal);
     const entry = this.#entry(modelUrl(url), device, picture);
     clearTimeout(entry.timer);
@@ -130,7 +133,7 @@ export class SharedModels {
     this.#forget(entry);
   }
 
-  #entry(url: string, device: SharedLoadOptions["device"], picture: EngineImage | undefined): Entry {
+  #entry(url: string, device: DeviceChoice, picture: EngineImage | undefined): Entry {
     const key = JSON.stringify([url, device]);
     const known = this.#entries.get(key);
     if (known && !known.loaded?.ended) return known;
@@ -138,7 +141,7 @@ export class SharedModels {
     const stop = new AbortController();
     const model = Model.loadFor(picture, url, {
       ...this.#options,
-      ...(device !== undefined && { device }),
+      device,
       signal: stop.signal,
       onProgress: (progress) => listeners.forEach((listener) => listener(progress)),
     });

@@ -16,7 +16,7 @@ export type ErrorCode =
   | "insecure_context" // the page is not served over https or from localhost
   | "webgpu_unavailable" // no WebGPU, or no adapter
   | "model_too_large" // more than the CPU's engine can address
-  | "low_memory" // the device is known to have less memory than the model takes: a warning, the load goes on
+  | "low_memory" // the device is known to have less memory than the model takes: a warning, the load goes on; or the CPU's engine had none left for a request
   | "gpu" // the GPU was lost, is out of memory or too small
   | "io" // a chunk could not be read
   | "engine_failed"; // the worker or its WebAssembly did not start, or crashed
@@ -52,8 +52,8 @@ export class LlavaError extends Error {
   }
 }
 
-/** The GPU has failed the engine, which has ended: another one may do better. */
-export class GpuFailed extends LlavaError {
+/** The device has failed the engine, which has ended: another one may do better. */
+export class DeviceFailed extends LlavaError {
   /**
    * @param what happened, a whole sentence
    * @param cure what to do about it
@@ -61,20 +61,24 @@ export class GpuFailed extends LlavaError {
   constructor(
     readonly what: string,
     cure: string,
+    code: ErrorCode = "gpu",
   ) {
-    super("gpu", `${what} ${cure}`);
+    super(code, `${what} ${cure}`);
   }
 }
 
 /** The GPU was lost, whatever was running on it: the same request may be answered by another engine. */
-export class GpuLost extends GpuFailed {
+export class GpuLost extends DeviceFailed {
   constructor(what: string) {
     super(what, "Load the model again.");
   }
 }
 
-/** The GPU has no room for what was running on it, and would have none again. */
-export class GpuOutOfMemory extends GpuFailed {}
+/** The device has no room for what was running on it, and would have none again. */
+export class DeviceOutOfMemory extends DeviceFailed {}
+
+/** The engine has ended for what it does not know. */
+export class EngineCrashed extends LlavaError {}
 
 /** The error for a signal that fired; what the caller gave to `abort(reason)` is its cause. */
 export function aborted(signal?: AbortSignal): LlavaError {

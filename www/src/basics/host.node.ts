@@ -4,6 +4,7 @@ import { stat, type Stats } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { LlavaError } from "./errors.js";
+import { nameOf } from "./naming.js";
 
 export const ANOTHER_HOST = "";
 
@@ -25,7 +26,7 @@ export function absolute(address: string | URL): string {
   try {
     return new URL(text).href;
   } catch (cause) {
-    throw new LlavaError("invalid_input", `Not a valid URL: ${JSON.stringify(text.slice(0, 80))}.`, { cause });
+    throw new LlavaError("invalid_input", `Not a valid URL: ${nameOf(text)}.`, { cause });
   }
 }
 

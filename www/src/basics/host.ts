@@ -1,5 +1,6 @@
 // What a browser does in its own way: addresses, what is behind them, where the package's files are. Node has host.node.ts instead.
 import { LlavaError } from "./errors.js";
+import { nameOf } from "./naming.js";
 
 /** The end of a message about an address that cannot be reached. */
 export const ANOTHER_HOST = "; another host must send CORS headers";
@@ -17,7 +18,7 @@ export function absolute(address: string | URL): string {
   try {
     return new URL(String(address), base).href;
   } catch (cause) {
-    throw new LlavaError("invalid_input", `Not a valid URL: ${JSON.stringify(String(address).slice(0, 80))}.`, { cause });
+    throw new LlavaError("invalid_input", `Not a valid URL: ${nameOf(String(address))}.`, { cause });
   }
 }
 

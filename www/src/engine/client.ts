@@ -1,5 +1,5 @@
 import { unlessAborted } from "../basics/abort.js";
-import { aborted, fromPlain, GpuLost, GpuOutOfMemory, type LlavaError } from "../basics/errors.js";
+import { aborted, EngineCrashed, fromPlain, GpuLost, DeviceOutOfMemory, type LlavaError } from "../basics/errors.js";
 import type { Assets } from "./assets.js";
 import type { Answers, Event, GenerateRequest, LoadRequest, Reply } from "./protocol.js";
 import { openThread, type Thread } from "./thread.js";
@@ -87,13 +87,13 @@ export class EngineClient {
       case "ready":
         break;
       case "crashed":
-        this.end(fromPlain(reply.error));
+        this.end(new EngineCrashed(reply.error.code, reply.error.message));
         break;
       case "lost":
         this.end(new GpuLost(reply.what));
         break;
       case "out_of_memory":
-        this.end(new GpuOutOfMemory(reply.what, reply.cure));
+        this.end(new DeviceOutOfMemory(reply.what, reply.cure, reply.code));
         break;
       case "done":
         this.#take(reply.id)?.resolve(reply.value as never);

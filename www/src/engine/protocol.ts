@@ -1,4 +1,4 @@
-import type { PlainError } from "../basics/errors.js";
+import type { ErrorCode, PlainError } from "../basics/errors.js";
 import type { DeviceKind, KvFormat, LoadProgress, ModelInfo, Timings } from "../basics/info.js";
 import type { EngineInput } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
@@ -70,4 +70,4 @@ export type Reply =
   /** The GPU is gone; `what` says so in a sentence. */
   | { type: "lost"; what: string }
   /** The GPU had no room for what was running, and the engine has no GPU any more. */
-  | { type: "out_of_memory"; what: string; cure: string };
+  | { type: "out_of_memory"; code: ErrorCode; what: string; cure: string };

@@ -1,5 +1,5 @@
 import { sleep, unlessAborted } from "../basics/abort.js";
-import { aborted, fromPlain, GpuFailed, GpuLost, GpuOutOfMemory, LlavaError } from "../basics/errors.js";
+import { aborted, EngineCrashed, fromPlain, DeviceFailed, GpuLost, DeviceOutOfMemory, LlavaError } from "../basics/errors.js";
 import type { LoadProgress, ModelInfo } from "../basics/info.js";
 import type { EngineImage } from "../input/pixels.js";
 import { isWorker, type Assets } from "./assets.js";
@@ -68,7 +68,8 @@ export class RecoveringEngine {
       return new RecoveringEngine(plan, await start(plan, request, onProgress, signal));
     } catch (error) {
       const { code, message } = error as LlavaError;
-      if (code !== "gpu" || request.device !== "auto" || !canMakeAnother(plan)) throw error;
+      const mayBeTheGpu = code === "gpu" || error instanceof EngineCrashed;
+      if (!mayBeTheGpu || request.device !== "auto" || !canMakeAnother(plan)) throw error;
       plan.onWarning(new LlavaError("gpu", `${message} The model is loaded on the CPU.`, { cause: error }));
       return new RecoveringEngine(plan, await start(plan, { ...request, device: "cpu" }, onProgress, signal));
     }
@@ -83,7 +84,7 @@ export class RecoveringEngine {
   get ended(): LlavaError | undefined {
     if (this.#end.signal.aborted) return this.#end.signal.reason as LlavaError;
     const { ended } = this.#running.client;
-    return ended instanceof GpuFailed && this.#canReload ? undefined : ended;
+    return ended instanceof DeviceFailed && this.#canReload ? undefined : ended;
   }
 
   /**
@@ -121,15 +122,15 @@ export class RecoveringEngine {
   /** The engine; a new one where its GPU has failed. All who ask meanwhile get the same, and who does not wait any more does not end it. */
   #alive(): Promise<Running> {
     const { ended } = this.#running.client;
-    if (!(ended instanceof GpuFailed) || !this.#canReload) return Promise.resolve(this.#running);
+    if (!(ended instanceof DeviceFailed) || !this.#canReload) return Promise.resolve(this.#running);
     this.#reloading ??= this.#reload(ended).finally(() => (this.#reloading = undefined));
     return this.#reloading;
   }
 
-  async #reload(failed: GpuFailed): Promise<Running> {
+  async #reload(failed: DeviceFailed): Promise<Running> {
     const { onWarning, request } = this.#plan;
-    const then = failed instanceof GpuOutOfMemory ? "for the next request" : "and the request goes on";
-    onWarning(new LlavaError("gpu", `${failed.what} The model is loaded again, ${then}.`, { cause: failed }));
+    const then = failed instanceof DeviceOutOfMemory ? "for the next request" : "and the request goes on";
+    onWarning(new LlavaError(failed.code, `${failed.what} The model is loaded again, ${then}.`, { cause: failed }));
     const { device, adapter, variants } = this.#running.info;
     // The version that has answered so far; no server need be asked for it.
     const again = { ...request, device, update: false, picture: undefined, memory_limit: undefined, chosen: { adapter, variants } };
@@ -144,6 +145,11 @@ export class RecoveringEngine {
         failure = error;
         if ((error as LlavaError).code !== "webgpu_unavailable") break;
       }
+    }
+    // A browser whose GPU failed more than once gives none any more.
+    if (request.device === "auto" && (failure as LlavaError).code === "webgpu_unavailable") {
+      onWarning(new LlavaError("webgpu_unavailable", `${(failure as LlavaError).message} The model runs on the CPU.`, { cause: failure }));
+      return (this.#running = await start(this.#plan, { ...again, device: "cpu" }, undefined, this.#end.signal));
     }
     throw new LlavaError("gpu", `${failed.what} The model could not be loaded again: ${(failure as LlavaError).message}`, { cause: failure });
   }

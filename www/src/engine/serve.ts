@@ -27,6 +27,8 @@ export interface Served {
 export function serve(post: (reply: Reply) => void): Served {
   const stops = new Map<number, AbortController>();
   let engine: Engine | undefined;
+  /** What the engine for CPUs computes in; on a GPU little of the model is in it. */
+  let memory: WebAssembly.Memory | undefined;
   /** Settles when the request before has; the engine takes one at a time. */
   let previous: Promise<unknown> = Promise.resolve();
   watchPolicy();
@@ -41,6 +43,10 @@ export function serve(post: (reply: Reply) => void): Served {
 
   async function crash(reason: unknown): Promise<void> {
     await untilLossIsTold();
+    if (memory && isFull(memory)) {
+      const cure = "Ask about a smaller picture, load with a smaller `context_length`, or take a smaller model.";
+      return post({ type: "out_of_memory", code: "low_memory", what: "The CPU's engine is out of memory.", cure });
+    }
     const { message } = toLlavaError(reason, "engine_failed");
     const cure = "Load the model again; if it happens again, please report it with what the console says.";
     post({ type: "crashed", error: { code: "engine_failed", message: `The engine crashed: ${message}. ${cure}` } });
@@ -59,7 +65,7 @@ export function serve(post: (reply: Reply) => void): Served {
       const value = request.type === "load" ? await load(request, signal, tell) : await generate(request, signal, tell);
       post({ type: "done", id, value });
     } catch (error) {
-      if (error instanceof WebAssembly.RuntimeError) return crash(error);
+      if (isCrash(error)) return crash(error);
       const failure = toLlavaError(error, "engine_failed");
       if (failure.code === "gpu") await untilLossIsTold();
       post({ type: "failed", id, error: toPlain(failure) });
@@ -80,7 +86,7 @@ export function serve(post: (reply: Reply) => void): Served {
     let readFailure: unknown;
     let started: (() => void) | undefined;
     try {
-      const [loader] = await Promise.all([
+      const [loader, exports] = await Promise.all([
         Loader.open(source, {
           signal: AbortSignal.any([signal, end.signal]),
           onProgress: (progress) => tell({ type: "progress", progress }),
@@ -90,14 +96,15 @@ export function serve(post: (reply: Reply) => void): Served {
         }),
         startWasm({ address: request.wasm[kind], sha256: WASM_SHA256[kind] }, wasm.default),
       ]);
+      if (kind === "cpu") memory = exports.memory;
       // Neither a picture that cannot be read nor a context that does not fit may cost a download.
       if (request.picture) wasm.Engine.check_picture(request.picture);
-      const { memory } = loader.manifest;
+      const { memory: needs } = loader.manifest;
       // Where the manifest does not tell, the engine finds out, before it reads a weight.
-      if (memory) {
-        kv_cache = chooseKvFormat(memory, kv_cache);
-        context_length = chooseContext(memory, device.limits, kv_cache, context_length);
-        const use = memoryUse(loader.manifest, memory, context_length, kv_cache);
+      if (needs) {
+        kv_cache = chooseKvFormat(needs, kv_cache);
+        context_length = chooseContext(needs, device.limits, kv_cache, context_length);
+        const use = memoryUse(loader.manifest, needs, context_length, kv_cache);
         checkAddressable(use, device.memory);
         const low = lowMemory(use, request.memory_limit);
         if (low) warn(low);
@@ -115,7 +122,7 @@ export function serve(post: (reply: Reply) => void): Served {
       const variants = chosen?.adapter === name ? namesOf(chosen.variants) : await storedVariants(name, asked);
       started = await device.watch({
         onLost: (what) => post({ type: "lost", what }),
-        onOutOfMemory: (what, cure) => post({ type: "out_of_memory", what, cure }),
+        onOutOfMemory: (what, cure) => post({ type: "out_of_memory", code: "gpu", what, cure }),
       });
       engine = await wasm.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
@@ -143,4 +150,22 @@ export function serve(post: (reply: Reply) => void): Served {
   }
 
   return { receive, crash, end };
+}
+
+/** What a panic in Rust ends in; a thread may have no WebAssembly at all. */
+function isCrash(error: unknown): boolean {
+  return typeof WebAssembly !== "undefined" && error instanceof WebAssembly.RuntimeError;
+}
+
+/** Pages of 64 KiB without which an engine cannot go on. */
+const LEAST_PAGES = 256;
+
+/** Whether a wasm gets no more memory. */
+function isFull(memory: WebAssembly.Memory): boolean {
+  try {
+    memory.grow(LEAST_PAGES);
+    return false;
+  } catch {
+    return true;
+  }
 }

@@ -1,4 +1,4 @@
-import { LlavaError } from "../basics/errors.js";
+import { EngineCrashed, LlavaError } from "../basics/errors.js";
 import { absolute, FILES_CURE } from "../basics/host.js";
 import { blockedCure, watchPolicy } from "../basics/policy.js";
 import type { RunningEngine } from "../engine.js";
@@ -191,7 +191,7 @@ async function greet(worker: Worker, address: string, { onReply, onFailure }: Th
     clearTimeout(timer);
   }
   worker.onmessage = ({ data }: MessageEvent<Reply>) => onReply(data);
-  worker.onerror = ({ message }) => onFailure(new LlavaError("engine_failed", `The worker failed: ${message}. Load the model again.`));
+  worker.onerror = ({ message }) => onFailure(new EngineCrashed("engine_failed", `The worker failed: ${message}. Load the model again.`));
   return { post: (request) => worker.postMessage(request), end: () => worker.terminate() };
 }
 

@@ -16,16 +16,28 @@ export interface Wasm {
  *
  * @throws LlavaError `engine_failed`, saying what the server sent, or which policy forbids it.
  */
-export async function startWasm({ address, sha256: wanted }: Wasm, start: (wasm: { module_or_path: Response }) => Promise<unknown>): Promise<void> {
+export async function startWasm<T>({ address, sha256: wanted }: Wasm, start: (wasm: { module_or_path: Response }) => Promise<T>): Promise<T> {
+  needsWebAssembly();
   const response = await fetchWasm(address);
   const copy = response.clone().arrayBuffer();
-  try {
-    const [bytes] = await Promise.all([checked(copy, address, wanted), start({ module_or_path: response })]);
-    void keepCopy(address, bytes, "application/wasm");
-  } catch (error) {
-    copy.catch(() => undefined);
-    throw compileError(error);
+  const [bytes, started] = await Promise.allSettled([checked(copy, address, wanted), start({ module_or_path: response })]);
+  // What is wrong with the file says more than what became of it.
+  if (bytes.status === "rejected") throw bytes.reason;
+  if (started.status === "rejected") throw compileError(started.reason);
+  void keepCopy(address, bytes.value, "application/wasm");
+  return started.value;
+}
+
+/** A module that uses a vector: `(func (result v128) (v128.const i32x4 0 0 0 0))`. */
+const VECTOR = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 22, 1, 20, 0, 253, 12, ...new Array<number>(16).fill(0), 11];
+
+/** @throws LlavaError `engine_failed` where the browser has no WebAssembly, or one without vectors. */
+function needsWebAssembly(): void {
+  if (typeof WebAssembly === "undefined") {
+    throw failed("WebAssembly is switched off here, as in the Lockdown Mode of iPhones and Macs: allow it for this site, or use another browser.");
   }
+  if (WebAssembly.validate(new Uint8Array(VECTOR))) return;
+  throw failed("This browser's WebAssembly has no SIMD: update it. Chrome and Edge have it from 91, Firefox from 89, Safari from 16.4.");
 }
 
 async function fetchWasm(address: string): Promise<Response> {
@@ -53,7 +65,11 @@ function typed(response: Response): Response {
 }
 
 async function checked(coming: Promise<ArrayBuffer>, address: string, wanted: string): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(await coming);
+  const bytes = new Uint8Array(
+    await coming.catch((cause: unknown) => {
+      throw failed(`${address} came only in part: the connection broke off. Try again.`, cause);
+    }),
+  );
   if ((await sha256(bytes)) === wanted) return bytes;
   throw failed(`${address} is not the engine of this build (${BUILD}): copy dist/llava-web/ of the package again.`);
 }
