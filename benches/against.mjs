@@ -11,6 +11,7 @@ const { values: options } = parseArgs({
   options: {
     against: { type: "string" }, // the unpacked package to compare with
     rounds: { type: "string", default: "5" },
+    device: { type: "string", default: "gpu" },
     hardware: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
@@ -27,10 +28,12 @@ function serve(folder) {
 }
 
 /** In the page: milliseconds of a load, then of each part of the answers. */
-async function measure(pictures) {
+async function measure({ pictures, device }) {
   const { load } = await import("/dist/index.js");
+  // Packages that do not know the option have the GPU's engine only.
+  const ofOld = (error) => (error.code === "invalid_input" ? load() : Promise.reject(error));
   const started = performance.now();
-  const model = await load();
+  const model = await load(undefined, { device }).catch(ofOld);
   const times = { load: performance.now() - started, image: 0, prefill: 0, token: 0 };
   let tokens = 0;
   for (let index = 0; index < pictures; index++) {
@@ -57,7 +60,7 @@ async function round(origin) {
     try {
       const page = await context.newPage();
       await page.goto(`${origin}/blank`);
-      return await page.evaluate(measure, PICTURES);
+      return await page.evaluate(measure, { pictures: PICTURES, device: options.device });
     } finally {
       await context.close();
     }

@@ -29,7 +29,7 @@ cargo xtask bench [options]       (without --native or --browser: one after the 
   --download        instead of all this: how fast a model comes, beside plain fetches from the same server (--rounds N,
                     --chunks N, --bytes N, --latency MS, --rate BYTES)
   --against FOLDER  instead of all this: this package beside another one, unpacked, with the default model (--rounds N,
-                    --hardware)
+                    --device KIND, --hardware)
   --seven-b         also LLaVA-1.5-7B whole, on random weights (5 GB of GPU memory)
   --tiny            sizes that show only that everything runs
   --json            print one JSON object instead of tables
