@@ -49,6 +49,18 @@ pub async fn open_cpu() -> Result<Opened> {
     burn::backend::Flex::open().await
 }
 
+/// Opens the GPU where there is a real one, else the CPU, as a page does.
+///
+/// # Errors
+/// None.
+#[cfg(all(feature = "gpu", feature = "cpu"))]
+pub async fn open_auto() -> Result<Opened> {
+    match open().await {
+        Ok(gpu) if !gpu.adapter.software => Ok(gpu),
+        _ => open_cpu().await,
+    }
+}
+
 /// The most bytes a buffer of this device may have.
 pub fn max_binding(device: &Device) -> u64 {
     each_kind!(Kind, kind(device), |B, _| B::max_binding())
