@@ -6,7 +6,9 @@
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-export default async function init() {}
+export default async function init() {
+  return { memory: new WebAssembly.Memory({ initial: 1 }) };
+}
 
 export class Engine {
   #name;
