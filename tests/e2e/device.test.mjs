@@ -4,12 +4,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { PACKAGE } from "../../www/scripts/serve.mjs";
-import { crashGpu, drawRedCircle, load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
+import { AS_GPU, crashGpu, drawRedCircle, load, makeBundle, openBrowser, serveBundles, servePackage } from "./support.mjs";
 
-/** Has the software GPU pass for a real one of which nothing is known. */
-const AS_GPU = `
-  for (const field of ["vendor", "architecture", "device", "description"]) Object.defineProperty(GPUAdapterInfo.prototype, field, { get: () => "" });
-  Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });`;
 const NO_LINEAR = `
   const { createShaderModule } = GPUDevice.prototype;
   GPUDevice.prototype.createShaderModule = function ({ code, ...more }) {

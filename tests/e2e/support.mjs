@@ -227,6 +227,14 @@ export async function drawRedCircle() {
   return [...globalThis.bytes];
 }
 
+/**
+ * A prelude, or a script in a page, that has the software adapter pass for a real one of which nothing is known: the variants for GPUs
+ * come first then, of which every browser has several.
+ */
+export const AS_GPU = `
+  for (const field of ["vendor", "architecture", "device", "description"]) Object.defineProperty(GPUAdapterInfo.prototype, field, { get: () => "" });
+  Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });`;
+
 /** For browsers whose GPU process is to crash often: after two or three times they would go on without a GPU. */
 export const CRASHING = { args: ["--disable-gpu-process-crash-limit", "--disable-domain-blocking-for-3d-apis"] };
 

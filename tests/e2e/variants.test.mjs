@@ -3,16 +3,11 @@
 // are its shaders, changed on their way to the adapter.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { assertSound, drawRedCircle, eachWithFreshPage, load, readBundle, ROOT } from "./support.mjs";
+import { AS_GPU, assertSound, drawRedCircle, eachWithFreshPage, load, readBundle, ROOT } from "./support.mjs";
 
 const bundle = await readBundle(`${ROOT}models/llava-sketches`);
 let site, server, page;
 eachWithFreshPage(bundle, (fresh) => ({ site, server, page } = fresh), { fake: false, device: "gpu" });
-
-/** Has the adapter pass for a GPU of which nothing is known, so that the variants for GPUs come first, of which every browser has several. */
-const AS_GPU = `
-  for (const field of ["vendor", "architecture", "device", "description"]) Object.defineProperty(GPUAdapterInfo.prototype, field, { get: () => "" });
-  Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });`;
 
 /** What can be wrong with a module: bodies of functions of its `code`, which return other code. */
 const NO_WGSL = 'return code + "fn other() { nothing(); }";';
