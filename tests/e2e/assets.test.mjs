@@ -97,6 +97,20 @@ test("per load and once: worker and wasm from elsewhere, a Worker, a function th
   assert.match(outcomes[7], /^engine_failed/);
 });
 
+test("where only the GPU's engine is said to lie elsewhere, the CPU's is looked for beside it, if it has its own name", async () => {
+  const elsewhere = await servePackage({ fake: true });
+  const page = await browser.open(site);
+  const CPU = "/dist/llava-web/engine-cpu.wasm";
+  for (const [file, there] of [["engine.wasm", true], ["engine-0f3a.wasm", false]]) {
+    for (const { requests } of [site, elsewhere]) requests.length = 0;
+    const { error } = await load(page, model(), { device: "cpu", wasm: `${elsewhere.origin}/dist/llava-web/${file}` });
+    assert.equal(error, undefined, error?.message);
+    assert.deepEqual([elsewhere, site].map(({ requests }) => requests.includes(CPU)), [there, !there]);
+  }
+  await page.close();
+  await elsewhere.close();
+});
+
 test("the package on another origin than the page", async () => {
   const page = await browser.context.newPage();
   const other = await servePackage({ fake: true });

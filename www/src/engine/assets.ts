@@ -9,7 +9,10 @@ export interface Assets {
   worker?: string | URL | Worker | (() => Worker);
   /** The URL of `dist/llava-web/engine.wasm`, the engine for GPUs. */
   wasm?: string | URL;
-  /** The URL of `dist/llava-web/engine-cpu.wasm`, the engine for CPUs; only one of the two is fetched. */
+  /**
+   * The URL of `dist/llava-web/engine-cpu.wasm`, the engine for CPUs; only one of the two is fetched. Where absent it is looked for beside a
+   * `wasm` that has its own name.
+   */
   cpu_wasm?: string | URL;
   /**
    * `import * as engine from "llava-web/engine"`: the engine runs in this thread, without a worker. Service workers need it, as
@@ -24,11 +27,20 @@ export function isWorker(value: unknown): value is Worker {
 }
 
 /** The addresses of the engines' wasm. Bundlers look for exactly this form. */
-export function wasmAddresses({ wasm, cpu_wasm }: Assets): Record<DeviceKind, string> {
+export function wasmAddresses({ wasm, cpu_wasm = besideEngine(wasm) }: Assets): Record<DeviceKind, string> {
   return {
     gpu: wasm === undefined ? packaged("wasm", () => new URL("./llava-web/engine.wasm", import.meta.url)) : absolute(wasm),
     cpu: cpu_wasm === undefined ? packaged("cpu_wasm", () => new URL("./llava-web/engine-cpu.wasm", import.meta.url)) : absolute(cpu_wasm),
   };
+}
+
+/** Where the folder that holds `engine.wasm` was copied as it is, the other engine lies beside it. */
+function besideEngine(wasm: string | URL | undefined): string | undefined {
+  if (wasm === undefined) return undefined;
+  const address = new URL(absolute(wasm));
+  if (!address.pathname.endsWith("/engine.wasm")) return undefined;
+  address.pathname = address.pathname.replace(/engine\.wasm$/, "engine-cpu.wasm");
+  return address.href;
 }
 
 /** The address of the engine as a module, for threads without Worker. */
