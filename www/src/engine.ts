@@ -1,6 +1,6 @@
 // The engine as a module, for threads that have no Worker. `import * as engine from "llava-web/engine"`
 import type { Reply, Request } from "./engine/protocol.js";
-import { serve } from "./engine/serve.js";
+import { isCrash, serve } from "./engine/serve.js";
 
 /** The page's hold on an engine that runs in its own thread. @internal */
 export interface RunningEngine {
@@ -19,7 +19,7 @@ export function startEngine(post: (reply: Reply) => void): RunningEngine {
   const engine = serve(post);
   // Here errors of others come by too; a Rust panic ends in this one.
   const crash = (reason: unknown) => {
-    if (typeof WebAssembly !== "undefined" && reason instanceof WebAssembly.RuntimeError) engine.crash(reason);
+    if (isCrash(reason)) engine.crash(reason);
   };
   const onError = ({ error }: ErrorEvent) => crash(error);
   const onRejection = ({ reason }: PromiseRejectionEvent) => crash(reason);

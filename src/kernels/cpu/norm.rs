@@ -33,16 +33,7 @@ impl Kernel for RmsNorm<'_> {
 
 /// `x / sqrt(mean(x²) + eps) * weight` of each row of x.
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
-    let step = ROWS * weight.len();
-    let rows = Rows::new(&mut out);
-    team::each(x.len().div_ceil(step), |task| {
-        let range = task * step..x.len().min((task + 1) * step);
-        // SAFETY: each task has rows of its own.
-        let out = unsafe { rows.slice(range.clone()) };
-        run(RmsNorm { x: &x[range], weight, eps, out });
-    });
-    out
+    by_rows(x, weight.len(), |x, out| run(RmsNorm { x, weight, eps, out }))
 }
 
 struct LayerNorm<'a> {
@@ -76,14 +67,19 @@ impl Kernel for LayerNorm<'_> {
 
 /// `(x - mean) / sqrt(var + eps) * weight + bias` of each row of x.
 pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
+    by_rows(x, weight.len(), |x, out| run(LayerNorm { x, weight, bias, eps, out }))
+}
+
+/// What `task` makes of some rows of x at a time, in as many numbers.
+fn by_rows(x: &[f32], cols: usize, task: impl Fn(&[f32], &mut [f32]) + Sync) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
-    let step = ROWS * weight.len();
+    let step = ROWS * cols;
     let rows = Rows::new(&mut out);
-    team::each(x.len().div_ceil(step), |task| {
-        let range = task * step..x.len().min((task + 1) * step);
+    team::each(x.len().div_ceil(step), |index| {
+        let range = index * step..x.len().min((index + 1) * step);
         // SAFETY: each task has rows of its own.
         let out = unsafe { rows.slice(range.clone()) };
-        run(LayerNorm { x: &x[range], weight, bias, eps, out });
+        task(&x[range], out);
     });
     out
 }

@@ -9,7 +9,7 @@ import { knownModel, readManifest } from "../weights/loader.js";
 import { filesOf, type Manifest } from "../weights/manifest.js";
 import { openSource } from "../weights/sources.js";
 import { openStore } from "../weights/store.js";
-import { checkDevice, configuration } from "./configure.js";
+import { checkDevice, chosenDevice } from "./configure.js";
 import { DEFAULT_MODEL, sourceOf } from "./model-url.js";
 import { checkContextOptions, type LoadOptions } from "./model.js";
 import { asOptions } from "./options.js";
@@ -76,7 +76,7 @@ const RUNS_ALL_THE_SAME: ErrorCode[] = ["quota_exceeded", "storage", "low_memory
  */
 export async function availability(url: string | URL = DEFAULT_MODEL, options: AvailabilityOptions = {}): Promise<Availability> {
   const { context_length: asked, kv_cache, signal = new AbortController().signal } = asOptions(options, "availability", KNOWN);
-  const { device: choice = configuration().device ?? "auto" } = options;
+  const choice = chosenDevice(options.device);
   checkContextOptions(options);
   checkDevice(choice);
   const source = sourceOf(url);

@@ -43,6 +43,11 @@ export function configuration(): Readonly<Configuration> {
   return current;
 }
 
+/** What a model runs on for which a call asks for `asked`. */
+export function chosenDevice(asked: DeviceChoice | undefined): DeviceChoice {
+  return asked ?? current.device ?? "auto";
+}
+
 /** @throws LlavaError `invalid_input` for what cannot be the address of the worker or of the engine. */
 export function checkAssets({ worker, wasm, cpu_wasm, engine }: Assets): void {
   if (worker !== undefined && !isAddress(worker) && !isWorker(worker) && typeof worker !== "function") {

@@ -8,7 +8,7 @@ import { RecoveringEngine } from "../engine/recovering-engine.js";
 import { readImage, type ImageInput } from "../input/image.js";
 import { checkInput, type EngineInput, type GenerateOptions, type Input } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
-import { checkAssets, checkDevice, configuration } from "./configure.js";
+import { checkAssets, checkDevice, chosenDevice, configuration } from "./configure.js";
 import { sourceOf } from "./model-url.js";
 import { asOptions } from "./options.js";
 import type { Result } from "./result.js";
@@ -101,7 +101,7 @@ export class Model {
     const { context_length, kv_cache, precision, update, evict } = settings;
     const configured = configuration();
     const { worker = configured.worker, wasm = configured.wasm, cpu_wasm = configured.cpu_wasm } = settings;
-    const { device = configured.device ?? "auto" } = settings;
+    const device = chosenDevice(settings.device);
     const engine = settings.engine ?? (settings.worker === undefined ? configured.engine : undefined);
     const source = sourceOf(url);
     const request = { type: "load", source, device, wasm: wasmAddresses({ wasm, cpu_wasm }), context_length, kv_cache, precision, update, evict } as const;

@@ -8,7 +8,7 @@ import type { DeviceChoice } from "../engine/choice.js";
 import { readImage } from "../input/image.js";
 import { checkInput, type Input } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
-import { checkDevice, configuration } from "./configure.js";
+import { checkDevice, chosenDevice } from "./configure.js";
 import { modelUrl } from "./model-url.js";
 import { Model, type LoadOptions, type RunOptions } from "./model.js";
 import type { Result } from "./result.js";
@@ -55,7 +55,7 @@ export class SharedModels {
   async use<T>(url: string | URL, picture: EngineImage | undefined, options: SharedLoadOptions, work: (model: Model) => Promise<T>): Promise<T> {
     const { onProgress, signal } = options;
     // As `load` would take it: what is asked for in several ways is one model.
-    const device = options.device ?? this.#options.device ?? configuration().device ?? "auto";
+    const device = chosenDevice(options.device ?? this.#options.device);
     if (signal?.aborted) throw aborted(signal);
     const entry = this.#entry(modelUrl(url), device, picture);
     clearTimeout(entry.timer);

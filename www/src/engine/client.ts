@@ -1,8 +1,8 @@
 import { unlessAborted } from "../basics/abort.js";
 import { aborted, EngineCrashed, fromPlain, GpuLost, DeviceOutOfMemory, type LlavaError } from "../basics/errors.js";
 import type { Assets } from "./assets.js";
-import type { Answers, Event, GenerateRequest, LoadRequest, Reply } from "./protocol.js";
-import { openThread, type Thread } from "./thread.js";
+import type { Answers, Event, GenerateRequest, LoadRequest, Reply, Thread } from "./protocol.js";
+import { openThread } from "./thread.js";
 
 interface Pending {
   resolve: (value: never) => void;

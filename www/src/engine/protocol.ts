@@ -1,4 +1,4 @@
-import type { ErrorCode, PlainError } from "../basics/errors.js";
+import type { ErrorCode, LlavaError, PlainError } from "../basics/errors.js";
 import type { DeviceKind, KvFormat, LoadProgress, ModelInfo, Timings } from "../basics/info.js";
 import type { EngineInput } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
@@ -69,5 +69,18 @@ export type Reply =
   | { type: "crashed"; error: PlainError }
   /** The GPU is gone; `what` says so in a sentence. */
   | { type: "lost"; what: string }
-  /** The GPU had no room for what was running, and the engine has no GPU any more. */
+  /** The device had no room for what was running, and the engine can do no more. */
   | { type: "out_of_memory"; code: ErrorCode; what: string; cure: string };
+
+/** Where an engine runs, as its caller sees it: a worker, or the caller's own thread. */
+export interface Thread {
+  post(request: Request): void;
+  /** Frees the engine with all it holds. */
+  end(): void;
+}
+
+export interface ThreadEvents {
+  onReply(reply: Reply): void;
+  /** The thread is of no more use. */
+  onFailure(error: LlavaError): void;
+}

@@ -146,10 +146,9 @@ export class RecoveringEngine {
         if ((error as LlavaError).code !== "webgpu_unavailable") break;
       }
     }
-    // A browser whose GPU failed more than once gives none any more.
+    // A browser whose GPU failed more than once gives none any more: then it is chosen anew what `auto` comes to.
     if (request.device === "auto" && (failure as LlavaError).code === "webgpu_unavailable") {
-      onWarning(new LlavaError("webgpu_unavailable", `${(failure as LlavaError).message} The model runs on the CPU.`, { cause: failure }));
-      return (this.#running = await start(this.#plan, { ...again, device: "cpu" }, undefined, this.#end.signal));
+      return (this.#running = await start(this.#plan, { ...again, device: "auto" }, undefined, this.#end.signal));
     }
     throw new LlavaError("gpu", `${failed.what} The model could not be loaded again: ${(failure as LlavaError).message}`, { cause: failure });
   }

@@ -153,7 +153,7 @@ export function serve(post: (reply: Reply) => void): Served {
 }
 
 /** What a panic in Rust ends in; a thread may have no WebAssembly at all. */
-function isCrash(error: unknown): boolean {
+export function isCrash(error: unknown): boolean {
   return typeof WebAssembly !== "undefined" && error instanceof WebAssembly.RuntimeError;
 }
 

@@ -4,20 +4,7 @@ import { Worker } from "node:worker_threads";
 import { script } from "llava-web:worker";
 import { LlavaError } from "../basics/errors.js";
 import type { Assets } from "./assets.js";
-import type { Reply, Request } from "./protocol.js";
-
-/** Where an engine runs, as the caller's thread sees it. */
-export interface Thread {
-  post(request: Request): void;
-  /** Frees the engine with all it holds. */
-  end(): void;
-}
-
-export interface ThreadEvents {
-  onReply(reply: Reply): void;
-  /** The thread is of no more use. */
-  onFailure(error: LlavaError): void;
-}
+import type { Reply, Thread, ThreadEvents } from "./protocol.js";
 
 /** Starts an engine. What `configure` says of workers is for browsers. */
 export async function openThread(_assets: Assets, { onReply, onFailure }: ThreadEvents): Promise<Thread> {

@@ -6,20 +6,7 @@ import { engineAddress, isWorker, packaged, type Assets } from "./assets.js";
 import { BUILD } from "./build.js";
 import { cachedCopy, keepCopy } from "./cached.js";
 import { needsBrowser } from "./browser.js";
-import type { Reply, Request } from "./protocol.js";
-
-/** Where an engine runs, as the page sees it: a worker, or this very thread. */
-export interface Thread {
-  post(request: Request): void;
-  /** Frees the engine with all it holds. */
-  end(): void;
-}
-
-export interface ThreadEvents {
-  onReply(reply: Reply): void;
-  /** The thread is of no more use. */
-  onFailure(error: LlavaError): void;
-}
+import type { Reply, Request, Thread, ThreadEvents } from "./protocol.js";
 
 /** How a worker is made. */
 interface WorkerCall {
