@@ -97,13 +97,15 @@ test("per load and once: worker and wasm from elsewhere, a Worker, a function th
   assert.match(outcomes[7], /^engine_failed/);
 });
 
-test("where only the GPU's engine is said to lie elsewhere, the CPU's is looked for beside it, if it has its own name", async () => {
+test("where one engine is said to lie elsewhere, the other is looked for beside it, if it has its own name; or each has its address", async () => {
   const elsewhere = await servePackage({ fake: true });
   const page = await browser.open(site);
   const CPU = "/dist/llava-web/engine-cpu.wasm";
-  for (const [file, there] of [["engine.wasm", true], ["engine-0f3a.wasm", false]]) {
+  const at = (file) => `${elsewhere.origin}/dist/llava-web/${file}`;
+  const said = [[at("engine.wasm"), true], [at("engine-cpu.wasm"), true], [at("engine-0f3a.wasm"), false], [{ cpu: at("engine-cpu.wasm") }, true], [{ gpu: at("engine.wasm") }, false]];
+  for (const [wasm, there] of said) {
     for (const { requests } of [site, elsewhere]) requests.length = 0;
-    const { error } = await load(page, model(), { device: "cpu", wasm: `${elsewhere.origin}/dist/llava-web/${file}` });
+    const { error } = await load(page, model(), { device: "cpu", wasm });
     assert.equal(error, undefined, error?.message);
     assert.deepEqual([elsewhere, site].map(({ requests }) => requests.includes(CPU)), [there, !there]);
   }

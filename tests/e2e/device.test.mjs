@@ -141,8 +141,8 @@ test("what is wrong with the engine's file is told, with what to do", async () =
   const whole = await readFile(join(PACKAGE, "dist/llava-web/engine-cpu.wasm"));
   const send = (bytes, type = "application/wasm") => (response) => response.writeHead(200, { "content-type": type }).end(bytes);
   const cases = {
-    missing: [(response) => response.writeHead(404).end(), /no such file.*cpu_wasm/],
-    "a web page": [send("<!doctype html>", "text/html"), /sent a web page.*cpu_wasm/],
+    missing: [(response) => response.writeHead(404).end(), /no such file.*wasm/],
+    "a web page": [send("<!doctype html>", "text/html"), /sent a web page.*wasm/],
     "cut off": [send(whole.subarray(0, whole.length / 2)), /engine-cpu\.wasm is not the engine of this build.*copy dist\/llava-web\//],
     empty: [send(""), /is not the engine of this build/],
     "the other engine": [send(await readFile(join(PACKAGE, "dist/llava-web/engine.wasm"))), /is not the engine of this build/],

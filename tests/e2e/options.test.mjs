@@ -125,12 +125,14 @@ test("configure says which option is wrong, and changes nothing then", async () 
   const told = await errors(({ llava }) => [
     async () => llava.configure({ worker: 5 }),
     async () => llava.configure({ wasm: {} }),
+    async () => llava.configure({ wasm: { gpu: "engine.wasm", tpu: "x" } }),
+    async () => llava.configure({ wasm: { cpu: 5 } }),
     async () => llava.configure({ model: "" }),
     async () => llava.configure({ engine: {} }),
     async () => llava.configure({ idle_timeout: -1 }),
     async () => llava.configure({ wasm_url: "x" }),
   ]);
-  assertEach(told, [/`worker`.*worker\.js/, /`wasm`.*engine\.wasm/, /`model`.*dist\/llava-web\/model/, /`engine`.*llava-web\/engine/, /`idle_timeout`/, /`wasm_url` is not an option of configure/]);
+  assertEach(told, [/`worker`.*worker\.js/, /`wasm`.*engine\.wasm/, /`wasm`.*gpu, cpu/, /`wasm`.*gpu, cpu/, /`model`.*dist\/llava-web\/model/, /`engine`.*llava-web\/engine/, /`idle_timeout`/, /`wasm_url` is not an option of configure/]);
   const { error } = await page.evaluate((url) => globalThis.attempt(() => globalThis.llava.load(url).then(() => "loaded")), `${server.origin}/m/`);
   assert.equal(error, undefined);
 });

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
-import { bundle, definitions, ENGINES, readEngines } from "../../www/scripts/bundle.mjs";
+import { bundle, definitions, readEngines } from "../../www/scripts/bundle.mjs";
 import { MOUNTS, PACKAGE, serveFiles, start } from "../../www/scripts/serve.mjs";
 import { BROWSER, kill, launchProfile } from "./browsers.mjs";
 
@@ -97,7 +97,7 @@ export async function serveBundles(bundles, fault = () => false) {
 /** The fake engines' wasm: nothing is compiled, but what is fetched must have the hash that page and worker expect. */
 export const FAKE_WASM = Buffer.from("no wasm");
 
-const WASM = Object.values(ENGINES);
+const WASM = ["engine.wasm", "engine-cpu.wasm"];
 
 /** The packed page and a worker with the fake engine, made for each other. */
 async function fakeScripts() {

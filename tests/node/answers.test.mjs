@@ -115,8 +115,10 @@ describe("errors", () => {
   for (const [what, [call, code, message]] of Object.entries(calls)) test(what, async () => assert.rejects(call(), { code, message }));
 
   test("package files that are not there are told with what to do", async () => {
-    for (const [option, code] of [["cpu_wasm", "engine_failed"], ["model", "no_such_model"]]) {
-      llava.configure({ [option]: `file:///_next/static/media/${option}` });
+    const address = "file:///_next/static/media/file";
+    for (const [options, code] of [[{ wasm: address }, "engine_failed"], [{ wasm: { cpu: address } }, "engine_failed"], [{ model: address }, "no_such_model"]]) {
+      llava.configure(options);
+      const [option] = Object.keys(options);
       await assert.rejects(llava.load(), { code, message: /serverExternalPackages.*configure/ }, option);
       llava.configure({ [option]: undefined });
     }

@@ -3,19 +3,20 @@
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { cp, readFile, rm } from "node:fs/promises";
+import { cp, readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { copyDefaultModel } from "./default-files.mjs";
 import { copyTypes } from "./types.mjs";
 
 const WWW = dirname(dirname(fileURLToPath(import.meta.url)));
-/** The engine of each kind of device, and its name in the package. */
-export const ENGINES = { gpu: "engine.wasm", cpu: "engine-cpu.wasm" };
+/** What engines are called in the package: the first one's name is as old as the package. */
+const nameOf = (kind) => (kind === "gpu" ? "engine.wasm" : `engine-${kind}.wasm`);
 
 /** The engines' bytes, by kind of device, of a package's folder `dist/llava-web`. */
 export async function readEngines(folder) {
-  const read = Object.entries(ENGINES).map(async ([kind, name]) => [kind, await readFile(join(folder, name))]);
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".wasm")).sort();
+  const read = names.map(async (name) => [/^engine-(.+)\.wasm$/.exec(name)?.[1] ?? "gpu", await readFile(join(folder, name))]);
   return Object.fromEntries(await Promise.all(read));
 }
 
@@ -23,7 +24,7 @@ export async function readEngines(folder) {
 export async function definitions(wasms) {
   const { version } = JSON.parse(await readFile(join(WWW, "package.json"), "utf8"));
   const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
-  const hashes = Object.fromEntries(Object.keys(ENGINES).map((kind) => [kind, sha256(wasms[kind])]));
+  const hashes = Object.fromEntries(Object.entries(wasms).map(([kind, bytes]) => [kind, sha256(bytes)]));
   return { LLAVA_VERSION: JSON.stringify(version), LLAVA_WASM_SHA256: JSON.stringify(hashes) };
 }
 
@@ -31,7 +32,10 @@ const COMMON = {
   bundle: true,
   target: "es2022",
   logLevel: "warning",
-  logOverride: { "duplicate-object-key": "silent" }, // the glue names its snippet once for each function
+  logOverride: {
+    "duplicate-object-key": "silent", // the glue names its snippet once for each function
+    "empty-import-meta": "silent", // where the files are only the page knows: workers' bundles drop it
+  },
 };
 
 /** Bundles www/build/<name>.js and resolves to esbuild's result. `glue` takes the place of the engines' own glue. */
@@ -75,14 +79,15 @@ function workerText(define) {
 }
 
 /**
- * `llava-web:gpu` and `llava-web:cpu` are a function, `instantiate`, made of wasm-bindgen's glue: that is a module, of which a thread has one, and with it
+ * `llava-web:glue/<kind of device>` is a function, `instantiate`, made of wasm-bindgen's glue: that is a module, of which a thread has one, and with it
  * one wasm and one GPU device, which may be lost. Nobody reads it, so it is made small.
  */
 function instances(glue) {
   const setup = (setup) => {
-    setup.onResolve({ filter: /^llava-web:(gpu|cpu)$/ }, ({ path }) => ({
-      path: glue ?? join(WWW, "pkg", path.slice("llava-web:".length), "llava_web.js"),
+    setup.onResolve({ filter: /^llava-web:glue\/.+$/ }, ({ path }) => ({
+      path: glue ?? join(WWW, "pkg", path.slice("llava-web:glue/".length), "llava_web.js"),
       namespace: "glue",
+      sideEffects: false,
     }));
     setup.onLoad({ filter: /.*/, namespace: "glue" }, async ({ path }) => {
       const { outputFiles } = await build({ ...COMMON, entryPoints: [path], format: "iife", globalName: "glue", minify: true, write: false });
@@ -96,7 +101,7 @@ async function main() {
   const dist = join(WWW, "dist");
   await rm(dist, { recursive: true, force: true });
   const assets = join(dist, "llava-web");
-  for (const [kind, name] of Object.entries(ENGINES)) await cp(join(WWW, "pkg", kind, "llava_web_bg.wasm"), join(assets, name));
+  for (const kind of await readdir(join(WWW, "pkg"))) await cp(join(WWW, "pkg", kind, "llava_web_bg.wasm"), join(assets, nameOf(kind)));
   const define = await definitions(await readEngines(assets));
   const sources = { sourcemap: true, sourcesContent: true };
   // Not the page's own: bundlers read comments in it.

@@ -1,5 +1,5 @@
 /** The engine as wasm-bindgen exports it from src/web.rs, for one kind of device, which scripts/bundle.mjs makes a function of. */
-declare module "llava-web:gpu" {
+declare module "llava-web:glue/*" {
   /** An instance of the wasm, before that is there. */
   export interface Glue {
     /** Starts the wasm. */
@@ -33,9 +33,4 @@ declare module "llava-web:gpu" {
     /** Frees what the engine holds; nothing may be called after that. */
     free(): void;
   }
-}
-
-/** The same for the CPU. */
-declare module "llava-web:cpu" {
-  export { instantiate, type Engine, type Glue } from "llava-web:gpu";
 }

@@ -1,5 +1,5 @@
 import { LlavaError } from "../basics/errors.js";
-import { isWorker, type Assets } from "../engine/assets.js";
+import { ASSET_OPTIONS, checkAssets, isAddress, wrong, type Assets } from "../engine/assets.js";
 import { CHOICES, type DeviceChoice } from "../engine/choice.js";
 import { asOptions } from "./options.js";
 
@@ -16,7 +16,7 @@ export interface Configuration extends Assets {
   idle_timeout?: number;
 }
 
-const KNOWN = ["device", "worker", "wasm", "cpu_wasm", "engine", "model", "idle_timeout"];
+const KNOWN = ["device", ...ASSET_OPTIONS, "model", "idle_timeout"];
 
 let current: Configuration = {};
 
@@ -48,27 +48,7 @@ export function chosenDevice(asked: DeviceChoice | undefined): DeviceChoice {
   return asked ?? current.device ?? "auto";
 }
 
-/** @throws LlavaError `invalid_input` for what cannot be the address of the worker or of the engine. */
-export function checkAssets({ worker, wasm, cpu_wasm, engine }: Assets): void {
-  if (worker !== undefined && !isAddress(worker) && !isWorker(worker) && typeof worker !== "function") {
-    throw wrong("worker", "a URL, a Worker or a function that makes one", "dist/llava-web/worker.js of the package");
-  }
-  if (wasm !== undefined && !isAddress(wasm)) throw wrong("wasm", "a URL", "dist/llava-web/engine.wasm of the package");
-  if (cpu_wasm !== undefined && !isAddress(cpu_wasm)) throw wrong("cpu_wasm", "a URL", "dist/llava-web/engine-cpu.wasm of the package");
-  if (engine !== undefined && typeof engine?.startEngine !== "function") {
-    throw wrong("engine", "the module llava-web/engine", 'import * as engine from "llava-web/engine"');
-  }
-}
-
 /** @throws LlavaError `invalid_input` */
 export function checkDevice(device: DeviceChoice | undefined): void {
   if (device !== undefined && !CHOICES.includes(device)) throw wrong("device", CHOICES.map((choice) => `"${choice}"`).join(" or "), "what the model runs on");
-}
-
-function isAddress(value: unknown): value is string | URL {
-  return value instanceof URL || (typeof value === "string" && value !== "");
-}
-
-function wrong(name: string, wanted: string, what: string): LlavaError {
-  return new LlavaError("invalid_input", `\`${name}\` must be ${wanted}: ${what}.`);
 }

@@ -1,14 +1,14 @@
 import { callback } from "../basics/callback.js";
 import { LlavaError } from "../basics/errors.js";
 import type { KvFormat, LoadProgress, ModelInfo } from "../basics/info.js";
-import { wasmAddresses, type Assets } from "../engine/assets.js";
+import { ASSET_OPTIONS, checkAssets, wasmAddresses, type Assets } from "../engine/assets.js";
 import { memoryLimit } from "../engine/memory-limit.js";
 import type { DeviceChoice } from "../engine/choice.js";
 import { RecoveringEngine } from "../engine/recovering-engine.js";
 import { readImage, type ImageInput } from "../input/image.js";
 import { checkInput, type EngineInput, type GenerateOptions, type Input } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
-import { checkAssets, checkDevice, chosenDevice, configuration } from "./configure.js";
+import { checkDevice, chosenDevice, configuration } from "./configure.js";
 import { sourceOf } from "./model-url.js";
 import { asOptions } from "./options.js";
 import type { Result } from "./result.js";
@@ -21,7 +21,7 @@ declare global {
   }
 }
 
-/** How a model is loaded. `worker`, `wasm`, `cpu_wasm` and `engine` are as in `configure`, for this load alone. */
+/** How a model is loaded. `worker`, `wasm` and `engine` are as in `configure`, for this load alone. */
 export interface LoadOptions extends Assets {
   /** Told how far it is. As with every callback, what it throws ends the call. */
   onProgress?: (progress: LoadProgress) => void;
@@ -73,7 +73,7 @@ export interface RunOptions {
 /** Input fields and call options together. */
 export type CaptionOptions = GenerateOptions & RunOptions;
 
-const LOAD_OPTIONS = ["onProgress", "onWarning", "signal", "device", "context_length", "kv_cache", "precision", "update", "evict", "worker", "wasm", "cpu_wasm", "engine"];
+const LOAD_OPTIONS = ["onProgress", "onWarning", "signal", "device", "context_length", "kv_cache", "precision", "update", "evict", ...ASSET_OPTIONS];
 const RUN_OPTIONS = ["signal", "onToken"];
 
 /** A loaded model, in a worker of its own where there are workers. */
@@ -100,11 +100,11 @@ export class Model {
     checkSettings(settings);
     const { context_length, kv_cache, precision, update, evict } = settings;
     const configured = configuration();
-    const { worker = configured.worker, wasm = configured.wasm, cpu_wasm = configured.cpu_wasm } = settings;
+    const { worker = configured.worker, wasm = configured.wasm } = settings;
     const device = chosenDevice(settings.device);
     const engine = settings.engine ?? (settings.worker === undefined ? configured.engine : undefined);
     const source = sourceOf(url);
-    const request = { type: "load", source, device, wasm: wasmAddresses({ wasm, cpu_wasm }), context_length, kv_cache, precision, update, evict } as const;
+    const request = { type: "load", source, device, wasm: wasmAddresses(wasm), context_length, kv_cache, precision, update, evict } as const;
     const plan = { assets: { worker, engine }, request, onWarning: callback("onWarning", onWarning) };
     return new Model(await RecoveringEngine.load(plan, { picture, memory_limit: memoryLimit(), onProgress: callback("onProgress", onProgress), signal }));
   }

@@ -13,7 +13,7 @@ const PIECE = 2 ** 20;
 
 export const FILES_CURE =
   'Leave the package out of the server\'s bundle (Next.js: serverExternalPackages: ["llava-web"]; webpack: externals; Vite: ssr.external), ' +
-  "or say where its dist/llava-web/ is: configure({ cpu_wasm, model }).";
+  "or say where its dist/llava-web/ is: configure({ wasm, model }).";
 
 /**
  * A URL, or the file: URL of a path, which may be relative to the working directory.

@@ -6,7 +6,7 @@ import { nameOf } from "./naming.js";
 export const ANOTHER_HOST = "; another host must send CORS headers";
 
 /** What to do where the package's files are not. */
-export const FILES_CURE = "Copy dist/llava-web/ of the package beside the bundle, or say where it is: configure({ worker, wasm, cpu_wasm, model }).";
+export const FILES_CURE = "Copy dist/llava-web/ of the package beside the bundle, or say where it is: configure({ worker, wasm, model }).";
 
 /**
  * A URL that may be relative to the page.

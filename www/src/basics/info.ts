@@ -24,8 +24,10 @@ export interface KernelChoice {
   wrong: string[];
 }
 
+export const DEVICE_KINDS = ["gpu", "cpu"] as const;
+
 /** What a model runs on. */
-export type DeviceKind = "gpu" | "cpu";
+export type DeviceKind = (typeof DEVICE_KINDS)[number];
 
 /** Number format of the key-value cache: keys and values of every token of the context. */
 export type KvFormat = "f32" | "f16";

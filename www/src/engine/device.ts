@@ -2,7 +2,7 @@ import type { DeviceKind } from "../basics/info.js";
 import type { BufferLimits } from "./memory.js";
 
 /**
- * What an engine runs on, as far as loading need know. Another kind is a file like gpu.ts, which finds one, and a row in devices.ts.
+ * What an engine runs on, as far as loading need know. Another kind is a file like gpu.ts, which finds one, and rows in kinds.ts.
  */
 export interface Device {
   readonly kind: DeviceKind;

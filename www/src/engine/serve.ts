@@ -1,5 +1,5 @@
 // The thread that owns the engine: one model, one request at a time, every request answered.
-import type { Engine } from "llava-web:gpu";
+import type { Engine } from "llava-web:glue/gpu";
 import { aborted, toLlavaError, toPlain, type LlavaError } from "../basics/errors.js";
 import type { ModelInfo } from "../basics/info.js";
 import { watchPolicy } from "../basics/policy.js";
@@ -7,7 +7,7 @@ import { Loader } from "../weights/loader.js";
 import { BUILD, WASM_SHA256 } from "./build.js";
 import { untilLossIsTold } from "./device.js";
 import { findDevice } from "./devices.js";
-import { ENGINES } from "./engines.js";
+import { ENGINES } from "./kinds.js";
 import { checkAddressable, chooseContext, chooseKvFormat, memoryUse } from "./memory.js";
 import { lowMemory } from "./memory-limit.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, Reply, Request } from "./protocol.js";
