@@ -26,5 +26,7 @@ use sample::sample;
 use weight::Matrix;
 
 pub use simd::{Level, set_limit};
+#[cfg(target_family = "wasm")]
+pub use team::{help, lost as helper_lost};
 
 use rows::Rows;

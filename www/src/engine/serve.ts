@@ -7,10 +7,13 @@ import { Loader } from "../weights/loader.js";
 import { BUILD, WASM_SHA256 } from "./build.js";
 import { untilLossIsTold } from "./device.js";
 import { findDevice } from "./devices.js";
+import { startHelpers } from "./helpers.js";
 import { ENGINES } from "./kinds.js";
 import { checkAddressable, chooseContext, chooseKvFormat, memoryUse } from "./memory.js";
 import { lowMemory } from "./memory-limit.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, Reply, Request } from "./protocol.js";
+import { sharedMemory } from "./shared-memory.js";
+import type { Helpers } from "./thread-count.js";
 import { keepVariants, namesOf, storedVariants } from "./variants.js";
 import { startWasm } from "./wasm.js";
 
@@ -27,6 +30,7 @@ export interface Served {
 export function serve(post: (reply: Reply) => void): Served {
   const stops = new Map<number, AbortController>();
   let engine: Engine | undefined;
+  let helpers: Helpers | undefined;
   /** What the engine for CPUs computes in; on a GPU little of the model is in it. */
   let memory: WebAssembly.Memory | undefined;
   /** Settles when the request before has; the engine takes one at a time. */
@@ -54,7 +58,10 @@ export function serve(post: (reply: Reply) => void): Served {
 
   function end(): void {
     for (const stop of stops.values()) stop.abort();
-    void previous.then(() => engine?.free());
+    void previous.then(() => {
+      engine?.free();
+      helpers?.end();
+    });
   }
 
   async function answer(request: LoadRequest & { id: number } | GenerateRequest & { id: number }, signal: AbortSignal): Promise<void> {
@@ -94,8 +101,11 @@ export function serve(post: (reply: Reply) => void): Served {
           update,
           evict,
         }),
-        startWasm({ address: request.wasm[kind], sha256: WASM_SHA256[kind] }, wasm.default),
+        startWasm({ address: request.wasm[kind], sha256: WASM_SHA256[kind] }, (response) =>
+          wasm.default({ ...response, memory: wasm.module && sharedMemory() }),
+        ),
       ]);
+      const helping = wasm.module && startHelpers(wasm.module(), exports.memory);
       if (kind === "cpu") memory = exports.memory;
       // Neither a picture that cannot be read nor a context that does not fit may cost a download.
       if (request.picture) wasm.Engine.check_picture(request.picture);
@@ -126,10 +136,11 @@ export function serve(post: (reply: Reply) => void): Served {
       });
       engine = await wasm.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
+      helpers = await helping;
       const info = JSON.parse(engine.info()) as ModelInfo;
       await keepVariants(name, asked, info);
       // In a browser the engine is not told the adapter's name.
-      return { ...info, device: kind, adapter: info.adapter || name, url: source.key, load_ms: performance.now() - begun };
+      return { ...info, device: kind, threads: 1 + (helpers?.count ?? 0), adapter: info.adapter || name, url: source.key, load_ms: performance.now() - begun };
     } catch (error) {
       // The engine knows only that a chunk could not be read; the loader knows why.
       throw readFailure ?? error;
