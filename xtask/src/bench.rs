@@ -18,7 +18,7 @@ cargo xtask bench [options]       (without --native or --browser: one after the 
 
   --native          on this machine's GPU, or the software driver where it has none
   --cpu             on the CPU engine instead: natively; with --browser in headless Chromium, its models one after the other with
-                    those of the peers that have a thread each, and the default model on the software adapter beside it
+                    those of the peers that have as many threads, and the default model on the software adapter beside it
   --swiftshader     natively on the software driver that Chromium brings along
   --browser         in headless Chromium, on its software adapter; with --hardware on this machine's GPU
   --peers           in the same browser: onnxruntime-web and wllama on the same shapes (implies --browser)

@@ -107,7 +107,9 @@ impl WasmToolchain {
             let mut rustup = Command::new("rustup");
             let added = shell::run_within(rustup.args(["component", "add", "rust-src"]), Duration::from_secs(180));
             if added.is_err() || !own_sources() {
-                say("they cannot be had: the CPU's engine does without threads (`rustup component add rust-src` brings them)");
+                say(
+                    "they cannot be had: the CPU's engine does without threads (`rustup component add rust-src` brings them)",
+                );
                 return self;
             }
         }
@@ -128,8 +130,7 @@ pub fn wasm_toolchain(paths: &Paths) -> Result<WasmToolchain> {
     let wanted = env::var("LLAVA_WASM_TOOLCHAIN").ok();
     let allowed = |name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
     let own = || WasmToolchain { compiler: Compiler::Own, threads: false, target: paths.target.clone() };
-    let debian =
-        || WasmToolchain { compiler: Compiler::Debian, threads: false, target: paths.target.join("debian") };
+    let debian = || WasmToolchain { compiler: Compiler::Debian, threads: false, target: paths.target.join("debian") };
 
     if allowed("rustup") && own_wasm_std() {
         return Ok(own());
