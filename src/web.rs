@@ -38,6 +38,12 @@ pub struct Engine {
     engine: Rc<RefCell<engine::Engine>>,
 }
 
+/// Whether the wasm was once given no memory: then that is what it crashed of.
+#[wasm_bindgen]
+pub fn out_of_memory() -> bool {
+    crate::allocator::has_failed()
+}
+
 /// Has this thread help the engine with its operations, and returns never.
 #[cfg(all(feature = "cpu", target_feature = "atomics"))]
 #[wasm_bindgen]

@@ -19,11 +19,11 @@ after(async () => {
 });
 
 /** Loads the default model on a page with these headers, whose worker begins with `prelude`; what it says and answers. */
-async function visit({ headers = ISOLATED, prelude = "", prompts = PROMPTS } = {}) {
+async function visit({ headers = ISOLATED, prelude = "", prompts = PROMPTS, precision } = {}) {
   Object.assign(site, { headers, prelude });
   const page = await browser.open(site);
   try {
-    const { value, error } = await load(page, undefined, { device: "cpu" });
+    const { value, error } = await load(page, undefined, { device: "cpu", precision });
     assert.equal(error, undefined, error?.message);
     await page.evaluate(drawRedCircle);
     const ask = async (prompts) => {
@@ -53,6 +53,12 @@ test("eight threads at most, and more than there are cores give the same tokens"
   const many = await visit({ prelude: 'Object.defineProperty(navigator, "hardwareConcurrency", { value: 32 });' });
   assert.equal(many.threads, 8);
   assert.deepEqual(many.answers, (await visit({ headers: {} })).answers);
+});
+
+test("with less precision, too, both give the same tokens", async () => {
+  const [one, all] = [await visit({ headers: {}, precision: "fast" }), await visit({ precision: "fast" })];
+  assert.deepEqual(all.answers, one.answers);
+  assert.match(one.answers[0].description, /red circle/);
 });
 
 /** What takes threads away: a page's policy, a browser. */

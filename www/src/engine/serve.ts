@@ -1,5 +1,5 @@
 // The thread that owns the engine: one model, one request at a time, every request answered.
-import type { Engine } from "llava-web:glue/gpu";
+import type { Engine, Glue } from "llava-web:glue/gpu";
 import { aborted, toLlavaError, toPlain, type LlavaError } from "../basics/errors.js";
 import type { ModelInfo } from "../basics/info.js";
 import { watchPolicy } from "../basics/policy.js";
@@ -31,8 +31,8 @@ export function serve(post: (reply: Reply) => void): Served {
   const stops = new Map<number, AbortController>();
   let engine: Engine | undefined;
   let helpers: Helpers | undefined;
-  /** What the engine for CPUs computes in; on a GPU little of the model is in it. */
-  let memory: WebAssembly.Memory | undefined;
+  /** Since it runs. */
+  let wasm: Glue | undefined;
   /** Settles when the request before has; the engine takes one at a time. */
   let previous: Promise<unknown> = Promise.resolve();
   watchPolicy();
@@ -47,9 +47,9 @@ export function serve(post: (reply: Reply) => void): Served {
 
   async function crash(reason: unknown): Promise<void> {
     await untilLossIsTold();
-    if (memory && isFull(memory)) {
+    if (wasm?.out_of_memory()) {
       const cure = "Ask about a smaller picture, load with a smaller `context_length`, or take a smaller model.";
-      return post({ type: "out_of_memory", code: "low_memory", what: "The CPU's engine is out of memory.", cure });
+      return post({ type: "out_of_memory", code: "low_memory", what: "The engine is out of memory.", cure });
     }
     const { message } = toLlavaError(reason, "engine_failed");
     const cure = "Load the model again; if it happens again, please report it with what the console says.";
@@ -87,7 +87,7 @@ export function serve(post: (reply: Reply) => void): Served {
     // Without a device there is no point in downloading anything.
     const device = await findDevice(request.device, warn);
     const { kind, name } = device;
-    const wasm = ENGINES[kind]();
+    const glue = ENGINES[kind]();
     // Ends the downloads still under way when the load fails for another reason.
     const end = new AbortController();
     let readFailure: unknown;
@@ -102,13 +102,13 @@ export function serve(post: (reply: Reply) => void): Served {
           evict,
         }),
         startWasm({ address: request.wasm[kind], sha256: WASM_SHA256[kind] }, (response) =>
-          wasm.default({ ...response, memory: wasm.module && sharedMemory() }),
+          glue.default({ ...response, memory: glue.module && sharedMemory() }),
         ),
       ]);
-      const helping = wasm.module && startHelpers(wasm.module(), exports.memory);
-      if (kind === "cpu") memory = exports.memory;
+      wasm = glue;
+      const helping = glue.module && startHelpers(glue.module(), exports.memory);
       // Neither a picture that cannot be read nor a context that does not fit may cost a download.
-      if (request.picture) wasm.Engine.check_picture(request.picture);
+      if (request.picture) glue.Engine.check_picture(request.picture);
       const { memory: needs } = loader.manifest;
       // Where the manifest does not tell, the engine finds out, before it reads a weight.
       if (needs) {
@@ -128,13 +128,13 @@ export function serve(post: (reply: Reply) => void): Served {
       let stored: Promise<void> | undefined;
       const onAllRead = () => (stored = loader.finish());
       const options = { context_length, kv_cache, precision };
-      const asked = wasm.Engine.variants_key(loader.manifestText, JSON.stringify(options));
+      const asked = glue.Engine.variants_key(loader.manifestText, JSON.stringify(options));
       const variants = chosen?.adapter === name ? namesOf(chosen.variants) : await storedVariants(name, asked);
       started = await device.watch({
         onLost: (what) => post({ type: "lost", what }),
         onOutOfMemory: (what, cure) => post({ type: "out_of_memory", code: "gpu", what, cure }),
       });
-      engine = await wasm.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
+      engine = await glue.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
       helpers = await helping;
       const info = JSON.parse(engine.info()) as ModelInfo;
@@ -166,17 +166,4 @@ export function serve(post: (reply: Reply) => void): Served {
 /** What a panic in Rust ends in; a thread may have no WebAssembly at all. */
 export function isCrash(error: unknown): boolean {
   return typeof WebAssembly !== "undefined" && error instanceof WebAssembly.RuntimeError;
-}
-
-/** Pages of 64 KiB without which an engine cannot go on. */
-const LEAST_PAGES = 256;
-
-/** Whether a wasm gets no more memory. */
-function isFull(memory: WebAssembly.Memory): boolean {
-  try {
-    memory.grow(LEAST_PAGES);
-    return false;
-  } catch {
-    return true;
-  }
 }
