@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { launch } from "../www/scripts/browser.mjs";
-import { serveFiles, start } from "../www/scripts/serve.mjs";
+import { serveFiles, serveIsolated, start } from "../www/scripts/serve.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const { values: options } = parseArgs({
@@ -36,14 +36,11 @@ const CPU_MODELS = ["default model", "V", "T", "S (SmolLM2-135M)"];
 const mounts = { "/bench/": options.site, "/peers/": join(HERE, "peers"), "/benches/": HERE };
 if (options.peers) Object.assign(mounts, { "/node_modules/": join(options.peers, "node_modules"), "/models/": join(options.peers, "models") });
 const files = serveFiles(mounts);
-const handler = (request, response) => {
-  // Threads of a page need these two.
-  response.setHeader("cross-origin-opener-policy", "same-origin");
-  response.setHeader("cross-origin-embedder-policy", "require-corp");
+const handler = serveIsolated((request, response) => {
   if (request.url === "/favicon.ico") return response.writeHead(204).end();
   if (request.url === "/blank") return response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>bench</title>");
   return files(request, response);
-};
+});
 
 async function main() {
   const server = await start({ handler });
