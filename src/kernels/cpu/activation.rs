@@ -62,6 +62,8 @@ fn of<S: Simd>(act: Activation, x: S::F) -> S::F {
         Activation::QuickGelu => S::mul(x, sigmoid::<S>(S::mul(x, S::splat(1.702)))),
         Activation::Silu => S::mul(x, sigmoid::<S>(x)),
         Activation::Relu => S::max(S::splat(0.0), x),
+        Activation::Relu6 => S::min(S::splat(6.0), S::max(S::splat(0.0), x)),
+        Activation::Sigmoid => sigmoid::<S>(x),
     }
 }
 
