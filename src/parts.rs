@@ -34,7 +34,7 @@ impl Parts {
         if let (Some(vision), Some(preprocessor)) = (vision, &preprocessor) {
             // Not square, as most pictures are.
             let picture = Picture { width: 3, height: 2, rgb: vec![0; 18] };
-            image::patches(&picture, preprocessor, None, vision.tower.patch_size)?;
+            image::patches(&picture, preprocessor, None, vision.tower.window())?;
             tokenizer.check_image_token(vision.image_token_id)?;
         }
         let prompt = Prompt::new(template, None, None, false, vision.is_some())?;

@@ -4,6 +4,7 @@
 //! values, or blocks that are ready to be stored, by canonical name; [`write`] has all cores quantize pieces of them and
 //! stores these in order, so that memory does not grow with the model.
 
+mod fold;
 pub mod gguf;
 pub mod hf;
 mod mapped;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use self::fold::Folded;
 use crate::bundle::{self, BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
 use crate::model::{self, config::LlavaConfig};
 use crate::parallel;
@@ -146,7 +148,9 @@ pub fn write(
 ) -> Result<Summary> {
     let start = Instant::now();
     Parts::read(&head.config, &head.generation, &head.preprocessor, tokenizer)?;
-    let tensors = layout(checkpoint, config, options.format, &mut notes)?;
+    let plan = plan(config);
+    let checkpoint = &Folded::new(checkpoint, &plan);
+    let tensors = layout(checkpoint, &plan, options.format, &mut notes)?;
     let sizes: HashMap<&str, usize> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.bytes)).collect();
     head.memory = Some(model::memory(config, |name| sizes.get(name).copied().unwrap_or(0)));
     let total: usize = tensors.iter().map(|tensor| tensor.bytes).sum();
@@ -182,20 +186,22 @@ pub fn write(
 /// How each needed tensor is stored, in order.
 fn layout(
     checkpoint: &impl Checkpoint,
-    config: &LlavaConfig,
+    plan: &[Needed],
     asked: Option<Format>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Stored>> {
-    let stored = |needed: Needed| {
-        let mut format = checkpoint.format(&needed, asked);
-        let stored_shape = needed.stored_shape();
-        let Needed { name, shape, role, .. } = needed;
-        let found = checkpoint.shape(&name);
-        let found = found.ok_or_else(|| Error::bundle(tensor(&name), "is missing from the checkpoint"))?;
-        if found != shape {
-            let problem = format!("has shape {found:?} in the checkpoint, config.json asks for {shape:?}");
-            return Err(Error::bundle(tensor(&name), problem));
+    let stored = |needed: &Needed| {
+        for Needed { name, shape, .. } in needed.sources() {
+            let found = checkpoint.shape(&name);
+            let found = found.ok_or_else(|| Error::bundle(tensor(&name), "is missing from the checkpoint"))?;
+            if found != shape {
+                let problem = format!("has shape {found:?} in the checkpoint, config.json asks for {shape:?}");
+                return Err(Error::bundle(tensor(&name), problem));
+            }
         }
+        let mut format = checkpoint.format(needed, asked);
+        let stored_shape = needed.stored_shape();
+        let Needed { name, shape, role, .. } = needed.clone();
         let elements = shape.iter().product();
         let cols = shape[1..].iter().product();
         if !format.fits(cols) {
@@ -207,7 +213,7 @@ fn layout(
         let bytes = format.byte_len(elements / cols, cols).ok_or_else(too_large)?;
         Ok(Stored { name, role, format, shape: stored_shape, elements, bytes })
     };
-    plan(config).into_iter().map(stored).collect()
+    plan.iter().map(stored).collect()
 }
 
 /// Has all cores encode the tensors' pieces, and calls `take` for each tensor in order with its pieces in order.

@@ -63,11 +63,12 @@ impl Synthetic {
         }
         let file = Path::new(geometry).file_name().unwrap_or_default().to_string_lossy();
         let name = format!("synthetic {}", file.trim_end_matches(".json"));
-        let tensors = plan(&config).into_iter().map(|needed| (needed.name.clone(), needed)).collect();
+        let tensors =
+            plan(&config).iter().flat_map(Needed::sources).map(|needed| (needed.name.clone(), needed)).collect();
         Ok(Self { name, json, config, tensors, seed })
     }
 
-    /// The tensors of the model.
+    /// The tensors of the model, as a checkpoint has them.
     pub fn needed(&self) -> impl Iterator<Item = &Needed> {
         self.tensors.values()
     }
@@ -146,7 +147,7 @@ impl Synthetic {
     }
 
     fn preprocessor(&self) -> Value {
-        let size = self.config.vision.as_ref().map(|vision| vision.tower.image_size);
+        let size = self.config.vision.as_ref().map(|vision| vision.tower.image_size());
         size.map_or_else(|| json!({}), super::clip_preprocessor)
     }
 
@@ -193,11 +194,10 @@ impl Synthetic {
         let vector = needed.role == Role::Vector;
         let cols: usize = needed.shape[1..].iter().product();
         let spread = if vector { 0.02 } else { (3.0 / cols as f32).sqrt() };
-        let centre = if needed.is_scale { 1.0 } else { 0.0 };
         let state = needed.name.bytes().fold(self.seed, |state, byte| mix(state ^ u64::from(byte)));
         for index in start..end {
             let uniform = (mix(state.wrapping_add(index as u64)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
-            take(f16::from_f32(centre + spread * uniform));
+            take(f16::from_f32(needed.centre + spread * uniform));
         }
     }
 }

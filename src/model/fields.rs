@@ -47,6 +47,12 @@ impl<'a> Fields<'a> {
         Error::unsupported(self.name_of(name), problem)
     }
 
+    /// The names of all fields that are there.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        let object = self.value.as_object().into_iter().flatten();
+        object.filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
+    }
+
     /// A field that is there and not null.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
         self.value.get(name).filter(|value| !value.is_null())

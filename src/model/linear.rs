@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::loader::Loader;
-use super::parameters::{Cut, Needed, Parameter, Parameters, Role};
+use super::parameters::{Cut, Fold, Needed, Parameter, Parameters, Role};
 use crate::activation::Activation;
 use crate::bundle::source::ChunkSource;
 use crate::device::Buffer;
@@ -15,6 +15,7 @@ pub struct Stack {
     name: String,
     parts: Vec<Part>,
     cut: Cut,
+    fold: Option<Fold>,
 }
 
 struct Part {
@@ -53,7 +54,7 @@ impl Stack {
 
     fn new<const N: usize>(name: String, parts: [(String, usize); N], cut: Cut) -> Self {
         let part = |(name, rows)| Part { name, rows, rotated_heads: None };
-        Self { name, parts: parts.into_iter().map(part).collect(), cut }
+        Self { name, parts: parts.into_iter().map(part).collect(), cut, fold: None }
     }
 
     /// Queries and keys are rotated, and keys and values written to a cache, as one: they cannot be cut.
@@ -64,10 +65,16 @@ impl Stack {
         Self { cut: Cut::Never, ..self }
     }
 
+    /// Of a convolution: what is folded into it.
+    pub fn folded(self, fold: Fold) -> Self {
+        Self { fold: Some(fold), ..self }
+    }
+
     /// The parameter `kind` of these layers; `cols` is its shape behind the rows.
     fn parameter(&self, kind: &str, cols: &[usize], role: Role) -> Parameter {
         let tensor = |Part { name, rows, rotated_heads }: &Part| Needed {
             rotated_heads: *rotated_heads,
+            fold: self.fold.clone(),
             ..Needed::new(format!("{name}.{kind}"), [&[*rows], cols].concat(), role)
         };
         let tensors = self.parts.iter().map(tensor).collect();

@@ -45,7 +45,8 @@ impl NormParameters {
     pub fn declare(parameters: &mut Parameters, name: &str, width: usize, spec: NormSpec) -> Self {
         let vector = |kind: &str| Needed::new(format!("{name}.{kind}"), [width], Role::Vector);
         let is_scale = !matches!(spec.kind, NormKind::Rms { offset } if offset != 0.0);
-        let weight = parameters.declare(Parameter::one(Needed { is_scale, ..vector("weight") }));
+        let centre = f32::from(u8::from(is_scale));
+        let weight = parameters.declare(Parameter::one(Needed { centre, ..vector("weight") }));
         let has_bias = spec.kind == NormKind::LayerNorm { bias: true };
         let bias = has_bias.then(|| parameters.declare(Parameter::one(vector("bias"))));
         Self { weight, bias, spec }

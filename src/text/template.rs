@@ -31,7 +31,7 @@ pub const LLAVA_1_5: Template = Template {
 };
 
 /// By the `model_type` of config.json.
-const TEMPLATES: [(&[&str], &Template); 1] = [(&["llava", "llama"], &LLAVA_1_5)];
+const TEMPLATES: [(&[&str], &Template); 1] = [(&["llava", "llama", "fast_vlm"], &LLAVA_1_5)];
 
 impl Template {
     /// The chat format of models of this `model_type`.

@@ -1,0 +1,106 @@
+//! The description of a convolutional tower: steps that turn one map into the next. A map's places are rows, its channels
+//! columns, so that a convolution of one place is a linear layer.
+
+use crate::activation::Activation;
+use crate::kernels::{Heads, NormShape, Window};
+use crate::model::parameters::Fold;
+
+/// A tower that ends in a map, whose places are its tokens. Names of layers are the checkpoint's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConvolutionalSpec {
+    /// How the first convolution goes over the picture.
+    pub window: Window,
+    /// The first convolution; its columns are what the window covers of all channels.
+    pub stem: Layer,
+    pub blocks: Vec<Block>,
+}
+
+/// Steps one after the other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    pub steps: Vec<Step>,
+    /// The block's input is added to its output; the last step is linear then.
+    pub residual: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// A convolution of one place.
+    Linear(Layer),
+    /// A convolution of each channel by itself.
+    Depthwise(Layer, Window),
+}
+
+impl Step {
+    /// Channels of what comes out, where `input` come in.
+    pub fn channels(&self, _input: usize) -> usize {
+        match self {
+            Self::Linear(layer) | Self::Depthwise(layer, _) => layer.channels,
+        }
+    }
+
+    /// Places of what comes out, where `input` come in.
+    fn places(&self, input: usize) -> usize {
+        match self {
+            Self::Linear(_) => input,
+            Self::Depthwise(_, window) => window.outputs(),
+        }
+    }
+}
+
+/// A convolution with a bias; what stands beside it in a checkpoint is folded into both.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    pub name: String,
+    /// Channels that come out.
+    pub channels: usize,
+    pub act: Activation,
+    pub fold: Fold,
+}
+
+impl ConvolutionalSpec {
+    /// The maps between the steps, `(places, channels)`: what comes out of the stem, then of each step.
+    fn maps(&self) -> impl Iterator<Item = [usize; 2]> {
+        let steps = self.blocks.iter().flat_map(|block| &block.steps);
+        let stem = [self.window.outputs(), self.stem.channels];
+        std::iter::once(stem).chain(steps.scan(stem, |map, step| {
+            *map = [step.places(map[0]), step.channels(map[1])];
+            Some(*map)
+        }))
+    }
+
+    fn last_map(&self) -> [usize; 2] {
+        self.maps().last().expect("the stem's at least")
+    }
+
+    /// Places of the last map.
+    pub fn positions(&self) -> usize {
+        self.last_map()[0]
+    }
+
+    /// Channels of the last map.
+    pub fn hidden_size(&self) -> usize {
+        self.last_map()[1]
+    }
+
+    /// The largest map, `[places, channels]`.
+    pub fn largest_result(&self) -> [usize; 2] {
+        self.maps().max_by_key(|[places, channels]| places * channels).expect("the stem's at least")
+    }
+
+    /// The heads of its attention, if it has any.
+    pub fn heads(&self) -> Option<Heads> {
+        None
+    }
+
+    /// The norms that it runs.
+    pub fn norms(&self) -> Vec<NormShape> {
+        Vec::new()
+    }
+
+    /// How its depthwise convolutions go over their maps.
+    pub fn depthwise(&self) -> Vec<Window> {
+        let steps = self.blocks.iter().flat_map(|block| &block.steps);
+        steps.filter_map(|step| if let Step::Depthwise(_, window) = step { Some(*window) } else { None }).collect()
+    }
+}
