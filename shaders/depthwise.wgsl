@@ -1,10 +1,10 @@
-// out[y, x, c] = activate(bias[c] + sum of x[y * stride + ky - padding, x * stride + kx - padding, c] * weight[ky, kx, c]), where
-// what lies beyond the map is zero. An invocation computes PLACES neighbouring places of a row for one channel, so that it loads
+// out[y, x, c] = activate(bias[c] + sum of x[y * stride + ky - padding, x * stride + kx - padding, c / multiple] * weight[ky,
+// kx, c]), where what lies beyond the map is zero, and multiple is channels / inputs. An invocation computes PLACES neighbouring places of a row for one channel, so that it loads
 // a kernel's number once for all of them; neighbouring invocations have neighbouring channels. No barrier.
 #import flat_index
 #import activation
 
-@group(0) @binding(0) var<storage, read_write> x: array<f32>; // [side, side, channels]
+@group(0) @binding(0) var<storage, read_write> x: array<f32>; // [side, side, inputs]
 @group(0) @binding(1) var<storage, read_write> weight: array<f32>; // [kernel, kernel, channels]
 @group(0) @binding(2) var<storage, read_write> bias: array<f32>; // [channels], read if dims.has_bias
 @group(0) @binding(3) var<storage, read_write> out: array<f32>; // [out_side, out_side, channels]
@@ -18,6 +18,7 @@ fn main(
     let index = flat_index(workgroup, workgroups) * 64u + lane;
     let groups = (dims.out_side + PLACES - 1u) / PLACES;
     let channel = index % dims.channels;
+    let input = channel / (dims.channels / dims.inputs);
     let first = index / dims.channels % groups * PLACES;
     let row = index / dims.channels / groups;
     if (row >= dims.out_side) {
@@ -42,7 +43,7 @@ fn main(
 #repeat i PLACES
             let x$i = left + $iu * dims.stride;
             if (x$i < dims.side) {
-                sum$i += x[(y * dims.side + x$i) * dims.channels + channel] * factor;
+                sum$i += x[(y * dims.side + x$i) * dims.inputs + input] * factor;
             }
 #end
         }

@@ -50,10 +50,11 @@ impl Window {
         self.out * self.out
     }
 
-    /// Refuses tensors of other shapes: a map of `n` places, a kernel and a bias for each of `channels`.
-    pub(super) fn check(&self, n: usize, channels: usize, weight: [usize; 2], bias: Option<usize>) {
+    /// Refuses tensors of other shapes than a depthwise convolution's.
+    pub(super) fn check(&self, [n, inputs]: [usize; 2], [places, channels]: [usize; 2], bias: Option<usize>) {
         assert_eq!(n, self.inputs(), "depthwise: places of the map");
-        assert_eq!(weight, [self.kernel * self.kernel, channels], "depthwise: shape of the weight");
+        assert_eq!(places, self.kernel * self.kernel, "depthwise: places of the kernel");
+        assert!(channels.is_multiple_of(inputs), "depthwise: as many kernels for each of {inputs} channels");
         assert_eq!(bias.unwrap_or(channels), channels, "depthwise: numbers of the bias");
     }
 

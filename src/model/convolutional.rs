@@ -6,11 +6,14 @@ use burn::tensor::Tensor;
 use super::depthwise::{Depthwise, DepthwiseParameters};
 use super::linear::{Linear, LinearParameters, Stack};
 use super::loader::Loader;
+use super::norm::{Norm, NormParameters};
 use super::parameters::{Fold, Parameters, Role};
+use super::squeeze_excite::{SqueezeExcite, SqueezeExciteParameters};
 use super::tower::{CHANNELS, ConvolutionalSpec, Layer, Step};
 use crate::activation::Activation;
 use crate::bundle::source::ChunkSource;
 use crate::error::Result;
+use crate::kernels::{self, Heads};
 
 const PREFIX: &str = "vision_tower.timm_model";
 
@@ -24,6 +27,9 @@ pub struct ConvolutionalParameters {
 enum StepParameters {
     Linear(LinearParameters, Activation),
     Depthwise(DepthwiseParameters),
+    Norm(NormParameters),
+    Attention(Heads),
+    SqueezeExcite(SqueezeExciteParameters),
 }
 
 impl ConvolutionalParameters {
@@ -60,11 +66,18 @@ impl StepParameters {
     /// Declares a step over a map of `input` channels.
     fn declare(parameters: &mut Parameters, step: &Step, input: usize) -> Self {
         match step {
-            Step::Linear(layer) => Self::Linear(linear(parameters, layer, &[input, 1, 1], Role::Vision), layer.act),
+            Step::Pointwise(layer) => Self::Linear(linear(parameters, layer, &[input, 1, 1], Role::Vision), layer.act),
+            Step::Linear(layer) => Self::Linear(linear(parameters, layer, &[input], Role::Vision), layer.act),
             Step::Depthwise(layer, window) => {
                 let (name, channels) = (full(&layer.name), layer.channels);
                 let fold = full_names(&layer.fold);
                 Self::Depthwise(DepthwiseParameters::declare(parameters, &name, channels, *window, layer.act, fold))
+            }
+            Step::Norm(name, norm) => Self::Norm(NormParameters::declare(parameters, &full(name), input, *norm)),
+            Step::Attention(heads) => Self::Attention(*heads),
+            Step::SqueezeExcite { name, reduced, side, act } => {
+                let name = full(name);
+                Self::SqueezeExcite(SqueezeExciteParameters::declare(parameters, &name, input, *reduced, *side, *act))
             }
         }
     }
@@ -73,13 +86,16 @@ impl StepParameters {
         Ok(match self {
             Self::Linear(linear, act) => LoadedStep::Linear(Box::new(linear.load(loader).await?), *act),
             Self::Depthwise(depthwise) => LoadedStep::Depthwise(Box::new(depthwise.load(loader).await?)),
+            Self::Norm(norm) => LoadedStep::Norm(Box::new(norm.load(loader).await?)),
+            Self::Attention(heads) => LoadedStep::Attention(*heads),
+            Self::SqueezeExcite(part) => LoadedStep::SqueezeExcite(Box::new(part.load(loader).await?)),
         })
     }
 }
 
 fn linear(parameters: &mut Parameters, layer: &Layer, cols: &[usize], role: Role) -> LinearParameters {
     let stack = Stack::one(full(&layer.name), layer.channels).folded(full_names(&layer.fold));
-    LinearParameters::declare(parameters, &stack, cols, true, role)
+    LinearParameters::declare(parameters, &stack, cols, layer.fold.has_bias(), role)
 }
 
 fn full(name: &str) -> String {
@@ -108,6 +124,9 @@ struct Block {
 enum LoadedStep {
     Linear(Box<Linear>, Activation),
     Depthwise(Box<Depthwise>),
+    Norm(Box<Norm>),
+    Attention(Heads),
+    SqueezeExcite(Box<SqueezeExcite>),
 }
 
 impl Convolutional {
@@ -141,12 +160,13 @@ impl Block {
 impl LoadedStep {
     /// Of one map the next, to which a linear step adds `residual`.
     fn forward(&self, x: Tensor<2>, residual: Option<Tensor<2>>) -> Tensor<2> {
+        assert!(residual.is_none() || matches!(self, Self::Linear(..)), "a residual is added by a linear step");
         match self {
             Self::Linear(linear, act) => linear.forward(x, *act, residual),
-            Self::Depthwise(depthwise) => {
-                assert!(residual.is_none(), "a residual is added by a linear step");
-                depthwise.forward(x)
-            }
+            Self::Depthwise(depthwise) => depthwise.forward(x),
+            Self::Norm(norm) => norm.forward(x),
+            Self::Attention(heads) => kernels::attention_full(x, *heads),
+            Self::SqueezeExcite(part) => part.forward(x),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod norm;
 pub mod parameters;
 mod plan;
 mod projector;
+mod squeeze_excite;
 pub mod tower;
 mod transformer;
 mod vision_tower;

@@ -76,6 +76,13 @@ pub struct Fold {
     pub scale: Option<String>,
 }
 
+impl Fold {
+    /// Whether a bias comes of it.
+    pub fn has_bias(&self) -> bool {
+        self.bias || self.norm.is_some()
+    }
+}
+
 /// Statistics of a batch norm, `{name}.weight`, `bias`, `running_mean` and `running_var`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchNorm {

@@ -394,39 +394,42 @@ pub async fn split_weights(device: &Device) {
     }
 }
 
-/// Map, channels, whether there is a bias.
-const DEPTHWISE: &[(Window, usize, bool)] = &[
-    (Window { side: 1, kernel: 1, stride: 1, padding: 0, out: 1 }, 1, false),
-    (Window { side: 5, kernel: 3, stride: 1, padding: 1, out: 5 }, 7, true),
-    (Window { side: 14, kernel: 3, stride: 2, padding: 0, out: 7 }, 96, true),
-    (Window { side: 13, kernel: 5, stride: 2, padding: 2, out: 7 }, 40, true),
-    (Window { side: 9, kernel: 5, stride: 1, padding: 2, out: 9 }, 83, false),
-    (Window { side: 11, kernel: 7, stride: 1, padding: 3, out: 11 }, 20, true),
-    (Window { side: 12, kernel: 7, stride: 2, padding: 3, out: 6 }, 33, true),
+/// Map, channels, kernels for each, whether there is a bias.
+const DEPTHWISE: &[(Window, usize, usize, bool)] = &[
+    (Window { side: 1, kernel: 1, stride: 1, padding: 0, out: 1 }, 1, 1, false),
+    (Window { side: 5, kernel: 3, stride: 1, padding: 1, out: 5 }, 7, 1, true),
+    (Window { side: 14, kernel: 3, stride: 2, padding: 0, out: 7 }, 96, 1, true),
+    (Window { side: 13, kernel: 5, stride: 2, padding: 2, out: 7 }, 40, 1, true),
+    (Window { side: 9, kernel: 5, stride: 1, padding: 2, out: 9 }, 83, 1, false),
+    (Window { side: 11, kernel: 7, stride: 1, padding: 3, out: 11 }, 20, 1, true),
+    (Window { side: 12, kernel: 7, stride: 2, padding: 3, out: 6 }, 33, 1, true),
     // The kernel is larger than the map, or as large.
-    (Window { side: 2, kernel: 7, stride: 1, padding: 3, out: 2 }, 130, true),
-    (Window { side: 6, kernel: 6, stride: 1, padding: 0, out: 1 }, 70, false),
+    (Window { side: 2, kernel: 7, stride: 1, padding: 3, out: 2 }, 130, 1, true),
+    (Window { side: 6, kernel: 6, stride: 1, padding: 0, out: 1 }, 70, 1, false),
     // Zeros behind alone, and places beyond the map.
-    (Window { side: 3, kernel: 2, stride: 3, padding: 0, out: 2 }, 5, true),
-    (Window { side: 41, kernel: 3, stride: 1, padding: 1, out: 41 }, 160, true),
+    (Window { side: 3, kernel: 2, stride: 3, padding: 0, out: 2 }, 5, 1, true),
+    (Window { side: 41, kernel: 3, stride: 1, padding: 1, out: 41 }, 160, 1, true),
+    (Window { side: 10, kernel: 7, stride: 2, padding: 3, out: 5 }, 24, 2, true),
+    (Window { side: 4, kernel: 3, stride: 1, padding: 1, out: 4 }, 3, 5, false),
 ];
 
 pub async fn depthwise(device: &Device) {
     let mut numbers = Numbers::new(12);
-    for (i, &(window, channels, has_bias)) in DEPTHWISE.iter().enumerate() {
+    for (i, &(window, inputs, multiple, has_bias)) in DEPTHWISE.iter().enumerate() {
         for act in [Activation::None, Activation::ALL[i % Activation::ALL.len()]] {
-            let x = numbers.floats(window.inputs() * channels);
+            let channels = inputs * multiple;
+            let x = numbers.floats(window.inputs() * inputs);
             let weight = numbers.floats(window.kernel * window.kernel * channels);
             let bias = has_bias.then(|| numbers.floats(channels));
             let actual = kernels::depthwise(
-                rows(&x, channels, device),
+                rows(&x, inputs, device),
                 &rows(&weight, channels, device),
                 bias.as_ref().map(|bias| vector(bias, device)).as_ref(),
                 window,
                 act,
             );
             let expected = naive::depthwise(&x, &weight, bias.as_deref(), window, act);
-            let what = format!("depthwise {window:?} of {channels} {act:?}");
+            let what = format!("depthwise {window:?} of {multiple} x {inputs} {act:?}");
             assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 2e-5);
         }
     }

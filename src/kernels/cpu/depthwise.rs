@@ -98,15 +98,18 @@ impl Row<'_> {
     }
 }
 
-/// `act(bias + x * weight)`, each channel with its own kernel.
-pub fn depthwise(
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    channels: usize,
-    window: Window,
-    act: Activation,
-) -> Vec<f32> {
+/// `act(bias + x * weight)`, each channel with its own kernels.
+pub fn depthwise(x: &[f32], weight: &[f32], bias: Option<&[f32]>, window: Window, act: Activation) -> Vec<f32> {
+    let channels = weight.len() / (window.kernel * window.kernel);
+    let multiple = channels * window.inputs() / x.len();
+    let repeated: Vec<f32>;
+    let x = match multiple {
+        1 => x,
+        _ => {
+            repeated = x.iter().flat_map(|value| std::iter::repeat_n(*value, multiple)).collect();
+            &repeated
+        }
+    };
     let mut out = vec![0.0; window.outputs() * channels];
     let width = window.out * channels;
     let rows = Rows::new(&mut out);

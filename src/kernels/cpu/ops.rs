@@ -147,9 +147,9 @@ impl LlavaOps for Flex {
         act: Activation,
     ) -> FloatTensor<Self> {
         let (x, weight, bias) = (contiguous(x), contiguous(weight), present(bias));
-        let ([n, channels], bias) = (dims(&x), bias.as_ref().map(floats));
-        window.check(n, channels, dims(&weight), bias.map(<[f32]>::len));
-        let out = super::depthwise(floats(&x), floats(&weight), bias, channels, window, act);
+        let ([places, channels], bias) = (dims(&weight), bias.as_ref().map(floats));
+        window.check(dims(&x), [places, channels], bias.map(<[f32]>::len));
+        let out = super::depthwise(floats(&x), floats(&weight), bias, window, act);
         tensor(out, [window.outputs(), channels])
     }
 

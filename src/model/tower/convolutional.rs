@@ -3,6 +3,7 @@
 
 use crate::activation::Activation;
 use crate::kernels::{Heads, NormShape, Window};
+use crate::model::norm::NormSpec;
 use crate::model::parameters::Fold;
 
 /// A tower that ends in a map, whose places are its tokens. Names of layers are the checkpoint's.
@@ -26,29 +27,39 @@ pub struct Block {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// A convolution of one place.
+    Pointwise(Layer),
+    /// A linear layer by name, which is the same.
     Linear(Layer),
-    /// A convolution of each channel by itself.
+    /// A convolution of each channel by itself; each may become several.
     Depthwise(Layer, Window),
+    /// A norm of each place's channels, by its name.
+    Norm(String, NormSpec),
+    /// Attention of all places over all, where the channels are those of queries, keys and values.
+    Attention(Heads),
+    /// Each channel is weighed by what two layers, of which the first has `reduced` channels, make of all channels' means.
+    SqueezeExcite { name: String, reduced: usize, side: usize, act: Activation },
 }
 
 impl Step {
     /// Channels of what comes out, where `input` come in.
-    pub fn channels(&self, _input: usize) -> usize {
+    pub fn channels(&self, input: usize) -> usize {
         match self {
-            Self::Linear(layer) | Self::Depthwise(layer, _) => layer.channels,
+            Self::Pointwise(layer) | Self::Linear(layer) | Self::Depthwise(layer, _) => layer.channels,
+            Self::Attention(_) => input / 3,
+            Self::Norm(..) | Self::SqueezeExcite { .. } => input,
         }
     }
 
     /// Places of what comes out, where `input` come in.
     fn places(&self, input: usize) -> usize {
         match self {
-            Self::Linear(_) => input,
             Self::Depthwise(_, window) => window.outputs(),
+            _ => input,
         }
     }
 }
 
-/// A convolution with a bias; what stands beside it in a checkpoint is folded into both.
+/// A convolution, in which is folded what stands beside it in a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
     pub name: String,
@@ -61,9 +72,8 @@ pub struct Layer {
 impl ConvolutionalSpec {
     /// The maps between the steps, `(places, channels)`: what comes out of the stem, then of each step.
     fn maps(&self) -> impl Iterator<Item = [usize; 2]> {
-        let steps = self.blocks.iter().flat_map(|block| &block.steps);
         let stem = [self.window.outputs(), self.stem.channels];
-        std::iter::once(stem).chain(steps.scan(stem, |map, step| {
+        std::iter::once(stem).chain(self.steps().scan(stem, |map, step| {
             *map = [step.places(map[0]), step.channels(map[1])];
             Some(*map)
         }))
@@ -88,19 +98,35 @@ impl ConvolutionalSpec {
         self.maps().max_by_key(|[places, channels]| places * channels).expect("the stem's at least")
     }
 
-    /// The heads of its attention, if it has any.
+    fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.blocks.iter().flat_map(|block| &block.steps)
+    }
+
+    /// The heads of its attention, if it has any: all of one size.
     pub fn heads(&self) -> Option<Heads> {
-        None
+        self.steps().find_map(|step| if let Step::Attention(heads) = step { Some(*heads) } else { None })
     }
 
     /// The norms that it runs.
     pub fn norms(&self) -> Vec<NormShape> {
-        Vec::new()
+        let mut norms = Vec::new();
+        for (step, [_, channels]) in self.steps().zip(self.maps().skip(1)) {
+            if let Step::Norm(_, norm) = step
+                && !norms.contains(&norm.shape(channels))
+            {
+                norms.push(norm.shape(channels));
+            }
+        }
+        norms
     }
 
     /// How its depthwise convolutions go over their maps.
     pub fn depthwise(&self) -> Vec<Window> {
-        let steps = self.blocks.iter().flat_map(|block| &block.steps);
-        steps.filter_map(|step| if let Step::Depthwise(_, window) = step { Some(*window) } else { None }).collect()
+        let windows = |step: &Step| match step {
+            Step::Depthwise(_, window) => vec![*window],
+            Step::SqueezeExcite { side, .. } => vec![Window::whole(*side), Window::patches(*side, 1)],
+            _ => Vec::new(),
+        };
+        self.steps().flat_map(windows).collect()
     }
 }

@@ -2,8 +2,10 @@
 //! excitation, padded as in TensorFlow.
 
 use super::convolutional::{Block, ConvolutionalSpec, Layer, Step};
+use crate::Result;
 use crate::activation::Activation;
 use crate::kernels::Window;
+use crate::model::fields::Fields;
 use crate::model::parameters::{BatchNorm, Fold};
 
 /// Of batch norms, as in TensorFlow.
@@ -32,8 +34,10 @@ const STAGES: [Stage; 7] = [
 const STEM_CHANNELS: usize = 32;
 const HEAD_CHANNELS: usize = 1280;
 
-/// The one that is `width` times as wide and `depth` times as deep as the smallest, in percent, for pictures of `side` pixels.
-pub fn lite(width: usize, depth: usize, side: usize) -> ConvolutionalSpec {
+/// The one that is `width` times as wide and `depth` times as deep as the smallest, in percent, for pictures of `side` pixels;
+/// `args` are those of timm's function.
+pub fn lite(width: usize, depth: usize, side: usize, args: &Fields) -> Result<ConvolutionalSpec> {
+    args.refuse_others(&[])?;
     let window = Window::same(side, 3, 2);
     let (mut side, mut input) = (window.out, STEM_CHANNELS);
     let mut blocks = Vec::new();
@@ -49,12 +53,12 @@ pub fn lite(width: usize, depth: usize, side: usize) -> ConvolutionalSpec {
             let steps = match stage.expand {
                 1 => vec![
                     Step::Depthwise(layer("conv_dw", "bn1", input, Activation::Relu6), window),
-                    Step::Linear(layer("conv_pw", "bn2", output, Activation::None)),
+                    Step::Pointwise(layer("conv_pw", "bn2", output, Activation::None)),
                 ],
                 _ => vec![
-                    Step::Linear(layer("conv_pw", "bn1", inner, Activation::Relu6)),
+                    Step::Pointwise(layer("conv_pw", "bn1", inner, Activation::Relu6)),
                     Step::Depthwise(layer("conv_dw", "bn2", inner, Activation::Relu6), window),
-                    Step::Linear(layer("conv_pwl", "bn3", output, Activation::None)),
+                    Step::Pointwise(layer("conv_pwl", "bn3", output, Activation::None)),
                 ],
             };
             blocks.push(Block { steps, residual: window.stride == 1 && input == output });
@@ -62,9 +66,9 @@ pub fn lite(width: usize, depth: usize, side: usize) -> ConvolutionalSpec {
         }
     }
     let head = normed("conv_head".into(), "bn2".into(), HEAD_CHANNELS, Activation::Relu6);
-    blocks.push(Block { steps: vec![Step::Linear(head)], residual: false });
+    blocks.push(Block { steps: vec![Step::Pointwise(head)], residual: false });
     let stem = normed("conv_stem".into(), "bn1".into(), STEM_CHANNELS, Activation::Relu6);
-    ConvolutionalSpec { window, stem, blocks }
+    Ok(ConvolutionalSpec { window, stem, blocks })
 }
 
 /// A convolution without a bias before a batch norm.

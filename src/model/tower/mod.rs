@@ -8,6 +8,7 @@
 mod clip;
 mod convolutional;
 mod efficientnet;
+mod fastvit;
 mod spec;
 mod timm;
 
