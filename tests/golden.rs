@@ -22,7 +22,7 @@ use llava_web::{
     model::config::LlavaConfig,
     quant::Format,
     text::prompt::Prompt,
-    text::template::LLAVA_1_5,
+    text::template::Template,
     text::tokenizer::Tokenizer,
 };
 use safetensors::SafeTensors;
@@ -83,8 +83,10 @@ async fn compare(
     let pixels = largest_difference(&preprocessor.preprocess(&picture, None).values, &stage("pixel_values"));
     assert!(pixels <= PIXEL_TOLERANCE, "{name}: pixel values differ by {pixels}");
 
-    let prompt = Prompt::new(&LLAVA_1_5, Some(&golden.prompt), None, false, true).unwrap();
-    let mut tokenizer = Tokenizer::from_bytes(&source.tokenizer().unwrap()).unwrap();
+    let model_type = source.manifest().config["model_type"].as_str().unwrap();
+    let template = Template::of(model_type, config.decoder).unwrap();
+    let prompt = Prompt::new(template, Some(&golden.prompt), None, false, true).unwrap();
+    let mut tokenizer = Tokenizer::with_special(&source.tokenizer().unwrap(), template.special).unwrap();
     let prompt = tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens()).unwrap();
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
 
@@ -183,6 +185,13 @@ fn biased() {
 #[test]
 fn lite0() {
     made_up_checkpoint("lite0");
+}
+
+/// Depthwise convolutions with several kernels a channel, attention, squeeze and excitation, layer scales; Qwen2 and its chat
+/// format.
+#[test]
+fn mci3() {
+    made_up_checkpoint("mci3");
 }
 
 /// The first of them as llama.cpp's two GGUF files, made by its own writer: the tokenizer, the settings and the pixels come

@@ -226,7 +226,8 @@ fn every_kind_of_decoder_computes_what_its_definition_says() {
     let ids = [3usize, 17, 39, 0, 8];
     let mut all = Vec::new();
     for (what, spec) in kinds {
-        let made = Made::new(&LlavaConfig { vision: None, text: spec.clone(), eos_token_ids: vec![2] });
+        let made =
+            Made::new(&LlavaConfig { vision: None, text: spec.clone(), decoder: "llama", eos_token_ids: vec![2] });
         let found = block_on(async {
             let gpu = device::open().await.unwrap();
             let mut loader = Loader::new(&made, &gpu.device);

@@ -358,7 +358,9 @@ pub(super) fn io_error<E: ToString>(path: &Path) -> impl Fn(E) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::sanitize;
+    use serde_json::{Value, json};
+
+    use super::{keep_image_size, sanitize};
 
     #[test]
     fn all_layouts_come_to_the_same_names() {
@@ -378,5 +380,24 @@ mod tests {
             assert_eq!(sanitize(canonical), canonical);
         }
         assert_eq!(sanitize("model.layers.0.weight"), "model.layers.0.weight");
+    }
+
+    #[test]
+    fn towers_of_any_size_have_that_of_the_image_settings() {
+        let kept = |tower: Value, settings: Value| {
+            let mut config = json!({"vision_config": tower});
+            keep_image_size(&mut config, &settings);
+            config["vision_config"]["image_size"].clone()
+        };
+        let timm = || json!({"model_type": "timm_wrapper"});
+        let sizes = json!({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}});
+        assert_eq!(kept(timm(), sizes.clone()), 224);
+        assert_eq!(kept(timm(), json!({"size": {"height": 160, "width": 160}})), 160);
+        assert_eq!(kept(timm(), json!({"size": {"shortest_edge": 96}, "do_center_crop": false, "crop_size": 64})), 96);
+        assert_eq!(kept(timm(), json!({"crop_size": 64})), 64);
+        assert_eq!(kept(timm(), json!({})), Value::Null);
+        // Where config.json says it, or the tower has one size, nothing is changed.
+        assert_eq!(kept(json!({"model_type": "timm_wrapper", "image_size": 97}), sizes.clone()), 97);
+        assert_eq!(kept(json!({"model_type": "clip_vision_model"}), sizes), Value::Null);
     }
 }

@@ -271,7 +271,7 @@ fn refuse_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
 /// What to know of a chat template that was found in `place`.
 fn template_note(place: &str) -> String {
     format!(
-        "the chat template ({place}) is not kept: prompts are put in LLaVA-1.5's words (USER: ... ASSISTANT:); for others use `raw`"
+        "the chat template ({place}) is not kept: prompts are put in the words of this `model_type` (of LLaVA-1.5: USER: ... ASSISTANT:); for others use `raw`"
     )
 }
 

@@ -142,6 +142,8 @@ pub struct LlavaConfig {
     /// `None`: a decoder alone, which answers prompts without a picture.
     pub vision: Option<VisionConfig>,
     pub text: DecoderSpec,
+    /// The decoder's family.
+    pub decoder: &'static str,
     /// Tokens that end the answer.
     pub eos_token_ids: Vec<u32>,
 }
@@ -176,7 +178,7 @@ impl LlavaConfig {
                 ));
             }
         };
-        let mut text = decoder::read(&text_fields, family)?;
+        let (decoder, mut text) = decoder::read(&text_fields, family)?;
         text.tie_word_embeddings |= root.bool("tie_word_embeddings", false)?;
         let mut eos_token_ids = None;
         if generation.is_object() {
@@ -192,7 +194,7 @@ impl LlavaConfig {
             let problem = format!("{id} is no token of {}, so no answer would ever end", text.vocab_size);
             return Err(root.error("eos_token_id", problem));
         }
-        Ok(Self { vision, text, eos_token_ids })
+        Ok(Self { vision, text, decoder, eos_token_ids })
     }
 
     /// Number of prompt positions that one image takes; 0 for a model that sees none.
@@ -306,6 +308,79 @@ mod tests {
     const INV_FREQ: [f32; 8] = [1.0, 0.31622776, 0.1, 0.03162278, 0.01, 0.0031622779, 0.001, 0.0003162278];
     const INV_FREQ_LLAMA3: [f32; 8] =
         [1.0, 0.31622776, 0.1, 0.006613107, 0.00125, 0.00039528473, 0.000125, 0.000039528473];
+
+    fn fast_vlm(edit: impl FnOnce(&mut Value)) -> Result<LlavaConfig> {
+        let mut config = json!({
+            "model_type": "fast_vlm", "image_token_index": 3,
+            "text_config": {"hidden_size": 64, "num_attention_heads": 4, "vocab_size": 160000},
+            "vision_config": {"model_type": "timm_wrapper", "architecture": "tf_efficientnet_lite0", "hidden_size": 1280}
+        });
+        edit(&mut config);
+        parse(config)
+    }
+
+    #[test]
+    fn a_convolutional_tower_has_a_token_for_each_place_of_its_last_map() {
+        let lite0 = fast_vlm(|_| ()).unwrap();
+        let vision = lite0.vision.clone().unwrap();
+        assert_eq!((lite0.image_tokens(), vision.projector_input_size(), lite0.decoder), (49, 1280, "qwen2"));
+        assert_eq!((vision.tower.patches(), vision.tower.largest_result()), ([12544, 27], [12544, 96]));
+        assert!(lite0.text.bias.qkv && !lite0.text.bias.o);
+        let sized = fast_vlm(|config| config["vision_config"]["image_size"] = 97.into()).unwrap();
+        assert_eq!(sized.image_tokens(), 16);
+        let mci3 = fast_vlm(|config| {
+            let args = json!({"inference_mode": true});
+            config["vision_config"] = json!({"architecture": "fastvit_mci3", "hidden_size": 3072, "model_args": args});
+        });
+        let mci3 = mci3.unwrap();
+        assert_eq!(mci3.image_tokens(), 256);
+        let tower = mci3.vision.unwrap().tower;
+        assert_eq!((tower.hidden_size(), tower.heads().unwrap().head_dim), (3072, 32));
+        assert_eq!(tower.norms(), [NormShape::LayerNorm(768), NormShape::LayerNorm(1536)]);
+    }
+
+    #[test]
+    fn what_a_convolutional_tower_cannot_be_is_named() {
+        type Edit = fn(&mut Value);
+        let cases: [(Edit, &str); 12] = [
+            (|config| config["vision_config"]["architecture"] = "resnet50".into(), "vision_config.architecture"),
+            (|config| config["vision_config"]["hidden_size"] = 768.into(), "vision_config.hidden_size"),
+            (|config| config["vision_config"]["image_size"] = 16.into(), "vision_config.image_size"),
+            (
+                |config| config["vision_config"]["model_args"] = json!({"act_layer": "gelu"}),
+                "vision_config.model_args.act_layer",
+            ),
+            (|config| config["vision_config"] = json!({"model_type": "clip_vision_model"}), "vision_config.model_type"),
+            (|config| config["model_type"] = "llava".into(), "vision_config.model_type"),
+            (|config| config["vision_feature_layer"] = (-2).into(), "vision_feature_layer"),
+            (|config| config["vision_feature_select_strategy"] = "default".into(), "vision_feature_select_strategy"),
+            (|config| config["text_config"]["model_type"] = "gemma".into(), "text_config.model_type"),
+            (
+                |config| config["vision_config"]["architecture"] = "fastvit_mci3".into(),
+                "vision_config.model_args.inference_mode",
+            ),
+            (
+                |config| {
+                    let args = json!({"inference_mode": true, "embed_dims": [8, 16, 16, 32, 40]});
+                    config["vision_config"] = json!({"architecture": "fastvit_mci3", "model_args": args});
+                },
+                "vision_config.model_args.embed_dims",
+            ),
+            (
+                |config| {
+                    let args = json!({"inference_mode": true, "layers": [1, 2]});
+                    config["vision_config"] = json!({"architecture": "fastvit_mci3", "model_args": args});
+                },
+                "vision_config.model_args.layers",
+            ),
+        ];
+        for (edit, field) in cases {
+            match fast_vlm(edit) {
+                Err(Error::Unsupported { field: found, .. }) => assert_eq!(found, field),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+    }
 
     #[test]
     fn what_cannot_be_honoured_is_named() {

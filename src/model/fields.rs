@@ -122,10 +122,10 @@ impl<'a> Fields<'a> {
     }
 
     /// The row of a table of families that `model_type` names; without one it is `default`'s.
-    pub fn family<T: Copy>(&self, default: &'static str, families: &[(&str, T)]) -> Result<T> {
+    pub fn family<T: Copy>(&self, default: &'static str, families: &[(&'static str, T)]) -> Result<(&'static str, T)> {
         let found = self.str("model_type", default)?;
-        if let Some((_, family)) = families.iter().find(|(name, _)| *name == found) {
-            return Ok(*family);
+        if let Some(row) = families.iter().find(|(name, _)| *name == found) {
+            return Ok(*row);
         }
         let names: Vec<&str> = families.iter().map(|(name, _)| *name).collect();
         Err(self.error(

@@ -2,12 +2,11 @@
 
 use burn::tensor::Tensor;
 
-use super::loader::Loader;
+use super::loader::{Loader, Loading};
 use super::parameters::{Cut, Fold, Needed, Parameter, Parameters, Role};
 use crate::activation::Activation;
 use crate::bundle::source::ChunkSource;
 use crate::device::Buffer;
-use crate::error::Result;
 use crate::kernels::{self, Heads, KvCache, Weight};
 
 /// Layers of the checkpoint that read the same input: with their rows below each other one launch computes them all.
@@ -96,13 +95,15 @@ impl LinearParameters {
         Self { weight, bias }
     }
 
-    pub async fn load<S: ChunkSource>(&self, loader: &mut Loader<'_, S>) -> Result<Linear> {
-        let weight = loader.weight(&self.weight).await?;
-        let bias = match &self.bias {
-            Some(bias) => Some(loader.vector(bias).await?),
-            None => None,
-        };
-        Ok(Linear { weight, bias })
+    pub fn load<'a, S: ChunkSource>(&'a self, loader: &'a mut Loader<'_, S>) -> Loading<'a, Linear> {
+        Box::pin(async move {
+            let weight = loader.weight(&self.weight).await?;
+            let bias = match &self.bias {
+                Some(bias) => Some(loader.vector(bias).await?),
+                None => None,
+            };
+            Ok(Linear { weight, bias })
+        })
     }
 }
 

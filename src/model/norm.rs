@@ -2,10 +2,9 @@
 
 use burn::tensor::Tensor;
 
-use super::loader::Loader;
+use super::loader::{Loader, Loading};
 use super::parameters::{Needed, Parameter, Parameters, Role};
 use crate::bundle::source::ChunkSource;
-use crate::error::Result;
 use crate::kernels::{self, NormShape};
 
 /// A norm, but for its width.
@@ -52,18 +51,20 @@ impl NormParameters {
         Self { weight, bias, spec }
     }
 
-    pub async fn load<S: ChunkSource>(&self, loader: &mut Loader<'_, S>) -> Result<Norm> {
-        let NormSpec { kind, eps } = self.spec;
-        let mut weight = loader.values(&self.weight).await?;
-        let bias = match (kind, &self.bias) {
-            (NormKind::Rms { offset }, _) => {
-                weight.iter_mut().for_each(|weight| *weight += offset);
-                None
-            }
-            (NormKind::LayerNorm { .. }, Some(bias)) => Some(loader.vector(bias).await?),
-            (NormKind::LayerNorm { .. }, None) => Some(loader.upload(vec![0.0; weight.len()])),
-        };
-        Ok(Norm { weight: loader.upload(weight), bias, eps })
+    pub fn load<'a, S: ChunkSource>(&'a self, loader: &'a mut Loader<'_, S>) -> Loading<'a, Norm> {
+        Box::pin(async move {
+            let NormSpec { kind, eps } = self.spec;
+            let mut weight = loader.values(&self.weight).await?;
+            let bias = match (kind, &self.bias) {
+                (NormKind::Rms { offset }, _) => {
+                    weight.iter_mut().for_each(|weight| *weight += offset);
+                    None
+                }
+                (NormKind::LayerNorm { .. }, Some(bias)) => Some(loader.vector(bias).await?),
+                (NormKind::LayerNorm { .. }, None) => Some(loader.upload(vec![0.0; weight.len()])),
+            };
+            Ok(Norm { weight: loader.upload(weight), bias, eps })
+        })
     }
 }
 

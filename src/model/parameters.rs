@@ -104,8 +104,7 @@ impl Needed {
         let mut sources = Vec::new();
         sources.extend(fold.bias.then_some(itself));
         if let Some(BatchNorm { name, .. }) = &fold.norm {
-            // A variance that leaves of a unit's power what an activation then halves.
-            let parts = [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 0.5)];
+            let parts = [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)];
             sources.extend(parts.map(|(part, centre)| vector(format!("{name}.{part}"), centre)));
         }
         if let Some(name) = &fold.scale {

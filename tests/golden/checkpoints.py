@@ -160,6 +160,8 @@ def write_model(folder, spec):
 class Reference:
     """transformers on the folder's weights, or on those of a bundle made from it."""
 
+    prompt = "USER: <image>\n{prompt} ASSISTANT:"
+
     def __init__(self, folder):
         self.model = self.load_model(folder)
         self.tokenizer = text.Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -204,7 +206,7 @@ class Reference:
         pixels = torch.from_numpy(np.asarray(self.processor(picture)["pixel_values"][0], dtype=np.float32))[None]
         hidden = self.hidden(pixels)
         features = model.model.multi_modal_projector(hidden)
-        prompt_text = f"USER: <image>\n{prompt} ASSISTANT:".replace("<image>", "<image>" * hidden.shape[1])
+        prompt_text = self.prompt.format(prompt=prompt).replace("<image>", "<image>" * hidden.shape[1])
         ids = self.tokenizer.encode(prompt_text).ids
         inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids)), "pixel_values": pixels}
         settings = {"do_sample": False, "max_new_tokens": STEPS, "output_logits": True, "return_dict_in_generate": True}

@@ -1,4 +1,4 @@
-"""Models on convolutional towers. No width of a published architecture can be chosen, so its weights are too many to be kept here:
+"""Models on convolutional towers. Their weights are too many to be kept here (timm lets no width of EfficientNet be chosen):
 `checkpoints/<name>` has a config.json alone, and `llava-convert synthetic` makes the rest of the folder from it."""
 
 import json
@@ -16,7 +16,12 @@ import checkpoints
 import pictures
 
 # By folder: the picture that is asked about.
-SPECS = {"lite0": "rgb.png"}
+SPECS = {"lite0": "rgb.png", "mci3": "palette.png"}
+# The chat formats by the kind of decoder.
+PROMPTS = {
+    "llama": "USER: <image>\n{prompt} ASSISTANT:",
+    "qwen2": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<image>\n{prompt}<|im_end|>\n<|im_start|>assistant\n",
+}
 
 # What `save_pretrained` calls what the converter writes as LLaVA-1.5's publication did.
 PREFIXES = {"language_model.model.": "model.language_model.", "language_model.": "", "": "model."}
@@ -83,8 +88,10 @@ def make(root, binary):
             # In f32 nothing is rounded, so that what is folded is compared with what is not.
             if quantization != "f32":
                 reference.load_bundle(checkpoints.convert(binary, folder, quantization))
+            reference.prompt = PROMPTS[reference.model.config.text_config.model_type]
             result, stages = reference.run(pictures.load(root / "pictures" / picture))
             assert checkpoints.describe(f"{name} {quantization}", result, stages["logits"])
+            assert 0.2 < float(stages["image_features"].std()) < 5, "features that the tolerance of the tests says nothing of"
             expected["quantizations"][quantization] = result
             tensors |= {f"{quantization}.{stage}": values.contiguous() for stage, values in stages.items() if stage != "pixel_values"}
             tensors["pixel_values"] = stages["pixel_values"].contiguous()

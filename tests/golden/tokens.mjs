@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 
 const HERE = fileURLToPath(new URL("./", import.meta.url));
 
-export const CHECKPOINTS = ["gqa", "tied", "biased", "lite0"];
+export const CHECKPOINTS = ["gqa", "tied", "biased", "lite0", "mci3"];
 export const FORMATS = ["f32", "f16", "q8", "q4"];
 
 /** Where the top two logits are closer than this, either may win. */

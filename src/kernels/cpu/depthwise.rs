@@ -50,7 +50,7 @@ impl Kernel for Row<'_> {
                 self.out[at + channel] = self.sum(place, channel);
             }
         }
-        activation::apply::<S>(self.act, self.out);
+        activation::apply(self.act, self.out);
     }
 }
 

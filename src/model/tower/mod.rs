@@ -26,5 +26,6 @@ const FAMILIES: &[(&str, Read)] = &[("clip_vision_model", clip::read), ("timm_wr
 
 /// Reads a tower of any known family; one that does not say is of the family `default`.
 pub fn read(fields: &Fields, default: &'static str) -> Result<TowerSpec> {
-    fields.family(default, FAMILIES)?(fields)
+    let (_, read) = fields.family(default, FAMILIES)?;
+    read(fields)
 }
