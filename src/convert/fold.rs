@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Checkpoint, Needed};
+use super::checkpoint::Checkpoint;
 use crate::Result;
-use crate::model::parameters::{BatchNorm, Fold};
+use crate::model::parameters::{BatchNorm, Fold, Needed};
 use crate::quant::Format;
 
 /// A checkpoint, whose tensors have those parts folded in of which the model keeps nothing.

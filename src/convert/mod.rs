@@ -4,6 +4,7 @@
 //! values, or blocks that are ready to be stored, by canonical name; [`write`] has all cores quantize pieces of them and
 //! stores these in order, so that memory does not grow with the model.
 
+mod checkpoint;
 mod fold;
 pub mod gguf;
 pub mod hf;
@@ -27,45 +28,12 @@ use crate::progress::{Meter, Report};
 use crate::quant::{self, Format};
 use crate::{Error, Result};
 
+pub use self::checkpoint::Checkpoint;
 pub use crate::model::parameters::{Needed, Role};
 pub use crate::model::plan;
 
 /// Elements converted at a time: 4 MiB in f32. A multiple of every format's block: as rows are whole blocks, none is cut.
 const PIECE: usize = 1 << 20;
-
-/// Where values come from, by canonical name. Several threads ask at once.
-pub trait Checkpoint: Sync {
-    /// Shape of a tensor; `None` if there is none of that name.
-    fn shape(&self, name: &str) -> Option<&[usize]>;
-
-    /// Values `start..end` (counted in elements, row by row) of a tensor, in f32.
-    ///
-    /// # Errors
-    /// The tensor's number type cannot be read.
-    fn values(&self, name: &str, start: usize, end: usize) -> Result<Vec<f32>>;
-
-    /// The format a tensor is stored in when the caller asks for `asked`, or leaves the choice to the checkpoint.
-    fn format(&self, needed: &Needed, asked: Option<Format>) -> Format {
-        needed.role.format(asked.unwrap_or(Format::F16))
-    }
-
-    /// Appends values `start..end` to `quants` and `scales` as [`Format::encode_part`] would, but from blocks that the
-    /// checkpoint holds ready, so that nothing is quantized twice. `false` if it holds none in `format`.
-    ///
-    /// # Errors
-    /// A block is damaged.
-    fn blocks(
-        &self,
-        _name: &str,
-        _format: Format,
-        _start: usize,
-        _end: usize,
-        _quants: &mut Vec<u8>,
-        _scales: &mut Vec<u8>,
-    ) -> Result<bool> {
-        Ok(false)
-    }
-}
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]
