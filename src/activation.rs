@@ -14,20 +14,26 @@ pub enum Activation {
     /// `x σ(x)`
     Silu,
     Relu,
+    /// `min(max(x, 0), 6)`
+    Relu6,
+    /// `σ(x)`
+    Sigmoid,
 }
 
 impl Activation {
-    pub const ALL: [Activation; 6] = [
+    pub const ALL: [Activation; 8] = [
         Activation::None,
         Activation::Gelu,
         Activation::GeluTanh,
         Activation::QuickGelu,
         Activation::Silu,
         Activation::Relu,
+        Activation::Relu6,
+        Activation::Sigmoid,
     ];
 
     /// What a message offers where [`Activation::named`] knows none.
-    pub const NAMES: &str = "gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, silu, relu";
+    pub const NAMES: &str = "gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, silu, relu, relu6, sigmoid";
 
     /// The activation that transformers (`ACT2FN`) calls so.
     pub fn named(name: &str) -> Option<Self> {
@@ -37,6 +43,8 @@ impl Activation {
             "quick_gelu" => Activation::QuickGelu,
             "silu" | "swish" => Activation::Silu,
             "relu" => Activation::Relu,
+            "relu6" => Activation::Relu6,
+            "sigmoid" => Activation::Sigmoid,
             _ => return None,
         })
     }
@@ -53,6 +61,8 @@ impl Activation {
             Activation::QuickGelu => x * sigmoid(1.702 * x),
             Activation::Silu => x * sigmoid(x),
             Activation::Relu => x.max(0.0),
+            Activation::Relu6 => x.clamp(0.0, 6.0),
+            Activation::Sigmoid => sigmoid(x),
         }
     }
 }

@@ -27,14 +27,14 @@ impl Parts {
     pub fn read(config: &Value, generation: &Value, preprocessor: &Value, tokenizer: &[u8]) -> Result<Self> {
         let model_type = config["model_type"].as_str().unwrap_or_default();
         let config = LlavaConfig::from_json(config, generation)?;
-        let template = Template::of(model_type)?;
-        let mut tokenizer = Tokenizer::from_bytes(tokenizer)?;
+        let template = Template::of(model_type, config.decoder)?;
+        let mut tokenizer = Tokenizer::with_special(tokenizer, template.special)?;
         let vision = config.vision.as_ref();
         let preprocessor = vision.map(|vision| PreprocessorConfig::from_json(preprocessor, vision)).transpose()?;
         if let (Some(vision), Some(preprocessor)) = (vision, &preprocessor) {
             // Not square, as most pictures are.
             let picture = Picture { width: 3, height: 2, rgb: vec![0; 18] };
-            image::patches(&picture, preprocessor, None, vision.tower.patch_size)?;
+            image::patches(&picture, preprocessor, None, vision.tower.window())?;
             tokenizer.check_image_token(vision.image_token_id)?;
         }
         let prompt = Prompt::new(template, None, None, false, vision.is_some())?;

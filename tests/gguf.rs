@@ -424,7 +424,7 @@ fn a_pair_without_an_image_token_gets_one() {
     let config = LlavaConfig::from_json(&manifest.config, &manifest.generation).unwrap();
     let vision = config.vision.as_ref().unwrap();
     assert_eq!((config.text.vocab_size, vision.image_token_id), (414, 414));
-    assert_eq!((vision.layers_needed(), vision.tower.num_hidden_layers, &config.eos_token_ids[..]), (2, 3, &[2][..]));
+    assert_eq!((vision.layers_needed(), vision.tower.states(), &config.eos_token_ids[..]), (2, 4, &[2][..]));
 
     // Q4_0 is carried over exactly, and rows are where they belong.
     let source = FolderSource::open(written.out()).unwrap();

@@ -13,7 +13,7 @@ use futures_lite::future::block_on;
 use llava_web::{
     bundle::FolderSource,
     bundle::source::ChunkSource,
-    convert::{Options, gguf, hf},
+    convert::{Options, gguf, hf, synthetic::Synthetic},
     device::{self, Buffer},
     engine::{Engine, Input, LoadOptions},
     image::{MAX_PIXELS, Picture, PreprocessorConfig, patches},
@@ -22,7 +22,7 @@ use llava_web::{
     model::config::LlavaConfig,
     quant::Format,
     text::prompt::Prompt,
-    text::template::LLAVA_1_5,
+    text::template::Template,
     text::tokenizer::Tokenizer,
 };
 use safetensors::SafeTensors;
@@ -83,14 +83,16 @@ async fn compare(
     let pixels = largest_difference(&preprocessor.preprocess(&picture, None).values, &stage("pixel_values"));
     assert!(pixels <= PIXEL_TOLERANCE, "{name}: pixel values differ by {pixels}");
 
-    let prompt = Prompt::new(&LLAVA_1_5, Some(&golden.prompt), None, false, true).unwrap();
-    let mut tokenizer = Tokenizer::from_bytes(&source.tokenizer().unwrap()).unwrap();
+    let model_type = source.manifest().config["model_type"].as_str().unwrap();
+    let template = Template::of(model_type, config.decoder).unwrap();
+    let prompt = Prompt::new(template, Some(&golden.prompt), None, false, true).unwrap();
+    let mut tokenizer = Tokenizer::with_special(&source.tokenizer().unwrap(), template.special).unwrap();
     let prompt = tokenizer.encode(&prompt, vision.image_token_id, vision.image_tokens()).unwrap();
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
 
     let device = &opened.device;
     let model = Llava::load(&source, &config, expected.prompt_ids.len(), KvFormat::F32, device).await.unwrap();
-    let cut = patches(&picture, &preprocessor, None, vision.tower.patch_size).unwrap();
+    let cut = patches(&picture, &preprocessor, None, vision.tower.window()).unwrap();
     let cut = Tensor::from_data(TensorData::new(cut.values, [cut.rows, cut.cols]), device);
     let sees = model.vision.as_ref().unwrap();
     let hidden = sees.vision_tower.forward(cut, &mut async || Ok::<_, Infallible>(())).await.unwrap();
@@ -151,6 +153,16 @@ fn folder_checkpoint(name: &str) {
     });
 }
 
+/// A made-up model of the config.json in that folder, at every quantization.
+fn made_up_checkpoint(name: &str) {
+    let config = folder().join("checkpoints").join(name).join("config.json");
+    let model = tempfile::tempdir().unwrap();
+    Synthetic::new(&config.to_string_lossy(), 0).unwrap().folder(model.path(), |_| ()).unwrap();
+    checkpoint(name, &[Format::F32, Format::F16, Format::Q8, Format::Q4], |format, out| {
+        hf::convert(model.path(), out, &Options::new(format)).unwrap();
+    });
+}
+
 /// Grouped-query attention, untied head, shards, keys as `save_pretrained` writes them.
 #[test]
 fn gqa() {
@@ -167,6 +179,19 @@ fn tied() {
 #[test]
 fn biased() {
     folder_checkpoint("biased");
+}
+
+/// A convolutional tower, padded as in TensorFlow, on pictures of an odd size; batch norms that the converter folds.
+#[test]
+fn lite0() {
+    made_up_checkpoint("lite0");
+}
+
+/// Depthwise convolutions with several kernels a channel, attention, squeeze and excitation, layer scales; Qwen2 and its chat
+/// format.
+#[test]
+fn mci3() {
+    made_up_checkpoint("mci3");
 }
 
 /// The first of them as llama.cpp's two GGUF files, made by its own writer: the tokenizer, the settings and the pixels come

@@ -14,6 +14,7 @@ use llava_web::kernels::{KvFormat, naive};
 use llava_web::model::config::{LlavaConfig, SelectStrategy, VisionConfig};
 use llava_web::model::decoder::{Biases, DecoderSpec, Fused};
 use llava_web::model::norm::{NormKind, NormSpec};
+use llava_web::model::tower::TowerSpec;
 use llava_web::model::{LanguageModel, Llava, Loader, VisionTower, memory, plan};
 use llava_web::quant::Format;
 use llava_web::{Error, Result};
@@ -134,11 +135,11 @@ impl Made {
 
     /// The tower's features of `patches`, by definition.
     fn features(&self, patches: &[f32], vision: &VisionConfig) -> Vec<f32> {
-        let tower = &vision.tower;
+        let TowerSpec::Transformer(tower) = &vision.tower else { panic!("{vision:?} is no transformer") };
         let hidden = tower.hidden_size;
         let model = "vision_tower.vision_model";
         let patch = [format!("{model}.embeddings.patch_embedding")];
-        let embedded = self.linear(&patch, patches, tower.patch_values(), None, Activation::None);
+        let embedded = self.linear(&patch, patches, vision.tower.patches()[1], None, Activation::None);
         let mut x = match tower.class_token {
             true => self.values[&format!("{model}.embeddings.class_embedding")].clone(),
             false => Vec::new(),
@@ -225,7 +226,8 @@ fn every_kind_of_decoder_computes_what_its_definition_says() {
     let ids = [3usize, 17, 39, 0, 8];
     let mut all = Vec::new();
     for (what, spec) in kinds {
-        let made = Made::new(&LlavaConfig { vision: None, text: spec.clone(), eos_token_ids: vec![2] });
+        let made =
+            Made::new(&LlavaConfig { vision: None, text: spec.clone(), decoder: "llama", eos_token_ids: vec![2] });
         let found = block_on(async {
             let gpu = device::open().await.unwrap();
             let mut loader = Loader::new(&made, &gpu.device);
@@ -249,13 +251,15 @@ fn every_kind_of_tower_computes_what_its_definition_says() {
     let clip = config(|_| ()).vision.unwrap();
     let (mut bare, mut bias) = (clip.clone(), clip.clone());
     // As SigLIP is.
-    (bare.tower.class_token, bare.tower.pre_norm, bare.tower.patch_bias) = (false, false, true);
-    (bare.select_strategy, bare.tower.hidden_act) = (SelectStrategy::Full, Activation::GeluTanh);
-    bias.tower.patch_bias = true;
+    let TowerSpec::Transformer(tower) = &mut bare.tower else { unreachable!("CLIP is a transformer") };
+    (tower.class_token, tower.pre_norm, tower.patch_bias) = (false, false, true);
+    (bare.select_strategy, tower.hidden_act) = (SelectStrategy::Full, Activation::GeluTanh);
+    let TowerSpec::Transformer(tower) = &mut bias.tower else { unreachable!("CLIP is a transformer") };
+    tower.patch_bias = true;
     for (what, vision, tokens) in [("clip", clip, 9), ("no class token, no first norm", bare, 9), ("a bias", bias, 9)] {
         assert_eq!(vision.image_tokens(), tokens, "{what}");
         let made = Made::new(&LlavaConfig { vision: Some(vision.clone()), ..config(|_| ()) });
-        let shape = [vision.tower.patches(), vision.tower.patch_values()];
+        let shape = vision.tower.patches();
         let patches: Vec<f32> = (0..shape[0] * shape[1]).map(|i| (i as f32 * 0.37).sin()).collect();
         let found = block_on(async {
             let gpu = device::open().await.unwrap();

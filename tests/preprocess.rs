@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use llava_web::{
     Error, Result,
     image::{AspectRatio, MAX_BYTES, MAX_PIXELS, Picture, PreprocessorConfig, patches},
+    kernels::Window,
     model::config::LlavaConfig,
 };
 use serde::Deserialize;
@@ -289,11 +290,25 @@ fn patches_are_rows_of_the_convolution() {
     let settings = json!({"do_resize": false, "do_center_crop": false, "do_rescale": false, "do_normalize": false});
     let config = preprocessor(&settings, 5).unwrap();
     let picture = Picture { width: 5, height: 5, rgb: (0..75).collect() };
-    let patches = patches(&picture, &config, None, 2).unwrap();
+    let patches = patches(&picture, &config, None, Window::patches(5, 2)).unwrap();
     assert_eq!((patches.rows, patches.cols), (4, 12));
     // Patch 1 begins at x = 2; the byte at (x, y) of channel c is 15 y + 3 x + c. The fifth row and column are dropped.
     let expected = [6, 9, 21, 24, 7, 10, 22, 25, 8, 11, 23, 26].map(f32::from as fn(u8) -> f32);
     assert_eq!(patches.values[12..24], expected);
+}
+
+#[test]
+fn patches_that_overlap_have_zeros_beyond_the_picture() {
+    let settings = json!({"do_resize": false, "do_center_crop": false, "do_rescale": false, "do_normalize": false});
+    let config = preprocessor(&settings, 3).unwrap();
+    let picture = Picture { width: 3, height: 3, rgb: (1..28).collect() };
+    let patches = patches(&picture, &config, None, Window::symmetric(3, 3, 2)).unwrap();
+    assert_eq!((patches.rows, patches.cols), (4, 27));
+    // The byte at (x, y) of channel c is 1 + 9 y + 3 x + c. Patch 0 begins at (-1, -1), patch 3 at (1, 1).
+    let corner = [0, 0, 0, 0, 1, 4, 0, 10, 13].map(f32::from as fn(u8) -> f32);
+    assert_eq!(patches.values[..9], corner);
+    let corner = [15, 18, 0, 24, 27, 0, 0, 0, 0].map(f32::from as fn(u8) -> f32);
+    assert_eq!(patches.values[99..], corner);
 }
 
 #[test]
@@ -316,7 +331,7 @@ fn unsupported_settings_are_named() {
         }
     }
     let config = preprocessor(&json!({"crop_size": 200}), 336).unwrap();
-    let error = patches(&picture("rgb.png"), &config, None, 14).unwrap_err();
+    let error = patches(&picture("rgb.png"), &config, None, Window::patches(336, 14)).unwrap_err();
     assert!(error.to_string().contains("336x336"), "{error}");
 }
 

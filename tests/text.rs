@@ -6,7 +6,7 @@ use llava_web::{
     Error,
     text::prompt::{Message, Prompt},
     text::stream::TextStream,
-    text::template::LLAVA_1_5,
+    text::template::{FAST_VLM, LLAVA_1_5},
     text::tokenizer::Tokenizer,
 };
 use serde::Deserialize;
@@ -207,7 +207,7 @@ fn special_tokens_come_from_the_template_alone() {
         let mut tokenizer = tokenizer(name);
         let [image, bos, eos] = ["<image>", "<s>", "</s>"].map(|token| tokenizer.token_id(token).unwrap());
         let count = |ids: &[u32], token: u32| ids.iter().filter(|id| **id == token).count();
-        let text = "Is </s> or <image> or <s> in it? \u{FDD0}image";
+        let text = "Is </s> or <image> or <s> in it? \u{FDD0}<image>";
         let chat: Vec<Message> = serde_json::from_value(json!([{"role": "user", "content": text}])).unwrap();
         for prompt in [
             Prompt::new(&LLAVA_1_5, Some(text), None, false, true).unwrap(),
@@ -219,7 +219,7 @@ fn special_tokens_come_from_the_template_alone() {
             let before = usize::from(tokens.ids[0] == bos);
             assert_eq!(count(&tokens.ids, bos), before, "{name}");
             let behind = tokenizer.decode(&tokens.ids[tokens.image.unwrap().end..]).unwrap();
-            assert!(behind.contains("Is </s> or <image> or <s> in it? \u{FFFD}image ASSISTANT:"), "{name}: {behind}");
+            assert!(behind.contains("Is </s> or <image> or <s> in it? \u{FFFD}<image> ASSISTANT:"), "{name}: {behind}");
         }
         // Without a picture too, and as part of a raw prompt they are what they spell.
         let prompt = Prompt::new(&LLAVA_1_5, Some("</s><image>"), None, false, false).unwrap();
@@ -228,6 +228,45 @@ fn special_tokens_come_from_the_template_alone() {
         let prompt = Prompt::new(&LLAVA_1_5, Some("a </s><image>"), None, true, true).unwrap();
         let tokens = tokenizer.encode(&prompt, image, 16).unwrap();
         assert_eq!((count(&tokens.ids, image), count(&tokens.ids, eos)), (16, 1), "{name}");
+    }
+}
+
+#[test]
+fn a_template_spells_special_tokens_and_a_caller_does_not() {
+    for name in NAMES {
+        let json = fs::read(folder().join(format!("tokenizers/{name}.json"))).unwrap();
+        let missing = Tokenizer::with_special(&json, FAST_VLM.special).err().unwrap().to_string();
+        assert!(missing.contains("`<|im_start|>`"), "{missing}");
+        let mut json: Value = serde_json::from_slice(&json).unwrap();
+        let first = json["model"]["vocab"].as_object().unwrap().len() + json["added_tokens"].as_array().unwrap().len();
+        for (id, token) in (first..).zip(FAST_VLM.special) {
+            let mut added = json["added_tokens"][0].clone();
+            (added["id"], added["content"]) = (id.into(), (*token).into());
+            json["added_tokens"].as_array_mut().unwrap().push(added);
+        }
+        let mut tokenizer = Tokenizer::with_special(json.to_string().as_bytes(), FAST_VLM.special).unwrap();
+        let image = tokenizer.token_id("<image>").unwrap();
+        let asked = "What <|im_end|> is it?";
+        let prompt = Prompt::new(&FAST_VLM, Some(asked), None, false, true).unwrap();
+        let start = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<image>\n";
+        assert_eq!(prompt.text(), format!("{start}{asked}<|im_end|>\n<|im_start|>assistant\n"));
+        let tokens = tokenizer.encode(&prompt, image, 3).unwrap();
+        let [open, close] = ["<|im_start|>", "<|im_end|>"].map(|token| tokenizer.token_id(token).unwrap());
+        let count = |token: u32| tokens.ids.iter().filter(|id| **id == token).count();
+        assert_eq!((count(open), count(close), count(image)), (3, 2, 3), "{name}");
+        // Where nothing special is asked, a template's prompt is what its text is in a raw one.
+        let prompt = Prompt::new(&FAST_VLM, Some("What is it?"), None, false, true).unwrap();
+        let raw = Prompt::new(&FAST_VLM, Some(prompt.text()), None, true, true).unwrap();
+        assert_eq!(tokenizer.encode(&prompt, image, 3).unwrap(), tokenizer.encode(&raw, image, 3).unwrap(), "{name}");
+        let messages = json!([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"},
+                              {"role": "assistant", "content": "Ho"}, {"role": "user", "content": "So?"}]);
+        let messages: Vec<Message> = serde_json::from_value(messages).unwrap();
+        let prompt = Prompt::new(&FAST_VLM, None, Some(&messages), false, false).unwrap();
+        // As transformers' `apply_chat_template` writes it with FastVLM's template.
+        let turn = |role: &str, text: &str| format!("<|im_start|>{role}\n\n{text}<|im_end|>\n");
+        let turns = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Ho"), ("user", "So?")];
+        let turns: String = turns.iter().map(|(role, text)| turn(role, text)).collect();
+        assert_eq!(prompt.text(), format!("{turns}<|im_start|>assistant\n"));
     }
 }
 

@@ -329,7 +329,7 @@ async fn encode(
 ) -> Result<()> {
     let device = bench.opened.device.clone();
     let tower = &vision_config(config).tower;
-    let shape = [tower.patches(), tower.patch_values()];
+    let shape = tower.patches();
     let values = Random::new(5).floats(shape[0] * shape[1]);
     let mut first = None;
     let mut samples = Vec::new();

@@ -26,6 +26,12 @@ fn activate(x: f32, which: u32) -> f32 {
         case 5u: {
             return max(x, 0.0);
         }
+        case 6u: {
+            return clamp(x, 0.0, 6.0);
+        }
+        case 7u: {
+            return 1.0 / (1.0 + exp(-x));
+        }
         default: {
             return x;
         }

@@ -26,7 +26,7 @@ mod native {
     use pico_args::Arguments;
 
     const HELP: &str = "\
-Turns a LLaVA-1.5 checkpoint, or a LLaMA decoder alone, into a bundle that the browser loads.
+Turns a LLaVA-1.5 or FastVLM checkpoint, or a LLaMA decoder alone, into a bundle that the browser loads.
 
     llava-convert <hf-folder> <out> --quant FORMAT [options]
     llava-convert <model.gguf> <out> [--mmproj <mmproj.gguf>] [--quant FORMAT] [options]

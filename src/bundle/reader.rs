@@ -65,7 +65,7 @@ impl<'a, S: ChunkSource> TensorReader<'a, S> {
     pub fn entry(&self, name: &str) -> Result<&'a TensorEntry> {
         self.tensors.get(name).copied().ok_or_else(|| {
             let problem = "is missing: the bundle is not of this model, or not made by llava-convert (names are \
-                           vision_tower.vision_model.*, multi_modal_projector.*, language_model.*)";
+                           vision_tower.*, multi_modal_projector.*, language_model.*)";
             Error::bundle(format!("tensor `{name}`"), problem)
         })
     }

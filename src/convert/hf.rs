@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde_json::{Value, json};
 
 use super::mapped::Mapped;
-use super::{Checkpoint, Options, Summary, python};
+use super::{Checkpoint, Needed, Options, Summary, python};
 use crate::bundle::{BundleHead, ModelInfo};
 use crate::model::config::LlavaConfig;
 use crate::model::{self, DECODER_PREFIX, EMBEDDING, HEAD};
@@ -41,11 +41,20 @@ pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> 
         return Err(Error::unsupported("quantization_config", cure));
     }
     let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or_else(|| json!({}));
+    let image_settings = read_preprocessor(folder)?;
+    if let Some(settings) = &image_settings {
+        keep_image_size(&mut config_json, settings);
+    }
     let mut config = LlavaConfig::from_json(&config_json, &generation)?;
     let tokenizer = read_tokenizer(folder)?;
-    let preprocessor = match &config.vision {
-        Some(vision) => read_preprocessor(folder, vision.tower.image_size, &mut notes)?,
-        None => Value::Null,
+    let preprocessor = match (&config.vision, image_settings) {
+        (None, _) => Value::Null,
+        (Some(_), Some(settings)) => settings,
+        (Some(vision), None) => {
+            let size = vision.tower.image_size();
+            notes.push(format!("no preprocessor_config.json: pictures are prepared as CLIP does, at {size} pixels"));
+            super::clip_preprocessor(size)
+        }
     };
 
     notes.extend(template(folder)?);
@@ -75,12 +84,15 @@ pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> 
 }
 
 /// The canonical name of a checkpoint's key. Keys come as `language_model.model.*` with `language_model.lm_head`, or as
-/// `model.language_model.*` with `lm_head`; the tower with or without `vision_model`; and mixed.
+/// `model.language_model.*` with `lm_head`; a tower of transformers' own with or without `vision_model`; and mixed.
 pub fn sanitize(key: &str) -> String {
     let parts = ["language_model.", "vision_tower.", "multi_modal_projector."];
     let inner = key.strip_prefix("model.").filter(|inner| parts.iter().any(|part| inner.starts_with(part)));
     let key = inner.unwrap_or(key);
     if let Some(rest) = key.strip_prefix("vision_tower.") {
+        if rest.starts_with("timm_model.") {
+            return key.to_owned();
+        }
         let rest = rest.strip_prefix("vision_model.").unwrap_or(rest);
         return format!("vision_tower.vision_model.{rest}");
     }
@@ -95,9 +107,11 @@ pub fn sanitize(key: &str) -> String {
     }
 }
 
-/// Whether a canonical name is something that older checkpoints store but that follows from config.json.
+/// Whether a canonical name is something that checkpoints store but that follows from config.json, or serves training only.
 fn is_buffer(name: &str) -> bool {
-    name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".embeddings.position_ids")
+    name.ends_with(".num_batches_tracked")
+        || name.ends_with(".rotary_emb.inv_freq")
+        || name.ends_with(".embeddings.position_ids")
 }
 
 /// The tensors of one folder, mapped into memory.
@@ -170,7 +184,8 @@ impl HfCheckpoint {
 
     /// Lines about tensors that the bundle does not take over.
     fn unused(&self, config: &LlavaConfig) -> Vec<String> {
-        let needed: BTreeSet<String> = super::plan(config).into_iter().map(|needed| needed.name).collect();
+        let needed: BTreeSet<String> =
+            super::plan(config).iter().flat_map(Needed::sources).map(|needed| needed.name).collect();
         let left = self.tensors.keys().filter(|name| !needed.contains(*name) && !is_buffer(name));
         let is_above = |name: &str| config.vision.as_ref().is_some_and(|vision| model::is_above(vision, name));
         let (above, unknown): (Vec<_>, Vec<_>) = left.partition(|name| is_above(name));
@@ -295,18 +310,29 @@ fn read_tokenizer(folder: &Path) -> Result<Vec<u8>> {
 }
 
 /// Image settings as transformers finds them: processor_config.json's `image_processor`, then
-/// preprocessor_config.json; without either CLIP's own at the tower's size.
-fn read_preprocessor(folder: &Path, size: usize, notes: &mut Vec<String>) -> Result<Value> {
+/// preprocessor_config.json.
+fn read_preprocessor(folder: &Path) -> Result<Option<Value>> {
     let nested = read_json(&folder.join("processor_config.json"))?;
     if let Some(settings @ Value::Object(_)) = nested.and_then(|mut json| Some(json.get_mut("image_processor")?.take()))
     {
-        return Ok(settings);
+        return Ok(Some(settings));
     }
-    if let Some(settings) = read_json(&folder.join("preprocessor_config.json"))? {
-        return Ok(settings);
+    read_json(&folder.join("preprocessor_config.json"))
+}
+
+/// Towers of timm take pictures of any size, so that only the image settings say which: takes it down in config.json, where a
+/// loaded model looks for it.
+fn keep_image_size(config: &mut Value, settings: &Value) {
+    let crops = settings["do_center_crop"].as_bool().unwrap_or(true) && !settings["crop_size"].is_null();
+    let size = &settings[if crops { "crop_size" } else { "size" }];
+    let side = [&size["height"], &size["shortest_edge"], size].into_iter().find_map(Value::as_u64);
+    let tower = config.get_mut("vision_config").and_then(Value::as_object_mut);
+    if let (Some(side), Some(tower)) = (side, tower)
+        && tower.get("model_type").is_some_and(|kind| kind == "timm_wrapper")
+        && tower.get("image_size").is_none_or(Value::is_null)
+    {
+        tower.insert("image_size".into(), side.into());
     }
-    notes.push(format!("no preprocessor_config.json: pictures are prepared as CLIP does, at {size} pixels"));
-    Ok(super::clip_preprocessor(size))
 }
 
 /// A JSON file; `None` if there is none.
@@ -332,7 +358,9 @@ pub(super) fn io_error<E: ToString>(path: &Path) -> impl Fn(E) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::sanitize;
+    use serde_json::{Value, json};
+
+    use super::{keep_image_size, sanitize};
 
     #[test]
     fn all_layouts_come_to_the_same_names() {
@@ -344,6 +372,7 @@ mod tests {
             ("vision_tower.vision_model.pre_layrnorm.bias", "model.vision_tower.pre_layrnorm.bias"),
             ("vision_tower.vision_model.pre_layrnorm.bias", "model.vision_tower.vision_model.pre_layrnorm.bias"),
             ("vision_tower.vision_model.pre_layrnorm.bias", "vision_tower.pre_layrnorm.bias"),
+            ("vision_tower.timm_model.bn1.bias", "model.vision_tower.timm_model.bn1.bias"),
             ("multi_modal_projector.linear_1.weight", "model.multi_modal_projector.linear_1.weight"),
         ];
         for (canonical, key) in cases {
@@ -351,5 +380,24 @@ mod tests {
             assert_eq!(sanitize(canonical), canonical);
         }
         assert_eq!(sanitize("model.layers.0.weight"), "model.layers.0.weight");
+    }
+
+    #[test]
+    fn towers_of_any_size_have_that_of_the_image_settings() {
+        let kept = |tower: Value, settings: Value| {
+            let mut config = json!({"vision_config": tower});
+            keep_image_size(&mut config, &settings);
+            config["vision_config"]["image_size"].clone()
+        };
+        let timm = || json!({"model_type": "timm_wrapper"});
+        let sizes = json!({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}});
+        assert_eq!(kept(timm(), sizes.clone()), 224);
+        assert_eq!(kept(timm(), json!({"size": {"height": 160, "width": 160}})), 160);
+        assert_eq!(kept(timm(), json!({"size": {"shortest_edge": 96}, "do_center_crop": false, "crop_size": 64})), 96);
+        assert_eq!(kept(timm(), json!({"crop_size": 64})), 64);
+        assert_eq!(kept(timm(), json!({})), Value::Null);
+        // Where config.json says it, or the tower has one size, nothing is changed.
+        assert_eq!(kept(json!({"model_type": "timm_wrapper", "image_size": 97}), sizes.clone()), 97);
+        assert_eq!(kept(json!({"model_type": "clip_vision_model"}), sizes), Value::Null);
     }
 }

@@ -4,6 +4,8 @@
 //! values, or blocks that are ready to be stored, by canonical name; [`write`] has all cores quantize pieces of them and
 //! stores these in order, so that memory does not grow with the model.
 
+mod checkpoint;
+mod fold;
 pub mod gguf;
 pub mod hf;
 mod mapped;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use self::fold::Folded;
 use crate::bundle::{self, BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
 use crate::model::{self, config::LlavaConfig};
 use crate::parallel;
@@ -25,45 +28,12 @@ use crate::progress::{Meter, Report};
 use crate::quant::{self, Format};
 use crate::{Error, Result};
 
+pub use self::checkpoint::Checkpoint;
 pub use crate::model::parameters::{Needed, Role};
 pub use crate::model::plan;
 
 /// Elements converted at a time: 4 MiB in f32. A multiple of every format's block: as rows are whole blocks, none is cut.
 const PIECE: usize = 1 << 20;
-
-/// Where values come from, by canonical name. Several threads ask at once.
-pub trait Checkpoint: Sync {
-    /// Shape of a tensor; `None` if there is none of that name.
-    fn shape(&self, name: &str) -> Option<&[usize]>;
-
-    /// Values `start..end` (counted in elements, row by row) of a tensor, in f32.
-    ///
-    /// # Errors
-    /// The tensor's number type cannot be read.
-    fn values(&self, name: &str, start: usize, end: usize) -> Result<Vec<f32>>;
-
-    /// The format a tensor is stored in when the caller asks for `asked`, or leaves the choice to the checkpoint.
-    fn format(&self, needed: &Needed, asked: Option<Format>) -> Format {
-        needed.role.format(asked.unwrap_or(Format::F16))
-    }
-
-    /// Appends values `start..end` to `quants` and `scales` as [`Format::encode_part`] would, but from blocks that the
-    /// checkpoint holds ready, so that nothing is quantized twice. `false` if it holds none in `format`.
-    ///
-    /// # Errors
-    /// A block is damaged.
-    fn blocks(
-        &self,
-        _name: &str,
-        _format: Format,
-        _start: usize,
-        _end: usize,
-        _quants: &mut Vec<u8>,
-        _scales: &mut Vec<u8>,
-    ) -> Result<bool> {
-        Ok(false)
-    }
-}
 
 /// What the caller may choose.
 #[derive(Debug, Clone)]
@@ -146,7 +116,9 @@ pub fn write(
 ) -> Result<Summary> {
     let start = Instant::now();
     Parts::read(&head.config, &head.generation, &head.preprocessor, tokenizer)?;
-    let tensors = layout(checkpoint, config, options.format, &mut notes)?;
+    let plan = plan(config);
+    let checkpoint = &Folded::new(checkpoint, &plan);
+    let tensors = layout(checkpoint, &plan, options.format, &mut notes)?;
     let sizes: HashMap<&str, usize> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.bytes)).collect();
     head.memory = Some(model::memory(config, |name| sizes.get(name).copied().unwrap_or(0)));
     let total: usize = tensors.iter().map(|tensor| tensor.bytes).sum();
@@ -182,20 +154,22 @@ pub fn write(
 /// How each needed tensor is stored, in order.
 fn layout(
     checkpoint: &impl Checkpoint,
-    config: &LlavaConfig,
+    plan: &[Needed],
     asked: Option<Format>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Stored>> {
-    let stored = |needed: Needed| {
-        let mut format = checkpoint.format(&needed, asked);
-        let stored_shape = needed.stored_shape();
-        let Needed { name, shape, role, .. } = needed;
-        let found = checkpoint.shape(&name);
-        let found = found.ok_or_else(|| Error::bundle(tensor(&name), "is missing from the checkpoint"))?;
-        if found != shape {
-            let problem = format!("has shape {found:?} in the checkpoint, config.json asks for {shape:?}");
-            return Err(Error::bundle(tensor(&name), problem));
+    let stored = |needed: &Needed| {
+        for Needed { name, shape, .. } in needed.sources() {
+            let found = checkpoint.shape(&name);
+            let found = found.ok_or_else(|| Error::bundle(tensor(&name), "is missing from the checkpoint"))?;
+            if found != shape {
+                let problem = format!("has shape {found:?} in the checkpoint, config.json asks for {shape:?}");
+                return Err(Error::bundle(tensor(&name), problem));
+            }
         }
+        let mut format = checkpoint.format(needed, asked);
+        let stored_shape = needed.stored_shape();
+        let Needed { name, shape, role, .. } = needed.clone();
         let elements = shape.iter().product();
         let cols = shape[1..].iter().product();
         if !format.fits(cols) {
@@ -207,7 +181,7 @@ fn layout(
         let bytes = format.byte_len(elements / cols, cols).ok_or_else(too_large)?;
         Ok(Stored { name, role, format, shape: stored_shape, elements, bytes })
     };
-    plan(config).into_iter().map(stored).collect()
+    plan.iter().map(stored).collect()
 }
 
 /// Has all cores encode the tensors' pieces, and calls `take` for each tensor in order with its pieces in order.
@@ -265,7 +239,7 @@ fn refuse_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
 /// What to know of a chat template that was found in `place`.
 fn template_note(place: &str) -> String {
     format!(
-        "the chat template ({place}) is not kept: prompts are put in LLaVA-1.5's words (USER: ... ASSISTANT:); for others use `raw`"
+        "the chat template ({place}) is not kept: prompts are put in the words of this `model_type` (of LLaVA-1.5: USER: ... ASSISTANT:); for others use `raw`"
     )
 }
 

@@ -18,6 +18,7 @@ use crate::model::config::LlavaConfig;
 use crate::parallel;
 use crate::progress::{Meter, Report};
 use crate::quant::Format;
+use crate::text::template::Template;
 use crate::{Error, Result};
 
 /// Most bytes of a shard, as `save_pretrained` had it when LLaVA-1.5 was published.
@@ -31,6 +32,7 @@ pub struct Synthetic {
     name: String,
     json: Value,
     config: LlavaConfig,
+    template: &'static Template,
     tensors: BTreeMap<String, Needed>,
     seed: u64,
 }
@@ -56,18 +58,21 @@ impl Synthetic {
             }
         };
         let config = LlavaConfig::from_json(&json, &Value::Null)?;
+        let template = Template::of(json["model_type"].as_str().unwrap_or_default(), config.decoder)?;
         let image = config.vision.as_ref().map(|vision| vision.image_token_id as usize);
-        if !(FIXED_TOKENS..config.text.vocab_size).contains(&image.unwrap_or(FIXED_TOKENS)) {
-            let problem = format!("must lie in {FIXED_TOKENS}..{} to leave room for bytes", config.text.vocab_size);
+        let end = config.text.vocab_size.saturating_sub(template.special.len());
+        if !(FIXED_TOKENS..end).contains(&image.unwrap_or(FIXED_TOKENS)) {
+            let problem = format!("must lie in {FIXED_TOKENS}..{end} to leave room for bytes and special tokens");
             return Err(Error::unsupported("image_token_index", problem));
         }
         let file = Path::new(geometry).file_name().unwrap_or_default().to_string_lossy();
         let name = format!("synthetic {}", file.trim_end_matches(".json"));
-        let tensors = plan(&config).into_iter().map(|needed| (needed.name.clone(), needed)).collect();
-        Ok(Self { name, json, config, tensors, seed })
+        let tensors =
+            plan(&config).iter().flat_map(Needed::sources).map(|needed| (needed.name.clone(), needed)).collect();
+        Ok(Self { name, json, config, template, tensors, seed })
     }
 
-    /// The tensors of the model.
+    /// The tensors of the model, as a checkpoint has them.
     pub fn needed(&self) -> impl Iterator<Item = &Needed> {
         self.tensors.values()
     }
@@ -146,7 +151,7 @@ impl Synthetic {
     }
 
     fn preprocessor(&self) -> Value {
-        let size = self.config.vision.as_ref().map(|vision| vision.tower.image_size);
+        let size = self.config.vision.as_ref().map(|vision| vision.tower.image_size());
         size.map_or_else(|| json!({}), super::clip_preprocessor)
     }
 
@@ -164,7 +169,9 @@ impl Synthetic {
                 "normalized": false, "special": true,
             })
         };
-        let added = [(0, "<unk>"), (1, "<s>"), (2, "</s>")].into_iter().chain(image.map(|id| (id, "<image>")));
+        let chat = self.template.special.iter().enumerate().map(|(index, token)| (words_end + 1 + index, *token));
+        let added =
+            [(0, "<unk>"), (1, "<s>"), (2, "</s>")].into_iter().chain(image.map(|id| (id, "<image>"))).chain(chat);
         let added: Vec<Value> = added.map(special).collect();
         let start = json!([{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]);
         let json = json!({
@@ -188,16 +195,17 @@ impl Synthetic {
     }
 
     /// Calls `take` with the values `start..end` of `needed`, each as f16 holds it: norms near 1, biases near 0, matrices of
-    /// about unit gain.
+    /// about unit gain, and convolutions of a map of what activations then halve.
     fn make(&self, needed: &Needed, start: usize, end: usize, mut take: impl FnMut(f16)) {
         let vector = needed.role == Role::Vector;
         let cols: usize = needed.shape[1..].iter().product();
-        let spread = if vector { 0.02 } else { (3.0 / cols as f32).sqrt() };
-        let centre = if needed.is_scale { 1.0 } else { 0.0 };
+        let of_map = matches!((needed.role, &needed.shape[..]), (Role::Vision | Role::Depthwise, [_, _, _, _]));
+        let gain = if of_map { std::f32::consts::SQRT_2 } else { 1.0 };
+        let spread = if vector { 0.02 } else { gain * (3.0 / cols as f32).sqrt() };
         let state = needed.name.bytes().fold(self.seed, |state, byte| mix(state ^ u64::from(byte)));
         for index in start..end {
             let uniform = (mix(state.wrapping_add(index as u64)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
-            take(f16::from_f32(centre + spread * uniform));
+            take(f16::from_f32(needed.centre + spread * uniform));
         }
     }
 }

@@ -105,21 +105,20 @@ pub fn context_length_of(
 /// # Errors
 /// [`Error::Gpu`] naming the fields that decide.
 pub fn check_activations(config: &LlavaConfig, context_length: usize, max_binding: u64) -> Result<()> {
-    let refuse = |what: &str, rows: usize, cols: usize| match 4 * rows as u64 * cols as u64 {
+    let refuse = |what: &str, [rows, cols]: [usize; 2]| match 4 * rows as u64 * cols as u64 {
         bytes if bytes <= max_binding => Ok(()),
         bytes => Err(Error::Gpu(format!(
             "{what} takes {bytes} bytes, and a buffer of this GPU may have {max_binding}: use another GPU or a smaller model"
         ))),
     };
     if let Some(VisionConfig { tower, .. }) = &config.vision {
-        let of = "`vision_config.image_size` and `patch_size`";
-        refuse(&format!("a picture of {of}"), tower.patches(), tower.patch_values())?;
-        let widest = tower.widest_activation();
-        refuse(&format!("a layer of the vision tower on all patches of {of}"), tower.positions(), widest)?;
+        let of = "`vision_config.image_size`";
+        refuse(&format!("what the first layer reads of a picture of {of}"), tower.patches())?;
+        refuse(&format!("a layer of the vision tower on a picture of {of}"), tower.largest_result())?;
     }
     let widest = config.text.widest_activation();
     let what = "a layer's `text_config.intermediate_size` or heads, over a part of a prompt,";
-    refuse(what, context_length.min(MAX_PREFILL), widest)
+    refuse(what, [context_length.min(MAX_PREFILL), widest])
 }
 
 #[cfg(test)]

@@ -98,14 +98,14 @@ impl Engine {
         let variants = kernels::tune(&gpu, &shapes, &model.language_model.tune_work(), &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         let decode_step = device::validated(&gpu.device, record_step(&model.language_model, &buffers, device)).await?;
-        let patch_size = config.vision.as_ref().map(|vision| vision.tower.patch_size);
+        let window = config.vision.as_ref().map(|vision| vision.tower.window());
         let engine = Self {
             name: manifest.model.name.clone(),
             quantization: manifest.quantization.clone(),
             model,
             template,
             tokenizer,
-            pictures: preprocessor.zip(patch_size).map(|(preprocessor, size)| Pictures::new(preprocessor, size)),
+            pictures: preprocessor.zip(window).map(|(preprocessor, window)| Pictures::new(preprocessor, window)),
             memory: limits::memory_use(&config, &manifest.tensors, context_length, kv_cache),
             config,
             context_length,
@@ -268,7 +268,7 @@ impl Engine {
         let run = async {
             let mut features = None;
             if let Some((config, vision)) = self.config.vision.as_ref().zip(self.model.vision.as_ref()) {
-                let (rows, cols) = (config.tower.patches(), config.tower.patch_values());
+                let [rows, cols] = config.tower.patches();
                 let patches = Patches { rows, cols, values: vec![0.0; rows * cols] };
                 features = Some(encode(patches, vision, device, &mut || true).await?);
             }

@@ -8,12 +8,13 @@ use super::layers::{Halt, Layers};
 use crate::device::{self, tensors};
 use crate::error::{Error, Result};
 use crate::image::{self, AspectRatio, Patches, PreprocessorConfig, Source};
+use crate::kernels::Window;
 use crate::model::Vision;
 
 /// How a model is given pictures.
 pub struct Pictures {
     preprocessor: PreprocessorConfig,
-    patch_size: usize,
+    window: Window,
     last: Option<Encoded>,
 }
 
@@ -42,9 +43,9 @@ enum Content {
 }
 
 impl Pictures {
-    /// For a vision tower with patches of `patch_size` pixels a side.
-    pub fn new(preprocessor: PreprocessorConfig, patch_size: usize) -> Self {
-        Self { preprocessor, patch_size, last: None }
+    /// For a vision tower whose first layer goes over pictures so.
+    pub fn new(preprocessor: PreprocessorConfig, window: Window) -> Self {
+        Self { preprocessor, window, last: None }
     }
 
     /// Finds out which picture it is. Only a new one is decoded and cut into patches.
@@ -66,7 +67,7 @@ impl Pictures {
             return Ok(Image { file, hash: last.hash, content: Content::Known(Box::new(last.features.clone())) });
         }
         let picture = source.picture()?;
-        let patches = image::patches(&picture, &self.preprocessor, aspect_ratio, self.patch_size)?;
+        let patches = image::patches(&picture, &self.preprocessor, aspect_ratio, self.window)?;
         let hash = Sha256::digest(bytemuck::cast_slice(&patches.values)).into();
         let content = match &self.last {
             Some(last) if last.hash == hash => Content::Known(Box::new(last.features.clone())),

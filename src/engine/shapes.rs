@@ -45,9 +45,10 @@ pub fn model_shapes(
     let vision = config.vision.as_ref().map(|VisionConfig { tower, .. }| VisionShapes {
         formats: formats(&|role| matches!(role, Role::PatchEmbedding | Role::Vision | Role::Projector)),
         heads: tower.heads(),
+        depthwise: tower.depthwise().iter().map(|window| (window.kernel, window.stride)).collect(),
     });
     let mut norms = vec![text.norm.shape(text.hidden_size)];
-    norms.extend(config.vision.as_ref().map(|VisionConfig { tower, .. }| tower.norm.shape(tower.hidden_size)));
+    norms.extend(config.vision.iter().flat_map(|vision| vision.tower.norms()));
     ModelShapes {
         decoder: formats(&|role| role == Role::Decoder),
         head: formats(&|role| matches!(role, Role::Embedding | Role::Head)),

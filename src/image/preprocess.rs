@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::{
     Picture,
-    resize::{Canvas, Filter, Window, resize_window},
+    resize::{Canvas, Crop, Filter, resize_window},
 };
 use crate::{
     error::{Error, Result},
+    kernels::Window,
     model::{config::VisionConfig, tower::LARGEST_IMAGE},
 };
 
@@ -77,7 +78,7 @@ impl PreprocessorConfig {
         if let Some(kind) = kind.filter(|kind| !kind.as_str().is_some_and(known)) {
             return Err(unsupported("image_processor_type", format!("{kind}; only CLIPImageProcessor is supported")));
         }
-        let side = config.tower.image_size;
+        let side = config.tower.image_size();
         let do_resize = flag(preprocessor, "do_resize", true)?;
         let do_crop = flag(preprocessor, "do_center_crop", true)?;
         let mean = triple(preprocessor, "image_mean", CLIP_MEAN)?;
@@ -132,7 +133,7 @@ impl PreprocessorConfig {
         };
         let (crop_width, crop_height) = self.crop.unwrap_or(size);
         let start = |size: usize, crop: usize| (size as isize - crop as isize).div_euclid(2);
-        let window = Window {
+        let window = Crop {
             left: start(size.0, crop_width),
             top: start(size.1, crop_height),
             width: crop_width,
@@ -159,16 +160,16 @@ impl PreprocessorConfig {
     }
 }
 
-/// The vision tower's patches of a picture, from left to right and top to bottom.
+/// What the vision tower's first layer reads of a picture, from left to right and top to bottom.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Patches {
     pub rows: usize,
     pub cols: usize,
-    /// `[rows, cols]`: one patch a row, in the order of the patch embedding's weight (channel, y, x).
+    /// `[rows, cols]`: one patch a row, in the order of the first layer's weight (channel, y, x).
     pub values: Vec<f32>,
 }
 
-/// A picture preprocessed and cut into patches of `patch` pixels a side.
+/// A picture preprocessed and cut into the patches that the kernel of `window` comes to.
 ///
 /// # Errors
 /// [`Error::Unsupported`] if preprocessor_config.json leads to another size than the vision tower's.
@@ -176,7 +177,7 @@ pub fn patches(
     picture: &Picture,
     preprocessor: &PreprocessorConfig,
     aspect_ratio: Option<AspectRatio>,
-    patch: usize,
+    window: Window,
 ) -> Result<Patches> {
     let pixels = preprocessor.preprocess(picture, aspect_ratio);
     let side = preprocessor.side;
@@ -184,20 +185,24 @@ pub fn patches(
         let problem = format!("gives {}x{}, but the vision tower takes {side}x{side}", pixels.width, pixels.height);
         return Err(unsupported("crop_size", problem));
     }
-    Ok(pixels.patches(patch))
+    Ok(pixels.patches(window))
 }
 
 impl PixelValues {
-    /// Cuts the picture into patches; what is left over at the right and the bottom is dropped, as a strided
-    /// convolution does.
-    pub fn patches(&self, patch: usize) -> Patches {
-        let (across, down) = (self.width / patch, self.height / patch);
-        let (rows, cols) = (down * across, 3 * patch * patch);
-        let mut values = Vec::with_capacity(rows * cols);
-        for (row, column) in (0..down).flat_map(|row| (0..across).map(move |column| (row, column))) {
-            for (channel, y) in (0..3).flat_map(|channel| (0..patch).map(move |y| (channel, y))) {
-                let start = (channel * self.height + row * patch + y) * self.width + column * patch;
-                values.extend_from_slice(&self.values[start..start + patch]);
+    /// Cuts a picture of `window`'s side into patches, with zeros where they go beyond it; what no patch covers is dropped.
+    pub fn patches(&self, window: Window) -> Patches {
+        let Window { side, kernel, out, .. } = window;
+        let (rows, cols) = (out * out, 3 * kernel * kernel);
+        let mut values = vec![0.0; rows * cols];
+        let mut patches = values.chunks_exact_mut(cols);
+        for (row, column) in (0..out).flat_map(|row| (0..out).map(move |column| (row, column))) {
+            let patch = patches.next().expect("a patch for each place");
+            let ((down, first_y), (across, first_x)) = (window.covered(row), window.covered(column));
+            for channel in 0..3 {
+                for (y, inner) in down.clone().zip(first_y..) {
+                    let pixels = &self.values[(channel * side + y) * side..][across.clone()];
+                    patch[(channel * kernel + inner) * kernel + first_x..][..pixels.len()].copy_from_slice(pixels);
+                }
             }
         }
         Patches { rows, cols, values }

@@ -118,7 +118,7 @@ impl<'a> Canvas<'a> {
 }
 
 /// A rectangle of the resized picture; it may reach beyond it.
-pub(super) struct Window {
+pub(super) struct Crop {
     pub left: isize,
     pub top: isize,
     pub width: usize,
@@ -127,7 +127,7 @@ pub(super) struct Window {
 
 /// What `canvas` resized to `size` (width, height) shows in `window`; black outside the picture. Only pixels that the
 /// window needs are computed, with the values the whole resize would give them.
-pub(super) fn resize_window(canvas: &Canvas, size: (usize, usize), window: &Window, filter: Filter) -> Picture {
+pub(super) fn resize_window(canvas: &Canvas, size: (usize, usize), window: &Crop, filter: Filter) -> Picture {
     let (columns, first_column) = visible(window.left, window.width, size.0);
     let (rows, first_row) = visible(window.top, window.height, size.1);
     let mut shown =

@@ -15,6 +15,7 @@ pub(crate) mod alone;
 mod attention;
 #[cfg(feature = "cpu")]
 pub mod cpu;
+mod depthwise;
 mod embedding;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -29,6 +30,7 @@ mod sample;
 mod shapes;
 mod variants;
 mod weight;
+mod window;
 
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Int, Tensor};
@@ -43,6 +45,7 @@ pub use crate::device::gpu::Shader;
 
 pub use advance::advance;
 pub use attention::{attention, attention_full};
+pub use depthwise::depthwise;
 pub use embedding::{embed_drawn, embedding};
 #[cfg(feature = "gpu")]
 pub use gpu::{
@@ -60,11 +63,13 @@ pub use sample::{BROKEN_LOGITS, sample, sample_lanes};
 pub use shapes::{ModelShapes, NormShape, Precision, VisionShapes};
 pub use variants::{Chosen, TuneWork, Variants};
 pub use weight::{Weight, WeightLayout};
+pub use window::Window;
 
 /// The operations on plain slices: slow, obvious, and what the GPU is compared with.
 pub mod naive {
     pub use super::attention::naive as attention;
     pub use super::attention::naive_full as attention_full;
+    pub use super::depthwise::naive as depthwise;
     pub use super::embedding::naive as embedding;
     pub use super::layer_norm::naive as layer_norm;
     pub use super::linear::{naive as linear, naive_bytes as bytes, naive_gated as gated};

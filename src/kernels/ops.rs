@@ -9,7 +9,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
-use super::{Heads, KvCache, ModelShapes, TuneWork, Variants, WeightLayout};
+use super::{Heads, KvCache, ModelShapes, TuneWork, Variants, WeightLayout, Window};
 use crate::activation::Activation;
 use crate::device::{Buffer, Opened, Runtime, each_kind, kind};
 use crate::error::Result;
@@ -75,6 +75,13 @@ pub trait LlavaOps: Backend {
     ) -> FloatTensor<Self>;
     fn attention(q: FloatTensor<Self>, kv: KvCache, state: Buffer, heads: Heads) -> FloatTensor<Self>;
     fn attention_full(qkv: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self>;
+    fn depthwise(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Operand<Self>,
+        window: Window,
+        act: Activation,
+    ) -> FloatTensor<Self>;
     fn sample(logits: FloatTensor<Self>, params: Buffer, seen: Buffer, tokens: Buffer, state: Buffer) -> ();
 }
 

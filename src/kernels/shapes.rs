@@ -1,5 +1,7 @@
 //! What of a model decides which kernels it runs.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Heads, KvFormat};
@@ -40,7 +42,10 @@ pub struct ModelShapes {
 pub struct VisionShapes {
     /// Formats of the matrices of vision tower and projector.
     pub formats: Vec<Format>,
-    pub heads: Heads,
+    /// `None` without attention.
+    pub heads: Option<Heads>,
+    /// Kernels and strides of its depthwise convolutions.
+    pub depthwise: BTreeSet<(usize, usize)>,
 }
 
 /// A norm of rows of this many numbers.

@@ -12,6 +12,39 @@ use super::tower::{self, TowerSpec};
 use crate::Result;
 use crate::activation::Activation;
 
+/// A `model_type` of the whole model, and what transformers' class for it has as defaults.
+struct Layout {
+    model_type: &'static str,
+    tower: &'static str,
+    decoder: &'static str,
+    image_token_id: usize,
+    feature_layer: i64,
+    select_strategy: &'static str,
+    /// Whether the tower ends in a map, or in hidden states of a transformer.
+    is_map: bool,
+}
+
+const LAYOUTS: &[Layout] = &[
+    Layout {
+        model_type: "llava",
+        tower: "clip_vision_model",
+        decoder: "llama",
+        image_token_id: 32000,
+        feature_layer: -2,
+        select_strategy: "default",
+        is_map: false,
+    },
+    Layout {
+        model_type: "fast_vlm",
+        tower: "timm_wrapper",
+        decoder: "qwen2",
+        image_token_id: 151646,
+        feature_layer: -1,
+        select_strategy: "full",
+        is_map: true,
+    },
+];
+
 /// Which positions of the vision tower's hidden state become image tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SelectStrategy {
@@ -35,22 +68,30 @@ pub struct VisionConfig {
 }
 
 impl VisionConfig {
-    /// Reads the vision side of a LLaVA.
-    fn read(root: &Fields) -> Result<Self> {
-        let tower = tower::read(&root.section("vision_config")?)?;
+    /// Reads the vision side of a model.
+    fn read(root: &Fields, layout: &Layout) -> Result<Self> {
+        let fields = root.section("vision_config")?;
+        let tower = tower::read(&fields, layout.tower)?;
+        if matches!(tower, TowerSpec::Convolutional(_)) != layout.is_map {
+            let problem = format!("a {} has no tower of this kind", layout.model_type);
+            return Err(fields.error("model_type", problem));
+        }
         let layer_key = "vision_feature_layer";
         let layer = |value: &Value| hidden_state(&tower, value).map_err(|problem| root.error(layer_key, problem));
         let feature_layers = match root.get(layer_key) {
-            None => vec![layer(&Value::from(-2))?],
+            None => vec![layer(&Value::from(layout.feature_layer))?],
             Some(Value::Array(list)) if list.is_empty() => return Err(root.error(layer_key, "the list is empty")),
             Some(Value::Array(list)) => list.iter().map(layer).collect::<Result<_>>()?,
             Some(value) => vec![layer(value)?],
         };
-        if tower.hidden_size as u64 * feature_layers.len() as u64 > LARGEST_SIZE as u64 {
+        if tower.hidden_size() as u64 * feature_layers.len() as u64 > LARGEST_SIZE as u64 {
             return Err(root.error(layer_key, format!("{} layers are too many", feature_layers.len())));
         }
         let strategy_key = "vision_feature_select_strategy";
-        let select_strategy = match root.str(strategy_key, "default")? {
+        let select_strategy = match root.str(strategy_key, layout.select_strategy)? {
+            "default" if layout.is_map => {
+                return Err(root.error(strategy_key, "must be `full`: no place of a map is left out"));
+            }
             "default" => SelectStrategy::Default,
             "full" => SelectStrategy::Full,
             other => return Err(root.error(strategy_key, format!("`{other}` is not one of default, full"))),
@@ -59,7 +100,7 @@ impl VisionConfig {
         Ok(Self {
             projector_hidden_act: root.activation("projector_hidden_act", Activation::Gelu)?,
             multimodal_projector_bias: root.bool("multimodal_projector_bias", true)?,
-            image_token_id: root.count(image_token, 32000, 0, u32::MAX as usize)? as u32,
+            image_token_id: root.count(image_token, layout.image_token_id, 0, u32::MAX as usize)? as u32,
             feature_layers,
             select_strategy,
             tower,
@@ -81,17 +122,17 @@ impl VisionConfig {
 
     /// Columns of the projector's first layer.
     pub fn projector_input_size(&self) -> usize {
-        self.tower.hidden_size * self.feature_layers.len()
+        self.tower.hidden_size() * self.feature_layers.len()
     }
 }
 
 /// Resolves one `vision_feature_layer` as Python indexes `hidden_states`, which has one entry more than layers; or says what
 /// is wrong with it.
 fn hidden_state(tower: &TowerSpec, value: &Value) -> std::result::Result<usize, String> {
-    let states = tower.num_hidden_layers as i64 + 1;
+    let states = tower.states() as i64;
     let index = value.as_i64().filter(|index| (-states..states).contains(index));
-    let index =
-        index.ok_or_else(|| format!("{value} is not a layer of a tower with {} layers", tower.num_hidden_layers))?;
+    let index = index
+        .ok_or_else(|| format!("{value} is not a layer of a tower with {} hidden states to read", tower.states()))?;
     Ok(if index < 0 { (index + states) as usize } else { index as usize })
 }
 
@@ -101,6 +142,8 @@ pub struct LlavaConfig {
     /// `None`: a decoder alone, which answers prompts without a picture.
     pub vision: Option<VisionConfig>,
     pub text: DecoderSpec,
+    /// The decoder's family.
+    pub decoder: &'static str,
     /// Tokens that end the answer.
     pub eos_token_ids: Vec<u32>,
 }
@@ -118,16 +161,24 @@ impl LlavaConfig {
                 "this is LLaVA's original layout; use the checkpoint in transformers' layout (usually named *-hf)";
             return Err(root.error("mm_vision_tower", cure));
         }
-        let (vision, text_fields) = match root.str("model_type", "")? {
-            "llava" => (Some(VisionConfig::read(&root)?), root.section("text_config")?),
-            alone if decoder::is_family(alone) => (None, Fields::new("", config)?),
-            "" => return Err(root.error("model_type", "is missing; only `llava` works here")),
-            other => {
-                let problem = format!("`{other}` is not one of llava, {}", decoder::families());
-                return Err(root.error("model_type", problem));
+        let model_type = root.str("model_type", "")?;
+        let layout = LAYOUTS.iter().find(|layout| layout.model_type == model_type);
+        let (vision, text_fields, family) = match layout {
+            Some(layout) => (Some(VisionConfig::read(&root, layout)?), root.section("text_config")?, layout.decoder),
+            None if decoder::is_family(model_type) => (None, Fields::new("", config)?, ""),
+            None => {
+                let layouts: Vec<&str> = LAYOUTS.iter().map(|layout| layout.model_type).collect();
+                let known = format!("{}, {}", layouts.join(", "), decoder::families());
+                return Err(root.error(
+                    "model_type",
+                    match model_type {
+                        "" => format!("is missing; give one of {known}"),
+                        other => format!("`{other}` is not one of {known}"),
+                    },
+                ));
             }
         };
-        let mut text = decoder::read(&text_fields)?;
+        let (decoder, mut text) = decoder::read(&text_fields, family)?;
         text.tie_word_embeddings |= root.bool("tie_word_embeddings", false)?;
         let mut eos_token_ids = None;
         if generation.is_object() {
@@ -143,7 +194,7 @@ impl LlavaConfig {
             let problem = format!("{id} is no token of {}, so no answer would ever end", text.vocab_size);
             return Err(root.error("eos_token_id", problem));
         }
-        Ok(Self { vision, text, eos_token_ids })
+        Ok(Self { vision, text, decoder, eos_token_ids })
     }
 
     /// Number of prompt positions that one image takes; 0 for a model that sees none.
@@ -158,6 +209,7 @@ mod tests {
 
     use super::*;
     use crate::Error;
+    use crate::kernels::NormShape;
 
     fn parse(config: Value) -> Result<LlavaConfig> {
         LlavaConfig::from_json(&config, &Value::Null)
@@ -182,13 +234,13 @@ mod tests {
             (32, 128, 11008)
         );
         assert_eq!((config.text.norm.eps, config.text.rope.theta), (1e-5, 10000.0));
-        assert_eq!(vision.tower.norm.eps, 1e-5);
+        assert_eq!(vision.tower.norms(), [NormShape::LayerNorm(1024)]);
         assert_eq!(config.eos_token_ids, [2]);
         assert!(!config.text.tie_word_embeddings);
         // Without a vision_config the same tower is LLaVA's default; with an empty one it is CLIP's own.
         assert_eq!(parse(json!({"model_type": "llava"})).unwrap().vision, config.vision);
         let empty = parse(json!({"model_type": "llava", "vision_config": {}})).unwrap().vision.unwrap();
-        assert_eq!(empty.tower.patch_size, 32);
+        assert_eq!(empty.tower.window().kernel, 32);
     }
 
     #[test]
@@ -256,6 +308,79 @@ mod tests {
     const INV_FREQ: [f32; 8] = [1.0, 0.31622776, 0.1, 0.03162278, 0.01, 0.0031622779, 0.001, 0.0003162278];
     const INV_FREQ_LLAMA3: [f32; 8] =
         [1.0, 0.31622776, 0.1, 0.006613107, 0.00125, 0.00039528473, 0.000125, 0.000039528473];
+
+    fn fast_vlm(edit: impl FnOnce(&mut Value)) -> Result<LlavaConfig> {
+        let mut config = json!({
+            "model_type": "fast_vlm", "image_token_index": 3,
+            "text_config": {"hidden_size": 64, "num_attention_heads": 4, "vocab_size": 160000},
+            "vision_config": {"model_type": "timm_wrapper", "architecture": "tf_efficientnet_lite0", "hidden_size": 1280}
+        });
+        edit(&mut config);
+        parse(config)
+    }
+
+    #[test]
+    fn a_convolutional_tower_has_a_token_for_each_place_of_its_last_map() {
+        let lite0 = fast_vlm(|_| ()).unwrap();
+        let vision = lite0.vision.clone().unwrap();
+        assert_eq!((lite0.image_tokens(), vision.projector_input_size(), lite0.decoder), (49, 1280, "qwen2"));
+        assert_eq!((vision.tower.patches(), vision.tower.largest_result()), ([12544, 27], [12544, 96]));
+        assert!(lite0.text.bias.qkv && !lite0.text.bias.o);
+        let sized = fast_vlm(|config| config["vision_config"]["image_size"] = 97.into()).unwrap();
+        assert_eq!(sized.image_tokens(), 16);
+        let mci3 = fast_vlm(|config| {
+            let args = json!({"inference_mode": true});
+            config["vision_config"] = json!({"architecture": "fastvit_mci3", "hidden_size": 3072, "model_args": args});
+        });
+        let mci3 = mci3.unwrap();
+        assert_eq!(mci3.image_tokens(), 256);
+        let tower = mci3.vision.unwrap().tower;
+        assert_eq!((tower.hidden_size(), tower.heads().unwrap().head_dim), (3072, 32));
+        assert_eq!(tower.norms(), [NormShape::LayerNorm(768), NormShape::LayerNorm(1536)]);
+    }
+
+    #[test]
+    fn what_a_convolutional_tower_cannot_be_is_named() {
+        type Edit = fn(&mut Value);
+        let cases: [(Edit, &str); 12] = [
+            (|config| config["vision_config"]["architecture"] = "resnet50".into(), "vision_config.architecture"),
+            (|config| config["vision_config"]["hidden_size"] = 768.into(), "vision_config.hidden_size"),
+            (|config| config["vision_config"]["image_size"] = 16.into(), "vision_config.image_size"),
+            (
+                |config| config["vision_config"]["model_args"] = json!({"act_layer": "gelu"}),
+                "vision_config.model_args.act_layer",
+            ),
+            (|config| config["vision_config"] = json!({"model_type": "clip_vision_model"}), "vision_config.model_type"),
+            (|config| config["model_type"] = "llava".into(), "vision_config.model_type"),
+            (|config| config["vision_feature_layer"] = (-2).into(), "vision_feature_layer"),
+            (|config| config["vision_feature_select_strategy"] = "default".into(), "vision_feature_select_strategy"),
+            (|config| config["text_config"]["model_type"] = "gemma".into(), "text_config.model_type"),
+            (
+                |config| config["vision_config"]["architecture"] = "fastvit_mci3".into(),
+                "vision_config.model_args.inference_mode",
+            ),
+            (
+                |config| {
+                    let args = json!({"inference_mode": true, "embed_dims": [8, 16, 16, 32, 40]});
+                    config["vision_config"] = json!({"architecture": "fastvit_mci3", "model_args": args});
+                },
+                "vision_config.model_args.embed_dims",
+            ),
+            (
+                |config| {
+                    let args = json!({"inference_mode": true, "layers": [1, 2]});
+                    config["vision_config"] = json!({"architecture": "fastvit_mci3", "model_args": args});
+                },
+                "vision_config.model_args.layers",
+            ),
+        ];
+        for (edit, field) in cases {
+            match fast_vlm(edit) {
+                Err(Error::Unsupported { field: found, .. }) => assert_eq!(found, field),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+    }
 
     #[test]
     fn what_cannot_be_honoured_is_named() {

@@ -47,6 +47,21 @@ impl<'a> Fields<'a> {
         Error::unsupported(self.name_of(name), problem)
     }
 
+    /// The names of all fields that are there.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        let object = self.value.as_object().into_iter().flatten();
+        object.filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
+    }
+
+    /// Refuses all fields but those of these names.
+    pub fn refuse_others(&self, known: &[&str]) -> Result<()> {
+        match self.names().find(|name| !known.contains(name)) {
+            None => Ok(()),
+            Some(name) if known.is_empty() => Err(self.error(name, "cannot be changed")),
+            Some(name) => Err(self.error(name, format!("cannot be changed, only {}", known.join(", ")))),
+        }
+    }
+
     /// A field that is there and not null.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
         self.value.get(name).filter(|value| !value.is_null())
@@ -62,6 +77,16 @@ impl<'a> Fields<'a> {
 
     pub fn size(&self, name: &str, default: usize) -> Result<usize> {
         self.count(name, default, 1, LARGEST_SIZE)
+    }
+
+    /// As many sizes as there are by default.
+    pub fn sizes<const N: usize>(&self, name: &str, default: [usize; N], most: usize) -> Result<[usize; N]> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        let size =
+            |value: &Value| value.as_u64().filter(|size| (1..=most as u64).contains(size)).map(|size| size as usize);
+        let sizes = value.as_array().and_then(|list| list.iter().map(size).collect::<Option<Vec<_>>>());
+        let problem = || self.error(name, format!("{value} is not {N} whole numbers from 1 to {most}"));
+        sizes.and_then(|sizes| sizes.try_into().ok()).ok_or_else(problem)
     }
 
     pub fn float(&self, name: &str, default: f32) -> Result<f32> {
@@ -97,10 +122,10 @@ impl<'a> Fields<'a> {
     }
 
     /// The row of a table of families that `model_type` names; without one it is `default`'s.
-    pub fn family<T: Copy>(&self, default: &'static str, families: &[(&str, T)]) -> Result<T> {
+    pub fn family<T: Copy>(&self, default: &'static str, families: &[(&'static str, T)]) -> Result<(&'static str, T)> {
         let found = self.str("model_type", default)?;
-        if let Some((_, family)) = families.iter().find(|(name, _)| *name == found) {
-            return Ok(*family);
+        if let Some(row) = families.iter().find(|(name, _)| *name == found) {
+            return Ok(*row);
         }
         let names: Vec<&str> = families.iter().map(|(name, _)| *name).collect();
         Err(self.error(

@@ -2,12 +2,11 @@
 
 use burn::tensor::Tensor;
 
-use super::loader::Loader;
-use super::parameters::{Cut, Needed, Parameter, Parameters, Role};
+use super::loader::{Loader, Loading};
+use super::parameters::{Cut, Fold, Needed, Parameter, Parameters, Role};
 use crate::activation::Activation;
 use crate::bundle::source::ChunkSource;
 use crate::device::Buffer;
-use crate::error::Result;
 use crate::kernels::{self, Heads, KvCache, Weight};
 
 /// Layers of the checkpoint that read the same input: with their rows below each other one launch computes them all.
@@ -15,6 +14,7 @@ pub struct Stack {
     name: String,
     parts: Vec<Part>,
     cut: Cut,
+    fold: Option<Fold>,
 }
 
 struct Part {
@@ -53,7 +53,7 @@ impl Stack {
 
     fn new<const N: usize>(name: String, parts: [(String, usize); N], cut: Cut) -> Self {
         let part = |(name, rows)| Part { name, rows, rotated_heads: None };
-        Self { name, parts: parts.into_iter().map(part).collect(), cut }
+        Self { name, parts: parts.into_iter().map(part).collect(), cut, fold: None }
     }
 
     /// Queries and keys are rotated, and keys and values written to a cache, as one: they cannot be cut.
@@ -64,10 +64,16 @@ impl Stack {
         Self { cut: Cut::Never, ..self }
     }
 
+    /// Of a convolution: what is folded into it.
+    pub fn folded(self, fold: Fold) -> Self {
+        Self { fold: Some(fold), ..self }
+    }
+
     /// The parameter `kind` of these layers; `cols` is its shape behind the rows.
     fn parameter(&self, kind: &str, cols: &[usize], role: Role) -> Parameter {
         let tensor = |Part { name, rows, rotated_heads }: &Part| Needed {
             rotated_heads: *rotated_heads,
+            fold: self.fold.clone(),
             ..Needed::new(format!("{name}.{kind}"), [&[*rows], cols].concat(), role)
         };
         let tensors = self.parts.iter().map(tensor).collect();
@@ -89,13 +95,15 @@ impl LinearParameters {
         Self { weight, bias }
     }
 
-    pub async fn load<S: ChunkSource>(&self, loader: &mut Loader<'_, S>) -> Result<Linear> {
-        let weight = loader.weight(&self.weight).await?;
-        let bias = match &self.bias {
-            Some(bias) => Some(loader.vector(bias).await?),
-            None => None,
-        };
-        Ok(Linear { weight, bias })
+    pub fn load<'a, S: ChunkSource>(&'a self, loader: &'a mut Loader<'_, S>) -> Loading<'a, Linear> {
+        Box::pin(async move {
+            let weight = loader.weight(&self.weight).await?;
+            let bias = match &self.bias {
+                Some(bias) => Some(loader.vector(bias).await?),
+                None => None,
+            };
+            Ok(Linear { weight, bias })
+        })
     }
 }
 

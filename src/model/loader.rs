@@ -1,5 +1,7 @@
 //! Pulls parameters from a [`ChunkSource`] onto the GPU, checking every shape against the configuration.
 
+use std::pin::Pin;
+
 use burn::tensor::{Device, Tensor};
 
 use crate::bundle::reader::{TensorBytes, TensorReader};
@@ -8,6 +10,9 @@ use crate::device::{self, tensors};
 use crate::error::Result;
 use crate::kernels::Weight;
 use crate::model::parameters::{Cut, Needed, Parameter};
+
+/// A part of a model on its way. Boxed: inlined into all that load parts, its code would be there many times.
+pub type Loading<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
 
 /// Reads parameters in the order the model asks for them; at most one is in host memory at a time.
 pub struct Loader<'a, S> {

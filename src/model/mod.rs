@@ -1,10 +1,12 @@
 //! LLaVA as a graph of Burn tensors over the kernels of [`crate::kernels`].
 //!
-//! `config`, `tower` and `decoder` say what a model is, as values read from config.json; `vision_tower`, `projector` and
-//! `language_model` declare the parameters of what is so described, load them and run it.
+//! `config`, `tower` and `decoder` say what a model is, as values read from config.json; `vision_tower` (by way of `transformer`
+//! or `convolutional`), `projector` and `language_model` declare the parameters of what is so described, load them and run it.
 
 pub mod config;
+mod convolutional;
 pub mod decoder;
+mod depthwise;
 mod fields;
 mod language_model;
 mod linear;
@@ -14,7 +16,9 @@ pub mod norm;
 pub mod parameters;
 mod plan;
 mod projector;
+mod squeeze_excite;
 pub mod tower;
+mod transformer;
 mod vision_tower;
 
 use burn::tensor::{Device, Tensor};
@@ -69,7 +73,7 @@ impl Llava {
 }
 
 impl Vision {
-    /// `patches` `[patches, channels*patch*patch]` of one picture -> its embeddings `[image tokens, text hidden]`.
+    /// `patches` of one picture, as [`TowerSpec::patches`](tower::TowerSpec::patches) says, -> its embeddings `[image tokens, text hidden]`.
     /// Awaits `after_layer` after each layer of the vision tower, and ends with its error.
     pub async fn image_features<E>(
         &self,

@@ -2,10 +2,9 @@
 
 use burn::tensor::Tensor;
 
-use super::loader::Loader;
+use super::loader::{Loader, Loading};
 use super::parameters::{Needed, Parameter, Parameters, Role};
 use crate::bundle::source::ChunkSource;
-use crate::error::Result;
 use crate::kernels::{self, NormShape};
 
 /// A norm, but for its width.
@@ -45,24 +44,27 @@ impl NormParameters {
     pub fn declare(parameters: &mut Parameters, name: &str, width: usize, spec: NormSpec) -> Self {
         let vector = |kind: &str| Needed::new(format!("{name}.{kind}"), [width], Role::Vector);
         let is_scale = !matches!(spec.kind, NormKind::Rms { offset } if offset != 0.0);
-        let weight = parameters.declare(Parameter::one(Needed { is_scale, ..vector("weight") }));
+        let centre = f32::from(u8::from(is_scale));
+        let weight = parameters.declare(Parameter::one(Needed { centre, ..vector("weight") }));
         let has_bias = spec.kind == NormKind::LayerNorm { bias: true };
         let bias = has_bias.then(|| parameters.declare(Parameter::one(vector("bias"))));
         Self { weight, bias, spec }
     }
 
-    pub async fn load<S: ChunkSource>(&self, loader: &mut Loader<'_, S>) -> Result<Norm> {
-        let NormSpec { kind, eps } = self.spec;
-        let mut weight = loader.values(&self.weight).await?;
-        let bias = match (kind, &self.bias) {
-            (NormKind::Rms { offset }, _) => {
-                weight.iter_mut().for_each(|weight| *weight += offset);
-                None
-            }
-            (NormKind::LayerNorm { .. }, Some(bias)) => Some(loader.vector(bias).await?),
-            (NormKind::LayerNorm { .. }, None) => Some(loader.upload(vec![0.0; weight.len()])),
-        };
-        Ok(Norm { weight: loader.upload(weight), bias, eps })
+    pub fn load<'a, S: ChunkSource>(&'a self, loader: &'a mut Loader<'_, S>) -> Loading<'a, Norm> {
+        Box::pin(async move {
+            let NormSpec { kind, eps } = self.spec;
+            let mut weight = loader.values(&self.weight).await?;
+            let bias = match (kind, &self.bias) {
+                (NormKind::Rms { offset }, _) => {
+                    weight.iter_mut().for_each(|weight| *weight += offset);
+                    None
+                }
+                (NormKind::LayerNorm { .. }, Some(bias)) => Some(loader.vector(bias).await?),
+                (NormKind::LayerNorm { .. }, None) => Some(loader.upload(vec![0.0; weight.len()])),
+            };
+            Ok(Norm { weight: loader.upload(weight), bias, eps })
+        })
     }
 }
 

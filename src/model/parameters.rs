@@ -10,6 +10,8 @@ pub enum Role {
     Vector,
     /// The convolution that cuts the picture into patches: its columns rarely fit blocks.
     PatchEmbedding,
+    /// Convolutions of each channel by itself: small, and decoded when they are loaded.
+    Depthwise,
     /// Linear layers of the vision tower.
     Vision,
     /// Linear layers of the projector.
@@ -26,7 +28,7 @@ impl Role {
     pub fn format(self, asked: Format) -> Format {
         match self {
             Role::Vector => Format::F32,
-            Role::PatchEmbedding if asked.is_quantized() => Format::F16,
+            Role::PatchEmbedding | Role::Depthwise if asked.is_quantized() => Format::F16,
             Role::Vision | Role::Projector if asked.bits() < 8.0 => Format::Q8,
             _ => asked,
         }
@@ -37,6 +39,7 @@ impl Role {
         match self {
             Role::Vector => "norms, biases, positions",
             Role::PatchEmbedding => "patch embedding",
+            Role::Depthwise => "depthwise convolutions",
             Role::Vision => "vision tower",
             Role::Projector => "projector",
             Role::Embedding => "token embedding",
@@ -47,23 +50,72 @@ impl Role {
 }
 
 /// One tensor the model needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Needed {
     /// Canonical name.
     pub name: String,
     /// Shape in the checkpoint. The bundle folds everything after the rows into columns.
     pub shape: Vec<usize>,
     pub role: Role,
-    /// A norm's factors, which are about 1 in any model.
-    pub is_scale: bool,
+    /// What its values are about in a made-up model: norms' factors are about 1 in any.
+    pub centre: f32,
     /// Its rows are this many heads, whose two halves rotate with each other.
     pub rotated_heads: Option<usize>,
+    /// What a checkpoint has of it stands beside other things that the converter makes one with it.
+    pub fold: Option<Fold>,
+}
+
+/// What a checkpoint has beside a convolution's weight, and what becomes part of its weight and bias: `scale * norm(conv(x))`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fold {
+    /// The convolution has a bias of its own.
+    pub bias: bool,
+    /// A batch norm behind it.
+    pub norm: Option<BatchNorm>,
+    /// A factor for each channel, behind the norm.
+    pub scale: Option<String>,
+}
+
+impl Fold {
+    /// Whether a bias comes of it.
+    pub fn has_bias(&self) -> bool {
+        self.bias || self.norm.is_some()
+    }
+}
+
+/// Statistics of a batch norm, `{name}.weight`, `bias`, `running_mean` and `running_var`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchNorm {
+    pub name: String,
+    pub eps: f32,
 }
 
 impl Needed {
     /// A tensor of which there is nothing more to say.
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, role: Role) -> Self {
-        Self { name: name.into(), shape: shape.into(), role, is_scale: false, rotated_heads: None }
+        Self { name: name.into(), shape: shape.into(), role, centre: 0.0, rotated_heads: None, fold: None }
+    }
+
+    /// What it is made of in a checkpoint: itself, or for what is folded the convolution's own tensor and what is folded in.
+    pub fn sources(&self) -> Vec<Needed> {
+        let itself = Self { fold: None, ..self.clone() };
+        let Some(fold) = self.fold.as_ref().filter(|_| !self.is_matrix()) else { return vec![itself] };
+        let vector = |name: String, centre| Self { centre, ..Self::new(name, self.shape.clone(), Role::Vector) };
+        let mut sources = Vec::new();
+        sources.extend(fold.bias.then_some(itself));
+        if let Some(BatchNorm { name, .. }) = &fold.norm {
+            let parts = [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)];
+            sources.extend(parts.map(|(part, centre)| vector(format!("{name}.{part}"), centre)));
+        }
+        if let Some(name) = &fold.scale {
+            sources.push(Self { shape: vec![self.shape[0], 1, 1], ..vector(name.clone(), 0.5) });
+        }
+        sources
+    }
+
+    /// Whether it has rows of several numbers.
+    pub fn is_matrix(&self) -> bool {
+        self.shape.len() > 1
     }
 
     /// Shape in the bundle: `[rows, cols]` or `[len]`.
@@ -87,7 +139,7 @@ pub enum Cut {
 }
 
 /// What is one to the model: a tensor, or several whose rows lie below each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
     /// The tensor's name, or what a checkpoint that stores them joined calls them.
     pub name: String,

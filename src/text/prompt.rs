@@ -28,12 +28,12 @@ pub struct Prompt {
 }
 
 /// Which spellings in the text of a [`Prompt`] are special tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// All of them.
     Raw,
-    /// The [`IMAGE_MARK`] at this byte, if there is one.
-    Template { image: Option<usize> },
+    /// Those at these bytes, in order: the [`IMAGE_MARK`] if there is one, and what the template has.
+    Template { marks: Vec<(usize, &'static str)> },
 }
 
 /// One turn of a conversation.
@@ -104,15 +104,15 @@ impl Prompt {
 
     /// Whether a picture has its place in it.
     pub fn has_image(&self) -> bool {
-        match self.kind {
+        match &self.kind {
             Kind::Raw => self.text.contains(IMAGE_MARK),
-            Kind::Template { image } => image.is_some(),
+            Kind::Template { marks } => marks.iter().any(|(_, mark)| *mark == IMAGE_MARK),
         }
     }
 
     /// How that text is to be read.
-    pub fn kind(&self) -> Kind {
-        self.kind
+    pub fn kind(&self) -> &Kind {
+        &self.kind
     }
 }
 
@@ -147,25 +147,57 @@ fn chat_prompt(template: &Template, messages: &[Message], picture: bool) -> Resu
         None
     };
 
-    let (mut text, mut image) = (String::new(), None);
+    let mut written = Written { template, text: String::new(), marks: Vec::new() };
+    if messages[0].role != Role::System {
+        written.own(template.start);
+    }
     for (index, message) in messages.iter().enumerate() {
-        text.push_str(match message.role {
+        written.own(match message.role {
             Role::System => template.system,
             Role::User => template.user,
             Role::Assistant => template.assistant,
         });
         for _ in 0..message.images() + usize::from(unclaimed == Some(index)) {
-            image = Some(text.len());
-            text.push_str(IMAGE_MARK);
-            text.push_str(template.after_image);
+            written.mark(IMAGE_MARK);
+            written.own(template.after_image);
         }
         for part in message.texts() {
-            text.push_str(part);
-            text.push_str(template.after_text);
+            written.own(template.before_text);
+            written.text.push_str(part);
+            written.own(template.after_text);
         }
+        written.own(template.after_turn);
     }
-    text.push_str(template.answer);
-    Ok(Prompt { text, kind: Kind::Template { image } })
+    written.own(template.answer);
+    Ok(Prompt { text: written.text, kind: Kind::Template { marks: written.marks } })
+}
+
+/// A conversation as far as it is written down.
+struct Written<'a> {
+    template: &'a Template,
+    text: String,
+    marks: Vec<(usize, &'static str)>,
+}
+
+impl Written<'_> {
+    /// Words of the template's, in which its special tokens are spelled.
+    fn own(&mut self, mut words: &str) {
+        let first = |words: &str| {
+            let found = self.template.special.iter().filter_map(|token| Some((words.find(token)?, *token)));
+            found.min()
+        };
+        while let Some((at, token)) = first(words) {
+            self.text.push_str(&words[..at]);
+            words = &words[at + token.len()..];
+            self.mark(token);
+        }
+        self.text.push_str(words);
+    }
+
+    fn mark(&mut self, mark: &'static str) {
+        self.marks.push((self.text.len(), mark));
+        self.text.push_str(mark);
+    }
 }
 
 impl Message {

@@ -10,15 +10,16 @@ use crate::{
     text::prompt::{IMAGE_MARK, Kind, Prompt},
 };
 
-/// Stands for the picture where no spelling may become a special token: found in the text as `<image>` is in a raw prompt. No
-/// one's text: it begins with a character that is never exchanged, which texts lose before.
-const PLACE: &str = "\u{FDD0}image";
-const PLACE_START: char = '\u{FDD0}';
+/// Before a special token's spelling makes a stand-in of it, which is found in the text where no spelling may become a special
+/// token. No one's text: this is a character that is never exchanged, and texts lose it before.
+const STAND_IN: char = '\u{FDD0}';
 
 /// A tokenizer.json in use.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    /// The id of [`PLACE`], which is no token of the model.
+    /// The ids of stand-ins, which are no tokens of the model, and those of the tokens that they stand for.
+    stand_ins: Vec<(u32, u32)>,
+    /// The id of the picture's stand-in.
     place: u32,
     /// Whether tokens like `<0x0A>` stand for bytes.
     byte_tokens: bool,
@@ -33,30 +34,47 @@ pub struct PromptTokens {
 }
 
 impl Tokenizer {
-    /// Reads a tokenizer.json.
+    /// Reads a tokenizer.json, for prompts without special tokens but the picture's mark.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the bytes are not a tokenizer this library can run.
+    /// As [`with_special`](Self::with_special).
     pub fn from_bytes(json: &[u8]) -> Result<Self> {
+        Self::with_special(json, &[])
+    }
+
+    /// Reads a tokenizer.json, for prompts in which a template may spell out the tokens `special`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the bytes are not a tokenizer this library can run, or one of these is no token of it.
+    pub fn with_special(json: &[u8], special: &[&str]) -> Result<Self> {
         let bad = |error: serde_json::Error| Error::Tokenizer(error.to_string());
         // By way of a value, as parts of the library take for granted that they are given one.
         let json: Value = serde_json::from_slice(json).map_err(bad)?;
         check(&json)?;
         let byte_tokens = has_byte_fallback(&json["decoder"]);
-        // What the file says of spaces beside `<image>` holds for its stand-in too.
-        let image = json["added_tokens"].as_array().into_iter().flatten().find(|token| token["content"] == IMAGE_MARK);
-        let flag = |name: &str| image.is_some_and(|image| image[name] == true);
-        let place = AddedToken::from(PLACE, false)
-            .normalized(false)
-            .single_word(flag("single_word"))
-            .lstrip(flag("lstrip"))
-            .rstrip(flag("rstrip"));
+        // What the file says of spaces beside a token holds for its stand-in too.
+        let stand_in = |token: &&str| {
+            let added = json["added_tokens"].as_array().into_iter().flatten().find(|added| added["content"] == **token);
+            let flag = |name: &str| added.is_some_and(|added| added[name] == true);
+            AddedToken::from(format!("{STAND_IN}{token}"), false)
+                .normalized(false)
+                .single_word(flag("single_word"))
+                .lstrip(flag("lstrip"))
+                .rstrip(flag("rstrip"))
+        };
+        let stand_ins: Vec<AddedToken> = [IMAGE_MARK].iter().chain(special).map(stand_in).collect();
         let mut inner: tokenizers::Tokenizer = serde_json::from_value(json).map_err(bad)?;
         // Settings of the training run that some files still carry; a prompt is never cut nor filled up.
         inner.with_truncation(None).map_err(Error::tokenizer)?.with_padding(None);
-        inner.add_tokens(&[place]);
-        let place = inner.token_to_id(PLACE).ok_or_else(|| Error::Tokenizer("takes no further token".to_owned()))?;
-        Ok(Self { inner, place, byte_tokens })
+        inner.add_tokens(&stand_ins);
+        let id_of = |token: &str| inner.token_to_id(&format!("{STAND_IN}{token}"));
+        let place = id_of(IMAGE_MARK).ok_or_else(|| Error::Tokenizer("takes no further token".to_owned()))?;
+        let pair = |token: &&str| {
+            let problem = format!("has no token `{token}`, with which prompts of this model are written");
+            id_of(token).zip(inner.token_to_id(token)).ok_or(Error::Tokenizer(problem))
+        };
+        let stand_ins = special.iter().map(pair).collect::<Result<_>>()?;
+        Ok(Self { inner, stand_ins, place, byte_tokens })
     }
 
     /// The ids of `text`, in which special tokens may be spelled out, with those that the post-processor adds (LLaMA: `<s>` in
@@ -65,7 +83,7 @@ impl Tokenizer {
         Ok(self.inner.encode(text, true).map_err(Error::tokenizer)?.get_ids().to_vec())
     }
 
-    /// The ids of `text`, in which nothing is a special token but [`PLACE`].
+    /// The ids of `text`, in which nothing is a special token but by its stand-in, and these stand for themselves.
     fn encode_plain(&mut self, text: &str) -> Result<Vec<u32>> {
         self.inner.set_encode_special_tokens(true);
         let ids = self.encode_text(text);
@@ -82,15 +100,21 @@ impl Tokenizer {
     pub fn encode(&mut self, prompt: &Prompt, image_token_id: u32, image_tokens: usize) -> Result<PromptTokens> {
         let (ids, mark) = match prompt.kind() {
             Kind::Raw => (self.encode_text(prompt.text())?, image_token_id),
-            Kind::Template { image } => {
-                let text = prompt.text();
-                let (before, after) = text.split_at(image.unwrap_or(text.len()));
-                let own = |text: &str| text.replace(PLACE_START, "\u{FFFD}");
-                let text = match after.strip_prefix(IMAGE_MARK).filter(|_| image.is_some()) {
-                    Some(after) => own(before) + PLACE + &own(after),
-                    None => own(text),
-                };
-                (self.encode_plain(&text)?, self.place)
+            Kind::Template { marks } => {
+                let (mut text, mut end) = (String::new(), 0);
+                let own = |range: Range<usize>| prompt.text()[range].replace(STAND_IN, "\u{FFFD}");
+                for (at, mark) in marks {
+                    text += &own(end..*at);
+                    text.push(STAND_IN);
+                    text += mark;
+                    end = at + mark.len();
+                }
+                text += &own(end..prompt.text().len());
+                let mut ids = self.encode_plain(&text)?;
+                for (stand_in, token) in &self.stand_ins {
+                    ids.iter_mut().filter(|id| *id == stand_in).for_each(|id| *id = *token);
+                }
+                (ids, self.place)
             }
         };
         if !prompt.has_image() {
@@ -128,7 +152,7 @@ impl Tokenizer {
     /// The text of `ids`, special tokens left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         // A model may have more ids than its tokenizer; the first of them is taken here.
-        let ids: Vec<u32> = ids.iter().copied().filter(|id| *id != self.place).collect();
+        let ids: Vec<u32> = ids.iter().copied().filter(|id| !self.is_stand_in(*id)).collect();
         self.inner.decode(&ids, true).map_err(Error::tokenizer)
     }
 
@@ -140,7 +164,11 @@ impl Tokenizer {
     /// Whether `id` is left out of the text: a special token, or none of the model's.
     pub(super) fn is_silent(&self, id: u32) -> bool {
         let special = |token: String| self.inner.get_added_vocabulary().is_special_token(&token);
-        id == self.place || self.inner.id_to_token(id).is_none_or(special)
+        self.is_stand_in(id) || self.inner.id_to_token(id).is_none_or(special)
+    }
+
+    fn is_stand_in(&self, id: u32) -> bool {
+        id == self.place || self.stand_ins.iter().any(|(stand_in, _)| *stand_in == id)
     }
 
     /// The byte that `id` stands for (`<0x0A>`), if it is such a token.

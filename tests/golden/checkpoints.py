@@ -160,15 +160,21 @@ def write_model(folder, spec):
 class Reference:
     """transformers on the folder's weights, or on those of a bundle made from it."""
 
+    prompt = "USER: <image>\n{prompt} ASSISTANT:"
+
     def __init__(self, folder):
-        self.model, report = LlavaForConditionalGeneration.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
-        )
-        assert not report["missing_keys"] and not report["unexpected_keys"], report
+        self.model = self.load_model(folder)
         self.tokenizer = text.Tokenizer.from_file(str(folder / "tokenizer.json"))
         plain = folder / "preprocessor_config.json"
         settings = json.loads((plain if plain.exists() else folder / "processor_config.json").read_text())
         self.processor = CLIPImageProcessorPil(**settings.get("image_processor", settings))
+
+    def load_model(self, folder):
+        model, report = LlavaForConditionalGeneration.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+        )
+        assert not report["missing_keys"] and not report["unexpected_keys"], report
+        return model
 
     def load_bundle(self, folder):
         parameters = dict(self.model.named_parameters())
@@ -185,18 +191,22 @@ class Reference:
         # Layers above the one LLaVA reads from may be left out of a bundle; nothing else may.
         assert all(name.startswith("model.vision_tower.") for name in parameters), list(parameters)
 
+    def hidden(self, pixels):
+        """What the projector reads."""
+        config = self.model.config
+        layers = config.vision_feature_layer
+        states = self.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+        hidden = torch.cat([states[layer] for layer in (layers if isinstance(layers, list) else [layers])], dim=-1)
+        return hidden[:, 1:] if config.vision_feature_select_strategy == "default" else hidden
+
     @torch.no_grad()
     def run(self, picture, prompt=PROMPT):
         """Every stage for one picture and prompt, and greedy decoding up to the end of sequence."""
-        model, config = self.model, self.model.config
+        model = self.model
         pixels = torch.from_numpy(np.asarray(self.processor(picture)["pixel_values"][0], dtype=np.float32))[None]
-        layers = config.vision_feature_layer
-        states = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
-        hidden = torch.cat([states[layer] for layer in (layers if isinstance(layers, list) else [layers])], dim=-1)
-        if config.vision_feature_select_strategy == "default":
-            hidden = hidden[:, 1:]
+        hidden = self.hidden(pixels)
         features = model.model.multi_modal_projector(hidden)
-        prompt_text = f"USER: <image>\n{prompt} ASSISTANT:".replace("<image>", "<image>" * hidden.shape[1])
+        prompt_text = self.prompt.format(prompt=prompt).replace("<image>", "<image>" * hidden.shape[1])
         ids = self.tokenizer.encode(prompt_text).ids
         inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids)), "pixel_values": pixels}
         settings = {"do_sample": False, "max_new_tokens": STEPS, "output_logits": True, "return_dict_in_generate": True}

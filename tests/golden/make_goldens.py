@@ -11,7 +11,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--convert", type=Path, help="the llava-convert binary; without it quantized outputs are left out")
 parser.add_argument("--fresh", nargs=2, metavar=("SEED", "FOLDER"), help="a new random checkpoint instead of the goldens")
 parser.add_argument("--compare", nargs=3, metavar=("EXPECTED", "RESULTS", "QUANT"), help="captions of a fresh checkpoint")
-parser.add_argument("--only", choices=["pictures", "odd", "text", "checkpoints", "gguf"], help="make one part")
+parser.add_argument("--only", choices=["pictures", "odd", "text", "checkpoints", "convolutional", "gguf"], help="make one part")
 arguments = parser.parse_args()
 
 if arguments.fresh:
@@ -40,6 +40,10 @@ if arguments.only in (None, "checkpoints"):
     import checkpoints
 
     checkpoints.make(ROOT, arguments.convert)
+if arguments.only in (None, "convolutional"):
+    import convolutional
+
+    convolutional.make(ROOT, arguments.convert)
 if arguments.only in (None, "gguf"):
     import gguf_files
 

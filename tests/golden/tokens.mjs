@@ -2,6 +2,7 @@
 // stage by stage.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,18 +10,23 @@ import { promisify } from "node:util";
 
 const HERE = fileURLToPath(new URL("./", import.meta.url));
 
-export const CHECKPOINTS = ["gqa", "tied", "biased"];
+export const CHECKPOINTS = ["gqa", "tied", "biased", "lite0", "mci3"];
 export const FORMATS = ["f32", "f16", "q8", "q4"];
 
 /** Where the top two logits are closer than this, either may win. */
 const MARGIN = 6e-3;
 const MAX_TOKENS = 32;
 
-/** Makes a bundle of a checkpoint in the folder `out`. */
+/** Makes a bundle of a checkpoint in the folder `out`; of one that is a config.json alone, the weights too (convolutional.py). */
 export async function convert(name, format, out) {
   const program = process.env.LLAVA_CONVERT;
   if (!program) throw new Error("LLAVA_CONVERT must name llava-convert: run `cargo xtask test`");
-  await promisify(execFile)(program, [join(HERE, "checkpoints", name), out, "--quant", format]);
+  let folder = join(HERE, "checkpoints", name);
+  if (!existsSync(join(folder, "tokenizer.json"))) {
+    await promisify(execFile)(program, ["synthetic", join(folder, "config.json"), `${out}-model`]);
+    folder = `${out}-model`;
+  }
+  await promisify(execFile)(program, [folder, out, "--quant", format]);
 }
 
 /** What to ask a model of that checkpoint, loaded with keys and values in f32; `image` are a picture's bytes. */

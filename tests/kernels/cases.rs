@@ -10,7 +10,7 @@ use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::device::{self, Buffer, read_floats};
 use llava_web::kernels::{self, Activation};
-use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, naive};
+use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, Window, naive};
 use llava_web::quant::Format;
 
 /// Hands the names of all tables to a runner's macro, so that no runner can miss one.
@@ -19,6 +19,7 @@ macro_rules! for_each_case {
         $runner!(
             activations,
             attention,
+            depthwise,
             embedding,
             outliers,
             split_weights,
@@ -121,6 +122,9 @@ fn three_blocks(format: Format) -> usize {
     3 * format.block().next_multiple_of(32)
 }
 
+/// The first activations are those of decoders and transformers; `activations` has all of them.
+const OF_DECODERS: usize = 6;
+
 /// What a variant makes of its inputs.
 type Rounding = fn(&[f32]) -> Vec<f32>;
 
@@ -167,7 +171,7 @@ pub async fn linear(device: &Device) {
             let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
             let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
             each_linear_variant(device, n, format, async |variant, tolerance, inputs| {
-                let act = Activation::ALL[count % 6];
+                let act = Activation::ALL[count % OF_DECODERS];
                 let bias = (count / 2 % 2 == 0).then(|| numbers.floats(out));
                 let residual = (count % 3 != 0).then(|| numbers.floats(n * out));
                 count += 1;
@@ -208,7 +212,7 @@ pub async fn linear_gated(device: &Device) {
             let x = numbers.floats(n * cols);
             let bias = (i % 2 == 0).then(|| numbers.floats(2 * ffn));
             let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
-            let act = Activation::ALL[count % 6];
+            let act = Activation::ALL[count % OF_DECODERS];
             count += 1;
             let actual = kernels::linear_gated(rows(&x, *cols, device), &weight, bias_vector.as_ref(), act);
             let sums =
@@ -398,6 +402,47 @@ pub async fn split_weights(device: &Device) {
         let drawn = read_floats(kernels::embed_drawn(&words(&[9, 9, 60, 9], device), &weight)).await.unwrap();
         let expected = naive::embedding(&[60], &bytes, format, out, cols);
         assert_close(&format!("split embed_drawn {format:?}"), &drawn, &expected, 1e-6);
+    }
+}
+
+/// Map, channels, kernels for each, whether there is a bias.
+const DEPTHWISE: &[(Window, usize, usize, bool)] = &[
+    (Window { side: 1, kernel: 1, stride: 1, padding: 0, out: 1 }, 1, 1, false),
+    (Window { side: 5, kernel: 3, stride: 1, padding: 1, out: 5 }, 7, 1, true),
+    (Window { side: 14, kernel: 3, stride: 2, padding: 0, out: 7 }, 96, 1, true),
+    (Window { side: 13, kernel: 5, stride: 2, padding: 2, out: 7 }, 40, 1, true),
+    (Window { side: 9, kernel: 5, stride: 1, padding: 2, out: 9 }, 83, 1, false),
+    (Window { side: 11, kernel: 7, stride: 1, padding: 3, out: 11 }, 20, 1, true),
+    (Window { side: 12, kernel: 7, stride: 2, padding: 3, out: 6 }, 33, 1, true),
+    // The kernel is larger than the map, or as large.
+    (Window { side: 2, kernel: 7, stride: 1, padding: 3, out: 2 }, 130, 1, true),
+    (Window { side: 6, kernel: 6, stride: 1, padding: 0, out: 1 }, 70, 1, false),
+    // Zeros behind alone, and places beyond the map.
+    (Window { side: 3, kernel: 2, stride: 3, padding: 0, out: 2 }, 5, 1, true),
+    (Window { side: 41, kernel: 3, stride: 1, padding: 1, out: 41 }, 160, 1, true),
+    (Window { side: 10, kernel: 7, stride: 2, padding: 3, out: 5 }, 24, 2, true),
+    (Window { side: 4, kernel: 3, stride: 1, padding: 1, out: 4 }, 3, 5, false),
+];
+
+pub async fn depthwise(device: &Device) {
+    let mut numbers = Numbers::new(12);
+    for (i, &(window, inputs, multiple, has_bias)) in DEPTHWISE.iter().enumerate() {
+        for act in [Activation::None, Activation::ALL[i % Activation::ALL.len()]] {
+            let channels = inputs * multiple;
+            let x = numbers.floats(window.inputs() * inputs);
+            let weight = numbers.floats(window.kernel * window.kernel * channels);
+            let bias = has_bias.then(|| numbers.floats(channels));
+            let actual = kernels::depthwise(
+                rows(&x, inputs, device),
+                &rows(&weight, channels, device),
+                bias.as_ref().map(|bias| vector(bias, device)).as_ref(),
+                window,
+                act,
+            );
+            let expected = naive::depthwise(&x, &weight, bias.as_deref(), window, act);
+            let what = format!("depthwise {window:?} of {multiple} x {inputs} {act:?}");
+            assert_close(&what, &read_floats(actual).await.unwrap(), &expected, 2e-5);
+        }
     }
 }
 

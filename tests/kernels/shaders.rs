@@ -122,7 +122,11 @@ async fn choose_variants(gpu: &device::Opened, stored: &BTreeMap<String, String>
         intermediate: 512,
         layers: 3,
         heads,
-        vision: Some(VisionShapes { formats: vec![Format::Q8, Format::F16], heads: Heads { kv_heads: 4, ..heads } }),
+        vision: Some(VisionShapes {
+            formats: vec![Format::Q8, Format::F16],
+            heads: Some(Heads { kv_heads: 4, ..heads }),
+            depthwise: [(3, 2), (5, 1)].into(),
+        }),
         kv_cache,
         precision: Precision::Fast,
     };

@@ -50,7 +50,7 @@ pub fn convert(model: &Path, mmproj: Option<&Path>, out: &Path, options: &Option
     let generation = config::generation(&decoder, rows).map_err(named(model))?;
     let config = LlavaConfig::from_json(&config_json, &generation)?;
     let preprocessor = match (&vision, &config.vision) {
-        (Some(gguf), Some(vision)) => config::preprocessor(gguf, vision.tower.image_size)?,
+        (Some(gguf), Some(vision)) => config::preprocessor(gguf, vision.tower.image_size())?,
         _ => Value::Null,
     };
     let mut notes: Vec<String> =

@@ -1,6 +1,6 @@
 //! Activations on vectors.
 
-use super::simd::Simd;
+use super::simd::{Kernel, Simd, run};
 use crate::activation::Activation;
 
 /// `e^x`, to two units in the last place; below -87 as there, above 88 as there.
@@ -62,22 +62,39 @@ fn of<S: Simd>(act: Activation, x: S::F) -> S::F {
         Activation::QuickGelu => S::mul(x, sigmoid::<S>(S::mul(x, S::splat(1.702)))),
         Activation::Silu => S::mul(x, sigmoid::<S>(x)),
         Activation::Relu => S::max(S::splat(0.0), x),
+        Activation::Relu6 => S::min(S::splat(6.0), S::max(S::splat(0.0), x)),
+        Activation::Sigmoid => sigmoid::<S>(x),
     }
 }
 
-/// Applies `act` to each of `values`.
-#[inline(always)]
-pub fn apply<S: Simd>(act: Activation, values: &mut [f32]) {
-    if act == Activation::None {
-        return;
+/// Applies `act` to each of `values`. Not inlined where it is called: there are many such places, and each activation is long.
+pub fn apply(act: Activation, values: &mut [f32]) {
+    if act != Activation::None {
+        run(Apply { act, values });
     }
-    let mut chunks = values.chunks_exact_mut(S::LANES);
-    for chunk in &mut chunks {
-        unsafe { S::store(chunk.as_mut_ptr(), of::<S>(act, S::load(chunk.as_ptr()))) }
+}
+
+struct Apply<'a> {
+    act: Activation,
+    values: &'a mut [f32],
+}
+
+impl Kernel for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let mut chunks = self.values.chunks_exact_mut(S::LANES);
+        for chunk in &mut chunks {
+            unsafe { S::store(chunk.as_mut_ptr(), of::<S>(self.act, S::load(chunk.as_ptr()))) }
+        }
+        let rest = chunks.into_remainder();
+        if rest.is_empty() {
+            return;
+        }
+        let mut padded = [0.0; 16];
+        padded[..rest.len()].copy_from_slice(rest);
+        unsafe { S::store(padded.as_mut_ptr(), of::<S>(self.act, S::load(padded.as_ptr()))) }
+        rest.copy_from_slice(&padded[..rest.len()]);
     }
-    let rest = chunks.into_remainder();
-    let mut padded = [0.0; 16];
-    padded[..rest.len()].copy_from_slice(rest);
-    unsafe { S::store(padded.as_mut_ptr(), of::<S>(act, S::load(padded.as_ptr()))) }
-    rest.copy_from_slice(&padded[..rest.len()]);
 }

@@ -143,7 +143,7 @@ impl Linear<'_> {
 
     /// Makes of a block's sums, over row `i` of x, what becomes of them. They are those of the rows of [`Self::rows`].
     #[inline(always)]
-    fn finish<S: Simd>(&self, i: usize, block: usize, rows: &[usize; BLOCK_ROWS], sums: &mut [f32; BLOCK_ROWS]) {
+    fn finish(&self, i: usize, block: usize, rows: &[usize; BLOCK_ROWS], sums: &mut [f32; BLOCK_ROWS]) {
         if let Some(bias) = self.bias {
             for (sum, row) in sums.iter_mut().zip(rows) {
                 *sum += bias[*row];
@@ -151,7 +151,7 @@ impl Linear<'_> {
         }
         match &self.epilogue {
             Epilogue::Sum { act, residual } => {
-                activation::apply::<S>(*act, sums);
+                activation::apply(*act, sums);
                 let at = block * BLOCK_ROWS;
                 let range = i * self.width + at..i * self.width + self.width.min(at + BLOCK_ROWS);
                 // SAFETY: each block has columns of its own.
@@ -165,7 +165,7 @@ impl Linear<'_> {
             }
             Epilogue::Gated { act } => {
                 let (gate, up) = sums.split_at_mut(HALF);
-                activation::apply::<S>(*act, gate);
+                activation::apply(*act, gate);
                 let at = block * HALF;
                 // SAFETY: each block has columns of its own.
                 let out = unsafe { self.out.slice(i * self.width + at..i * self.width + self.width.min(at + HALF)) };
@@ -230,7 +230,7 @@ impl Kernel for One<'_> {
             let weight = &self.linear.weight;
             *sums = for_format!(weight, Format => Format::dots::<S, TOGETHER>(weight, *rows, self.input));
         }
-        self.linear.finish::<S>(0, self.block, &rows, &mut sums);
+        self.linear.finish(0, self.block, &rows, &mut sums);
     }
 }
 
@@ -291,7 +291,7 @@ impl Many<'_> {
             }
         }
         for (i, sums) in sums.iter_mut().enumerate() {
-            self.linear.finish::<S>(i, self.block, &rows, sums);
+            self.linear.finish(i, self.block, &rows, sums);
         }
     }
 }

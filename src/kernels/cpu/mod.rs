@@ -5,6 +5,7 @@
 
 mod activation;
 mod attention;
+mod depthwise;
 mod dots;
 mod embedding;
 mod formats;
@@ -19,6 +20,7 @@ mod team;
 mod weight;
 
 use attention::{Queries, Stored, Visible, attention};
+use depthwise::depthwise;
 use embedding::embedding;
 use linear::{CacheMut, linear, linear_gated, linear_rope_cache};
 use norm::{layer_norm, rms_norm};

@@ -11,7 +11,7 @@ use crate::device::cpu::{CpuTensor, Memory, contiguous, floats, ids, tensor};
 use crate::device::{Buffer, Opened};
 use crate::error::Result;
 use crate::kernels::ops::{DeviceOps, LlavaOps, Operand};
-use crate::kernels::{Heads, KvCache, KvFormat, ModelShapes, TuneWork, Variants, WeightLayout};
+use crate::kernels::{Heads, KvCache, KvFormat, ModelShapes, TuneWork, Variants, WeightLayout, Window};
 
 /// Words of a weight's buffer as the matrix they are.
 fn matrix(words: &[u32], layout: WeightLayout) -> Matrix<'_> {
@@ -137,6 +137,20 @@ impl LlavaOps for Flex {
         let [k, v] = [width, 2 * width].map(|offset| Stored { words, format: KvFormat::F32, stride, offset });
         let queries = Queries { values, stride, count: n };
         tensor(super::attention(queries, k, v, Visible::All(n), heads), [n, width])
+    }
+
+    fn depthwise(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Operand<Self>,
+        window: Window,
+        act: Activation,
+    ) -> FloatTensor<Self> {
+        let (x, weight, bias) = (contiguous(x), contiguous(weight), present(bias));
+        let ([places, channels], bias) = (dims(&weight), bias.as_ref().map(floats));
+        window.check(dims(&x), [places, channels], bias.map(<[f32]>::len));
+        let out = super::depthwise(floats(&x), floats(&weight), bias, window, act);
+        tensor(out, [window.outputs(), channels])
     }
 
     fn sample(logits: FloatTensor<Self>, params: Buffer, seen: Buffer, tokens: Buffer, state: Buffer) {

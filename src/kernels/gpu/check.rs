@@ -4,6 +4,8 @@
 //!
 //! Buffers are each comparison's own, and no placeholder is bound: a launch that fails takes those it was given with it.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::TensorData;
 
 use super::*;
@@ -182,7 +184,7 @@ pub async fn attention_over_all(heads: Heads, inputs: Inputs, device: &Device) -
 }
 
 /// The operations of which there are no variants to choose from.
-pub const WITHOUT_VARIANTS: [&str; 4] = ["rms_norm", "layer_norm", "embedding", "sample"];
+pub const WITHOUT_VARIANTS: [&str; 5] = ["rms_norm", "layer_norm", "depthwise", "embedding", "sample"];
 
 /// One of [`WITHOUT_VARIANTS`], as this model runs it.
 ///
@@ -191,6 +193,10 @@ pub const WITHOUT_VARIANTS: [&str; 4] = ["rms_norm", "layer_norm", "embedding", 
 pub async fn without_variants(operation: &str, shapes: &ModelShapes, device: &Device) -> Result<bool> {
     match operation {
         "rms_norm" | "layer_norm" => norms_are_correct(operation, &shapes.norms, device).await,
+        "depthwise" => match &shapes.vision {
+            Some(vision) => depthwise_is_correct(&vision.depthwise, device).await,
+            None => Ok(true),
+        },
         "embedding" => embedding_is_correct(&shapes.head, device).await,
         "sample" => sample_is_correct(device).await,
         _ => unreachable!("`{operation}` has variants, or is none"),
@@ -211,6 +217,26 @@ async fn norms_are_correct(operation: &str, norms: &[NormShape], device: &Device
                     (layer_norm(x_rows, &w, &b, 1e-5), naive::layer_norm(&x, &weight, &bias, 1e-5))
                 }
             };
+            if !close(&device::read_floats(actual).await?, &expected, 1e-4) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Each of these kernels and strides, on a map that it leaves on all sides.
+async fn depthwise_is_correct(kernels: &BTreeSet<(usize, usize)>, device: &Device) -> Result<bool> {
+    let (side, channels, act) = (11, 37, Activation::Gelu);
+    for inputs in [Inputs::Plain, Inputs::Outliers] {
+        for &(kernel, stride) in kernels {
+            let window = Window::symmetric(side, kernel, stride);
+            let x = inputs.numbers(side * side * channels, 1);
+            let weight = Inputs::Plain.numbers(kernel * kernel * channels, 2);
+            let bias = Inputs::Plain.numbers(channels, 3);
+            let (x_rows, w) = (rows(&x, channels, device), rows(&weight, channels, device));
+            let actual = depthwise(x_rows, &w, Some(&vector(&bias, device)), window, act);
+            let expected = naive::depthwise(&x, &weight, Some(&bias), window, act);
             if !close(&device::read_floats(actual).await?, &expected, 1e-4) {
                 return Ok(false);
             }

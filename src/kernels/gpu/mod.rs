@@ -7,6 +7,7 @@ mod attention_decode;
 mod attention_flash;
 mod check;
 mod choice;
+mod depthwise;
 mod embedding;
 mod layer_norm;
 mod linear;
@@ -28,6 +29,7 @@ pub fn shaders() -> Vec<Shader> {
     let mut all = vec![advance::shader(), layer_norm::shader()];
     all.extend(attention_decode::shaders());
     all.extend(attention_flash::shaders());
+    all.extend(depthwise::shaders());
     all.extend(embedding::shaders());
     all.extend(linear::shaders());
     all.extend(rms_norm::shaders());

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use burn::backend::Cube;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
-use super::{advance, attention, embedding, layer_norm, linear, rms_norm, sample, tune};
+use super::{advance, attention, depthwise, embedding, layer_norm, linear, rms_norm, sample, tune};
 use crate::activation::Activation;
 use crate::device::gpu::GpuTensor;
 use crate::device::{Buffer, Opened};
 use crate::error::Result;
 use crate::kernels::ops::{DeviceOps, LlavaOps, Operand};
-use crate::kernels::{Heads, KvCache, ModelShapes, TuneWork, Variants, WeightLayout};
+use crate::kernels::{Heads, KvCache, ModelShapes, TuneWork, Variants, WeightLayout, Window};
 
 impl LlavaOps for Cube {
     fn linear(
@@ -71,6 +71,16 @@ impl LlavaOps for Cube {
 
     fn attention_full(qkv: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self> {
         attention::launch_full(qkv, heads)
+    }
+
+    fn depthwise(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Operand<Self>,
+        window: Window,
+        act: Activation,
+    ) -> FloatTensor<Self> {
+        depthwise::launch(x, weight, bias.into_option(), window, act)
     }
 
     fn sample(logits: FloatTensor<Self>, params: Buffer, seen: Buffer, tokens: Buffer, state: Buffer) {

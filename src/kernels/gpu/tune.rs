@@ -148,7 +148,9 @@ async fn attention_is_correct(
     for &inputs in inputs {
         let correct = check::attention_over_cache(n, heads, shapes.kv_cache, inputs, device).await?;
         let full = match (use_, &shapes.vision) {
-            (AttentionUse::Flash, Some(vision)) => check::attention_over_all(few(vision.heads), inputs, device).await?,
+            (AttentionUse::Flash, Some(VisionShapes { heads: Some(heads), .. })) => {
+                check::attention_over_all(few(*heads), inputs, device).await?
+            }
             _ => true,
         };
         if !(correct && full) {

@@ -7,8 +7,24 @@ use crate::activation::Activation;
 use crate::model::fields::{Fields, LARGEST_SIZE, MOST_LAYERS};
 use crate::model::norm::{NormKind, NormSpec};
 
+/// What families that have LLaMA's fields differ in where a field is absent.
+pub struct Defaults {
+    pub vocab_size: usize,
+    pub intermediate_size: usize,
+    pub max_position_embeddings: usize,
+    pub eos_token_id: u32,
+}
+
+const DEFAULTS: Defaults =
+    Defaults { vocab_size: 32000, intermediate_size: 11008, max_position_embeddings: 2048, eos_token_id: 2 };
+
 /// Reads the fields of a LLaMA's config.json, or of a LLaVA's `text_config`.
 pub fn read(fields: &Fields) -> Result<DecoderSpec> {
+    read_with(fields, &DEFAULTS)
+}
+
+/// Reads the fields of a family with LLaMA's.
+pub fn read_with(fields: &Fields, defaults: &Defaults) -> Result<DecoderSpec> {
     let hidden_size = fields.size("hidden_size", 4096)?;
     let num_attention_heads = fields.size("num_attention_heads", 32)?;
     let num_key_value_heads = fields.size("num_key_value_heads", num_attention_heads)?;
@@ -22,10 +38,10 @@ pub fn read(fields: &Fields) -> Result<DecoderSpec> {
         let problem = format!("{num_attention_heads} heads of {head_dim} are too wide");
         return Err(fields.error("num_attention_heads", problem));
     }
-    let max_position_embeddings = fields.size("max_position_embeddings", 2048)?;
+    let max_position_embeddings = fields.size("max_position_embeddings", defaults.max_position_embeddings)?;
     let rope = Rope::read(fields, max_position_embeddings)?;
-    let vocab_size = fields.size("vocab_size", 32000)?;
-    let intermediate_size = fields.size("intermediate_size", 11008)?;
+    let vocab_size = fields.size("vocab_size", defaults.vocab_size)?;
+    let intermediate_size = fields.size("intermediate_size", defaults.intermediate_size)?;
     let num_hidden_layers = fields.count("num_hidden_layers", 32, 1, MOST_LAYERS)?;
     let hidden_act = fields.activation("hidden_act", Activation::Silu)?;
     let norm = NormSpec { kind: NormKind::Rms { offset: 0.0 }, eps: fields.float("rms_norm_eps", 1e-6)? };
@@ -45,6 +61,6 @@ pub fn read(fields: &Fields) -> Result<DecoderSpec> {
         bias: Biases { qkv: attention, o: attention, gate_up: mlp, down: mlp },
         fused: Fused { qkv: false, gate_up: false },
         tie_word_embeddings: fields.bool("tie_word_embeddings", false)?,
-        eos_token_id: 2,
+        eos_token_id: defaults.eos_token_id,
     })
 }

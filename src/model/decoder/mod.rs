@@ -5,6 +5,7 @@
 //! a row of [`FAMILIES`].
 
 mod llama;
+mod qwen2;
 mod rope;
 mod spec;
 
@@ -18,17 +19,15 @@ pub use spec::{Biases, DecoderSpec, Fused};
 type Read = fn(&Fields) -> Result<DecoderSpec>;
 
 /// By `model_type`.
-const FAMILIES: &[(&str, Read)] = &[("llama", llama::read)];
-/// The family of a configuration that does not say, as in LLaVA's own.
-const DEFAULT: &str = "llama";
+const FAMILIES: &[(&str, Read)] = &[("llama", llama::read), ("qwen2", qwen2::read)];
 
-/// Reads a decoder of any known family.
-pub fn read(fields: &Fields) -> Result<DecoderSpec> {
-    let read = fields.family(DEFAULT, FAMILIES)?;
+/// Reads a decoder of any known family, and its family; one that does not say is of the family `default`.
+pub fn read(fields: &Fields, default: &'static str) -> Result<(&'static str, DecoderSpec)> {
+    let (family, read) = fields.family(default, FAMILIES)?;
     if fields.bool("use_sliding_window", true)? && fields.get("sliding_window").is_some() {
         return Err(fields.error("sliding_window", "attention to a part of the context is not supported"));
     }
-    read(fields)
+    Ok((family, read(fields)?))
 }
 
 /// Whether a configuration of this `model_type` is a decoder's alone.

@@ -1,6 +1,6 @@
 //! CLIP's configuration; defaults are those of transformers' `CLIPVisionConfig`.
 
-use super::spec::{CHANNELS, LARGEST_IMAGE, TowerSpec};
+use super::spec::{CHANNELS, LARGEST_IMAGE, TowerSpec, TransformerSpec};
 use crate::Result;
 use crate::activation::Activation;
 use crate::model::fields::{Fields, MOST_LAYERS};
@@ -29,7 +29,7 @@ pub fn read(fields: &Fields) -> Result<TowerSpec> {
     if patch_size > image_size {
         return Err(fields.error("patch_size", format!("is larger than image_size {image_size}")));
     }
-    Ok(TowerSpec {
+    Ok(TowerSpec::Transformer(TransformerSpec {
         hidden_size,
         intermediate_size,
         num_hidden_layers,
@@ -41,5 +41,5 @@ pub fn read(fields: &Fields) -> Result<TowerSpec> {
         patch_bias: false,
         class_token: true,
         pre_norm: true,
-    })
+    }))
 }
