@@ -16,14 +16,14 @@ mod parts;
 pub mod quant;
 pub mod text;
 
+#[cfg(target_family = "wasm")]
+mod allocator;
 #[cfg(not(target_family = "wasm"))]
 pub mod convert;
 #[cfg(not(target_family = "wasm"))]
 mod parallel;
 #[cfg(not(target_family = "wasm"))]
 pub mod progress;
-#[cfg(target_family = "wasm")]
-mod allocator;
 #[cfg(target_family = "wasm")]
 mod promise;
 #[cfg(target_family = "wasm")]
