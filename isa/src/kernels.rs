@@ -13,9 +13,11 @@ pub struct Kernel {
     pub wgsl: String,
 }
 
-/// Every variant that a GPU may run, of attention those for [`HEADS`].
+/// Every variant that a GPU may run of the formats that weights of models have, in whole vectors of columns; of attention those
+/// for [`HEADS`].
 pub fn hot() -> Vec<Kernel> {
-    let hot = shaders().into_iter().filter(|shader| !for_cpu_adapters(shader) && has_usual_heads(shader));
+    let usual = |shader: &Shader| has_usual_heads(shader) && has_usual_weight(shader);
+    let hot = shaders().into_iter().filter(|shader| !for_cpu_adapters(shader) && usual(shader));
     let mut kernels: Vec<Kernel> = hot.map(|shader| Kernel { name: name(&shader), wgsl: shader.source() }).collect();
     kernels.sort_by(|a, b| a.name.cmp(&b.name));
     kernels
@@ -33,6 +35,11 @@ fn has_usual_heads(shader: &Shader) -> bool {
     !shader.name.starts_with("attention_") || constant(shader, "QUADS").is_none_or(|quads| HEADS.contains(&(quads * 4)))
 }
 
+fn has_usual_weight(shader: &Shader) -> bool {
+    constant(shader, "FORMAT").is_none_or(|format| Format::ALL[format as usize] != Format::F32)
+        && (shader.name.starts_with("attention_") || constant(shader, "QUADS") != Some(0))
+}
+
 /// Constants that others follow from, or that no operation has two of.
 const UNSAID: [&str; 10] =
     ["BLOCK", "CHUNKED", "CHUNK", "CHUNK_QUADS", "WORDS", "PAIRS", "ODD_QUADS", "OWN", "CHUNKS", "STEP"];
@@ -43,9 +50,7 @@ fn name(shader: &Shader) -> String {
         match *constant {
             "FORMAT" => name += &format!("-{}", Format::ALL[*value as usize].name()),
             "QUADS" if shader.name.starts_with("attention_") => name += &format!("-{}", value * 4),
-            // Whole vectors of columns are the usual case.
-            "QUADS" if *value == 0 => name += "-odd",
-            "QUADS" => {}
+            "QUADS" | "X_QUADS" => {}
             "HEADS" | "LANES" | "INVOCATIONS" => name += &format!("-{}{value}", constant.to_lowercase()),
             _ if *value == 1 => name += &format!("-{}", constant.to_lowercase()),
             _ => {}
@@ -65,7 +70,8 @@ mod tests {
         let kernels = hot();
         let names: BTreeSet<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
         assert_eq!(names.len(), kernels.len(), "{names:#?}");
-        for name in ["linear_mat-q4", "linear_vec-q8-gated-lanes64-subgroups", "attention_flash_gpu-full-64", "sample"] {
+        for name in ["linear_mat-q4", "linear_vec-q8-gated-lanes64-subgroups", "attention_flash_gpu-full-64", "sample"]
+        {
             assert!(names.iter().any(|known| known.starts_with(name)), "no {name} among {names:#?}");
         }
     }

@@ -50,7 +50,11 @@ fn run(mut args: pico_args::Arguments) -> Result<()> {
         }
         return Ok(());
     }
-    let all = measure(&std::env::current_exe()?, &driver.ok_or("--driver: the file the Vulkan loader reads")?, &filter)?;
+    let all = measure(
+        &std::env::current_exe()?,
+        &driver.ok_or("no Vulkan driver for AMD GPUs (Debian: mesa-vulkan-drivers)")?,
+        &filter,
+    )?;
     match json {
         true => println!("{}", serde_json::to_string_pretty(&all)?),
         false => print!("{}", table(&all)),

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Checks, GPUS, Result, hot};
 
-/// Pipelines of one process.
-const PART: usize = 200;
+/// Most pipelines of one process.
+const PART: usize = 400;
 
 /// What became of a kernel on a GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,11 +40,12 @@ pub fn measure(program: &Path, driver: &Path, filter: &[String]) -> Result<Vec<M
     let kernels: Vec<String> = hot().into_iter().map(|kernel| kernel.name).collect();
     let wanted = |name: &&String| filter.is_empty() || filter.iter().any(|part| name.contains(part));
     let kernels: Vec<&String> = kernels.iter().filter(wanted).collect();
+    let cores = std::thread::available_parallelism()?.get();
+    let part = kernels.len().div_ceil(cores).clamp(1, PART);
     let mut all = Vec::new();
     for checks in Checks::ALL {
         for (family, gpu) in GPUS {
-            // A core each.
-            let started = kernels.chunks(PART).map(|part| {
+            let started = kernels.chunks(part).map(|part| {
                 let mut process = Command::new(program);
                 process.arg("--compile").arg(checks.name()).args(part);
                 process.env("VK_ICD_FILENAMES", driver).env_remove("VK_DRIVER_FILES");

@@ -38,7 +38,7 @@ pub fn compile(wgsl: &str, checks: Checks) -> Result<(Vec<u32>, Vec<(u32, bool)>
     let info = validator.validate(&module).map_err(|error| error.emit_to_string(wgsl))?;
     let (policy, zeroed) = match checks {
         Checks::None => (BoundsCheckPolicy::Unchecked, spv::ZeroInitializeWorkgroupMemoryMode::None),
-        Checks::Browser => (BoundsCheckPolicy::Restrict, spv::ZeroInitializeWorkgroupMemoryMode::Polyfill),
+        Checks::Browser => (BoundsCheckPolicy::Restrict, spv::ZeroInitializeWorkgroupMemoryMode::Native),
     };
     let options = spv::Options {
         lang_version: (1, 6),

@@ -3,7 +3,7 @@
 
 use crate::paths::Paths;
 use crate::shell::{self, say};
-use crate::{bench, fuzz, package, setup, wasm};
+use crate::{bench, fuzz, isa, package, setup, wasm};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs;
@@ -91,7 +91,7 @@ fn suites(names: &[OsString]) -> Result<Vec<(&'static str, Suite)>> {
 const OTHER_WIDTHS: [&str; 2] = ["128", "512"];
 
 /// Unit, kernel, golden and documentation tests on this machine's GPU, or on the software driver where it has none; then the kernels'
-/// once more on the software driver, in subgroups of other sizes.
+/// once more on the software driver, in subgroups of other sizes, and through the compiler of GPUs that are not here.
 fn native(paths: &Paths) -> Result<Report> {
     let mut report = count(native_tests(paths, setup::software_driver_wanted()).arg("--no-fail-fast"))?;
     let Some(driver) = setup::software_vulkan() else {
@@ -105,6 +105,15 @@ fn native(paths: &Paths) -> Result<Report> {
         let mut cargo = native_tests(paths, Some(driver.clone()));
         cargo.args(["--test", "kernels", "--", "--include-ignored"]).env("LP_NATIVE_VECTOR_WIDTH", width);
         report.add_all(count(&mut cargo)?);
+    }
+    say("kernels through the compiler of GPUs that are not here");
+    match setup::amd_vulkan() {
+        Some(driver) => {
+            let mut cargo = native_tests(paths, Some(driver));
+            cargo.args(["--test", "compilers", "--", "--include-ignored"]);
+            report.add_all(count(&mut cargo)?);
+        }
+        None => report.leave_out(format!("the compiler of AMD GPUs: {}", isa::NO_DRIVER)),
     }
     Ok(report)
 }

@@ -33,22 +33,25 @@ pub enum LinearVariant {
     Lanes64,
     /// The same with subgroup sums.
     Lanes64Subgroups,
-    /// For GPUs, many rows: f32 tiles in workgroup memory.
+    /// For GPUs, many rows: f32 tiles in workgroup memory, 8 x 4 outputs an invocation.
     Mat,
-    /// The same with f16 tiles: inputs are rounded to f16.
+    /// 4 x 4 outputs an invocation, of which there are twice as many: for GPUs with few registers.
+    Mat4x4,
+    /// As `Mat` with f16 tiles: inputs are rounded to f16.
     MatF16,
     /// Packed products of bytes: inputs are rounded to 8 bits in chunks of 32. Only for formats in chunks.
     Dot,
 }
 
 impl LinearVariant {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cpu,
         Self::CpuSubgroups,
         Self::Lanes16,
         Self::Lanes64,
         Self::Lanes64Subgroups,
         Self::Mat,
+        Self::Mat4x4,
         Self::MatF16,
         Self::Dot,
     ];
@@ -61,6 +64,7 @@ impl LinearVariant {
             Self::Lanes64 => "lanes64",
             Self::Lanes64Subgroups => "lanes64-subgroups",
             Self::Mat => "mat",
+            Self::Mat4x4 => "mat-4x4",
             Self::MatF16 => "mat-f16",
             Self::Dot => "dot",
         }
@@ -72,7 +76,7 @@ impl LinearVariant {
             Self::CpuSubgroups | Self::Lanes64Subgroups => features.subgroups,
             Self::MatF16 => features.f16,
             Self::Dot => features.packed_dot,
-            Self::Cpu | Self::Lanes16 | Self::Lanes64 | Self::Mat => true,
+            Self::Cpu | Self::Lanes16 | Self::Lanes64 | Self::Mat | Self::Mat4x4 => true,
         }
     }
 
@@ -96,7 +100,7 @@ impl LinearVariant {
         match self {
             Self::Cpu | Self::CpuSubgroups => true,
             Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups => use_ == LinearUse::Vec,
-            Self::Mat | Self::MatF16 | Self::Dot => use_ == LinearUse::Mat,
+            Self::Mat | Self::Mat4x4 | Self::MatF16 | Self::Dot => use_ == LinearUse::Mat,
         }
     }
 }
@@ -176,8 +180,10 @@ fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilo
             constants.push(("LANES", if variant == LinearVariant::Lanes16 { 16 } else { 64 }));
             ("linear_vec", wgsl!("linear_vec"))
         }
-        LinearVariant::Mat | LinearVariant::MatF16 => {
-            constants.push(("F16_TILES", (variant == LinearVariant::MatF16) as u32));
+        LinearVariant::Mat | LinearVariant::Mat4x4 | LinearVariant::MatF16 => {
+            let (x_quads, invocations) = if variant == LinearVariant::Mat4x4 { (1, 256) } else { (2, 128) };
+            let f16_tiles = (variant == LinearVariant::MatF16) as u32;
+            constants.extend([("X_QUADS", x_quads), ("INVOCATIONS", invocations), ("F16_TILES", f16_tiles)]);
             ("linear_mat", wgsl!("linear_mat"))
         }
         LinearVariant::Dot => ("linear_dot", wgsl!("linear_dot")),
@@ -291,7 +297,9 @@ fn run(
         }
         LinearVariant::Lanes16 => n * rows.div_ceil(VEC_SLOTS * 4),
         LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups => n * rows.div_ceil(VEC_SLOTS),
-        LinearVariant::Mat | LinearVariant::MatF16 | LinearVariant::Dot => n.div_ceil(TILE) * rows.div_ceil(TILE),
+        LinearVariant::Mat | LinearVariant::Mat4x4 | LinearVariant::MatF16 | LinearVariant::Dot => {
+            n.div_ceil(TILE) * rows.div_ceil(TILE)
+        }
     };
     let has_bias = bias.is_some();
     let bias = bias.unwrap_or_else(|| gpu::absent(&x, 0));
