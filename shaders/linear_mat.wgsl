@@ -6,8 +6,7 @@
 // of it with F16_TILES, where products and sums stay f32), the weight dequantized there once for 64 rows of x, turned so that
 // four neighbouring rows' values of one k lie in a vec4. Neighbours fetch neighbouring columns of a row; the place of
 // a group of rows is XORed with the quad it came from, so that invocations that store different quads meet different banks.
-// Sums are named, and chosen by comparing: an array that is indexed by a variable lies in memory where indices are
-// checked. Where rows begin is worked out once, as compilers do not do it.
+// Where rows begin is worked out once, as compilers do not do it.
 #import flat_index
 #import rows
 
@@ -21,7 +20,6 @@ alias Tile4 = vec4<f16>;
 const X_SCALE: f32 = 0.0625;
 #else
 alias Tile4 = vec4<f32>;
-const X_SCALE: f32 = 1.0;
 #endif
 
 // What two halves of the invocations fetch at once: quads of columns.
@@ -52,10 +50,13 @@ fn main(
     let fetched = taken % STEP_QUADS;
     let group = taken / STEP_QUADS;
     let stored = fetched * 64u + (group ^ fetched);
+    let takes_x = lane < INVOCATIONS / 2u;
     // Rows past the last one are computed like it and dropped.
 #repeat i 4
-    let x_start$i = x_start(min(first_x + group * 4u + $iu, dims.n - 1u));
-    let w_start$i = weight_start(row_of(first_slot + group * 4u + $iu));
+    var start$i = x_start(min(first_x + group * 4u + $iu, dims.n - 1u));
+    if (!takes_x) {
+        start$i = weight_start(row_of(first_slot + group * 4u + $iu));
+    }
 #end
     let major = lane / 16u;
     let minor = lane % 16u;
@@ -75,19 +76,23 @@ fn main(
 #else
         if (quad < quads) {
 #endif
-            if (lane < INVOCATIONS / 2u) {
+            if (takes_x) {
 #repeat i 4
-                v$i = x4_at(x_start$i, quad) * X_SCALE;
+                v$i = x4_at(start$i, quad);
 #end
             } else {
 #repeat i 4
-                v$i = weight4_at(w_start$i, quad);
+                v$i = weight4_at(start$i, quad);
 #end
             }
         }
-        if (lane < INVOCATIONS / 2u) {
+        if (takes_x) {
 #repeat i 4
+#if F16_TILES
+            x_tile[stored + $iu * 16u] = Tile4(vec4<f32>(v0[$i], v1[$i], v2[$i], v3[$i]) * X_SCALE);
+#else
             x_tile[stored + $iu * 16u] = Tile4(vec4<f32>(v0[$i], v1[$i], v2[$i], v3[$i]));
+#endif
 #end
         } else {
 #repeat i 4
@@ -114,23 +119,12 @@ fn main(
         }
         workgroupBarrier();
     }
-
-    // Bounds that are no constants: code written out for every output is ten thousand instructions.
-    let first_at = first_x + major * (X_QUADS * 4u);
-    let first_pair = first_slot / 2u + minor * 2u;
-    let end_at = min(first_at + X_QUADS * 4u, dims.n);
-    let end_pair = min(first_pair + 2u, pair_count());
-    for (var at = first_at; at < end_at; at++) {
-        var sums = sum0_0;
+#if F16_TILES
 #repeat m X_QUADS
 #repeat i 4
-        if (at - first_at == $mu * 4u + $iu) {
-            sums = sum$m_$i;
-        }
+    sum$m_$i /= X_SCALE;
 #end
 #end
-        for (var pair = first_pair; pair < end_pair; pair++) {
-            finish(at, pair, select(sums.zw, sums.xy, pair == first_pair) / X_SCALE);
-        }
-    }
+#endif
+#import finish_tile
 }

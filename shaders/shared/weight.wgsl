@@ -11,14 +11,10 @@
 //   weight_scale(chunk), weight_bytes(chunk, j): value = byte / 255 * scale.x + scale.y, of the bytes / 255 of columns 4 * j ..
 //   4 * j + 3 of the chunk and those CHUNK / 2 further on;
 // and else
-//   weight_scale(chunk), weight_packed(chunk): value = byte * scale.x + scale.y, of signed bytes, packed in order;
+//   weight_scale(chunk), weight_word(chunk, j): value = byte * scale.x + scale.y, of the four signed bytes of columns 4 * j .. 4 * j
+//   + 3 of the chunk;
 //   weight_dot(chunk, x0 .. x7, x_sum): the sum of the values times x, whose sum is x_sum.
 #import weight_format
-
-struct Packed {
-    low: vec4<u32>, // the first half of a chunk
-    high: vec4<u32>,
-}
 
 // The number of the row's first block.
 fn weight_start(row: u32) -> u32 {

@@ -26,9 +26,8 @@ fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
     return low_nibbles(weight[block][quad % 4u] >> (quad & 4u)) * scale.x + scale.y;
 }
 
-fn weight_packed(block: u32) -> Packed {
-    let words = weight[block];
-    return Packed(words & vec4<u32>(0x0f0f0f0fu), (words >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu));
+fn weight_word(block: u32, j: u32) -> u32 {
+    return (weight[block][j % 4u] >> (j & 4u)) & 0x0f0f0f0fu;
 }
 
 fn weight_dot(

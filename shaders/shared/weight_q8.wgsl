@@ -30,8 +30,8 @@ fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
     return signed_bytes(weight[at / 4u][at % 4u]) * scale_of(at / 8u);
 }
 
-fn weight_packed(block: u32) -> Packed {
-    return Packed(weight[block * 2u], weight[block * 2u + 1u]);
+fn weight_word(block: u32, j: u32) -> u32 {
+    return weight[block * 2u + j / 4u][j % 4u];
 }
 
 fn weight_dot(

@@ -119,6 +119,7 @@ fn shared(name: &str) -> &'static str {
         "epilogue_rope_cache" => wgsl!("shared/epilogue_rope_cache"),
         "epilogue_gated" => wgsl!("shared/epilogue_gated"),
         "epilogue_sum" => wgsl!("shared/epilogue_sum"),
+        "finish_tile" => wgsl!("shared/finish_tile"),
         "flat_index" => wgsl!("shared/flat_index"),
         "rows" => wgsl!("shared/rows"),
         "weight" => wgsl!("shared/weight"),

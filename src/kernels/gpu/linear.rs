@@ -186,7 +186,10 @@ fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilo
             constants.extend([("X_QUADS", x_quads), ("INVOCATIONS", invocations), ("F16_TILES", f16_tiles)]);
             ("linear_mat", wgsl!("linear_mat"))
         }
-        LinearVariant::Dot => ("linear_dot", wgsl!("linear_dot")),
+        LinearVariant::Dot => {
+            constants.push(("X_QUADS", 1));
+            ("linear_dot", wgsl!("linear_dot"))
+        }
     };
     Shader { name, text, constants, dims: epilogue.dims() }
 }
@@ -290,6 +293,7 @@ fn run(
         variant = LinearVariant::Mat;
     }
     let many = use_ == LinearUse::Mat;
+    let x = if variant == LinearVariant::Dot { linear_dot::rounded(&x) } else { x };
     let groups = match variant {
         LinearVariant::Cpu | LinearVariant::CpuSubgroups => {
             let (x_rows, lanes) = cpu_shape(many);

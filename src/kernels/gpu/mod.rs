@@ -10,6 +10,7 @@ mod choice;
 mod embedding;
 mod layer_norm;
 mod linear;
+mod linear_dot;
 mod ops;
 mod rms_norm;
 mod sample;
@@ -30,6 +31,7 @@ pub fn shaders() -> Vec<Shader> {
     all.extend(attention_flash::shaders());
     all.extend(embedding::shaders());
     all.extend(linear::shaders());
+    all.extend(linear_dot::shaders());
     all.extend(rms_norm::shaders());
     all.extend(sample::shaders());
     all
