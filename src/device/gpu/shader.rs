@@ -6,7 +6,7 @@ use cubecl::prelude::{ExecutionMode, KernelId};
 
 use crate::quant::Format;
 
-/// Invocations in a workgroup, in every shader; also written in their `@workgroup_size`.
+/// Invocations in a workgroup where the shader says nothing else; also written in its `@workgroup_size`.
 pub(crate) const WORKGROUP: usize = 64;
 
 /// One variant of a shader: its text and everything that is baked into it.

@@ -34,10 +34,10 @@ pub enum LinearVariant {
     /// The same with subgroup sums.
     Lanes64Subgroups,
     /// For GPUs, many rows: f32 tiles in workgroup memory, 8 x 4 outputs an invocation.
-    Mat,
+    Mat8x4,
     /// 4 x 4 outputs an invocation, of which there are twice as many: for GPUs with few registers.
     Mat4x4,
-    /// As `Mat` with f16 tiles: inputs are rounded to f16.
+    /// As `Mat8x4` with f16 tiles: inputs are rounded to f16.
     MatF16,
     /// Packed products of bytes: inputs are rounded to 8 bits in chunks of 32. Only for formats in chunks.
     Dot,
@@ -50,7 +50,7 @@ impl LinearVariant {
         Self::Lanes16,
         Self::Lanes64,
         Self::Lanes64Subgroups,
-        Self::Mat,
+        Self::Mat8x4,
         Self::Mat4x4,
         Self::MatF16,
         Self::Dot,
@@ -63,7 +63,7 @@ impl LinearVariant {
             Self::Lanes16 => "lanes16",
             Self::Lanes64 => "lanes64",
             Self::Lanes64Subgroups => "lanes64-subgroups",
-            Self::Mat => "mat",
+            Self::Mat8x4 => "mat-8x4",
             Self::Mat4x4 => "mat-4x4",
             Self::MatF16 => "mat-f16",
             Self::Dot => "dot",
@@ -76,7 +76,7 @@ impl LinearVariant {
             Self::CpuSubgroups | Self::Lanes64Subgroups => features.subgroups,
             Self::MatF16 => features.f16,
             Self::Dot => features.packed_dot,
-            Self::Cpu | Self::Lanes16 | Self::Lanes64 | Self::Mat | Self::Mat4x4 => true,
+            Self::Cpu | Self::Lanes16 | Self::Lanes64 | Self::Mat8x4 | Self::Mat4x4 => true,
         }
     }
 
@@ -100,7 +100,7 @@ impl LinearVariant {
         match self {
             Self::Cpu | Self::CpuSubgroups => true,
             Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups => use_ == LinearUse::Vec,
-            Self::Mat | Self::Mat4x4 | Self::MatF16 | Self::Dot => use_ == LinearUse::Mat,
+            Self::Mat8x4 | Self::Mat4x4 | Self::MatF16 | Self::Dot => use_ == LinearUse::Mat,
         }
     }
 }
@@ -132,7 +132,7 @@ pub fn linear_variant(use_: LinearUse) -> LinearVariant {
             false => LinearVariant::Cpu,
         },
         None if use_ == LinearUse::Vec => LinearVariant::Lanes64,
-        None => LinearVariant::Mat,
+        None => LinearVariant::Mat8x4,
     }
 }
 
@@ -180,7 +180,7 @@ fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilo
             constants.push(("LANES", if variant == LinearVariant::Lanes16 { 16 } else { 64 }));
             ("linear_vec", wgsl!("linear_vec"))
         }
-        LinearVariant::Mat | LinearVariant::Mat4x4 | LinearVariant::MatF16 => {
+        LinearVariant::Mat8x4 | LinearVariant::Mat4x4 | LinearVariant::MatF16 => {
             let (x_quads, invocations) = if variant == LinearVariant::Mat4x4 { (1, 256) } else { (2, 128) };
             let f16_tiles = (variant == LinearVariant::MatF16) as u32;
             constants.extend([("X_QUADS", x_quads), ("INVOCATIONS", invocations), ("F16_TILES", f16_tiles)]);
@@ -290,7 +290,7 @@ fn run(
     let use_ = if n < MIN_MAT_ROWS { LinearUse::Vec } else { LinearUse::Mat };
     let mut variant = linear_variant(use_);
     if !variant.fits(format) {
-        variant = LinearVariant::Mat;
+        variant = LinearVariant::Mat8x4;
     }
     let many = use_ == LinearUse::Mat;
     let x = if variant == LinearVariant::Dot { linear_dot::rounded(&x) } else { x };
@@ -301,7 +301,7 @@ fn run(
         }
         LinearVariant::Lanes16 => n * rows.div_ceil(VEC_SLOTS * 4),
         LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups => n * rows.div_ceil(VEC_SLOTS),
-        LinearVariant::Mat | LinearVariant::Mat4x4 | LinearVariant::MatF16 | LinearVariant::Dot => {
+        LinearVariant::Mat8x4 | LinearVariant::Mat4x4 | LinearVariant::MatF16 | LinearVariant::Dot => {
             n.div_ceil(TILE) * rows.div_ceil(TILE)
         }
     };
