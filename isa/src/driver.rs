@@ -68,19 +68,18 @@ impl Driver {
     }
 
     unsafe fn statistics(&self, wgsl: &str, checks: Checks) -> Result<BTreeMap<String, u64>> {
-        let (words, bindings) = spirv::compile(wgsl, checks)?;
-        let bindings: Vec<_> = bindings
-            .into_iter()
-            .map(|(binding, uniform)| {
-                let kind =
-                    if uniform { vk::DescriptorType::UNIFORM_BUFFER } else { vk::DescriptorType::STORAGE_BUFFER };
-                let layout = vk::DescriptorSetLayoutBinding::default().binding(binding).descriptor_type(kind);
-                layout.descriptor_count(1).stage_flags(vk::ShaderStageFlags::COMPUTE)
-            })
-            .collect();
+        let compiled = spirv::compile(wgsl, checks)?;
+        let layout = |binding: &spirv::Binding| {
+            let kind =
+                if binding.uniform { vk::DescriptorType::UNIFORM_BUFFER } else { vk::DescriptorType::STORAGE_BUFFER };
+            let layout = vk::DescriptorSetLayoutBinding::default().binding(binding.number).descriptor_type(kind);
+            layout.descriptor_count(1).stage_flags(vk::ShaderStageFlags::COMPUTE)
+        };
+        let bindings: Vec<_> = compiled.bindings.iter().map(layout).collect();
         unsafe {
             let device = &self.device;
-            let module = device.create_shader_module(&vk::ShaderModuleCreateInfo::default().code(&words), None)?;
+            let module =
+                device.create_shader_module(&vk::ShaderModuleCreateInfo::default().code(&compiled.words), None)?;
             let set = vk::DescriptorSetLayoutCreateInfo::default().bindings(&bindings);
             let sets = [device.create_descriptor_set_layout(&set, None)?];
             let layout = vk::PipelineLayoutCreateInfo::default().set_layouts(&sets);

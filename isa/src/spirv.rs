@@ -30,8 +30,22 @@ impl Checks {
     }
 }
 
-/// The words of a module with the entry point `main`, and its bindings: number, and whether it is a uniform.
-pub fn compile(wgsl: &str, checks: Checks) -> Result<(Vec<u32>, Vec<(u32, bool)>)> {
+/// SPIR-V with the entry point `main`.
+pub struct Module {
+    pub words: Vec<u32>,
+    pub bindings: Vec<Binding>,
+}
+
+/// A buffer that is bound.
+pub struct Binding {
+    pub number: u32,
+    /// Else it is storage.
+    pub uniform: bool,
+}
+
+/// # Errors
+/// It is no WGSL.
+pub fn compile(wgsl: &str, checks: Checks) -> Result<Module> {
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|error| error.emit_to_string(wgsl))?;
     let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
     validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
@@ -51,7 +65,9 @@ pub fn compile(wgsl: &str, checks: Checks) -> Result<(Vec<u32>, Vec<(u32, bool)>
     let entry = spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".into() };
     let words = spv::write_vec(&module, &info, &options, Some(&entry))?;
     let bindings = module.global_variables.iter().filter_map(|(_, variable)| {
-        Some((variable.binding.as_ref()?.binding, variable.space == naga::AddressSpace::Uniform))
+        let number = variable.binding.as_ref()?.binding;
+        Some(Binding { number, uniform: variable.space == naga::AddressSpace::Uniform })
     });
-    Ok((words, bindings.collect()))
+    let bindings = bindings.collect();
+    Ok(Module { words, bindings })
 }
