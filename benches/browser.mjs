@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { launch } from "../www/scripts/browser.mjs";
-import { serveFiles, start } from "../www/scripts/serve.mjs";
+import { serveFiles, serveIsolated, start } from "../www/scripts/serve.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const { values: options } = parseArgs({
@@ -29,25 +29,24 @@ const LONGEST_PEER_MINUTES = 15;
 const WLLAMA_THREADS = 2;
 /** Turns that our CPU engine and its peers take: what counts is the best of each. */
 const CPU_TURNS = 4;
+/** With so many threads each. */
+const CPU_THREADS = [1, 2];
 const CPU_MODELS = ["default model", "V", "T", "S (SmolLM2-135M)"];
 
-const mounts = { "/bench/": options.site, "/peers/": join(HERE, "peers") };
+const mounts = { "/bench/": options.site, "/peers/": join(HERE, "peers"), "/benches/": HERE };
 if (options.peers) Object.assign(mounts, { "/node_modules/": join(options.peers, "node_modules"), "/models/": join(options.peers, "models") });
 const files = serveFiles(mounts);
-const handler = (request, response) => {
-  // Threads of a page need these two.
-  response.setHeader("cross-origin-opener-policy", "same-origin");
-  response.setHeader("cross-origin-embedder-policy", "require-corp");
+const handler = serveIsolated((request, response) => {
   if (request.url === "/favicon.ico") return response.writeHead(204).end();
   if (request.url === "/blank") return response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>bench</title>");
   return files(request, response);
-};
+});
 
 async function main() {
   const server = await start({ handler });
   const browser = await launch({ gpu: options.hardware ? "hardware" : "software" });
   try {
-    const run = options.cpu ? await onCpu(browser, server.origin) : { ...(await ours(browser, server.origin, "gpu")), peers: [] };
+    const run = options.cpu ? await onCpu(browser, server.origin) : { ...(await onGpu(browser, server.origin)), peers: [] };
     if (options.peers) {
       Object.assign(run.environment.versions, JSON.parse(await readFile(join(HERE, "peers/package.json"), "utf8")).dependencies);
       if (!options.cpu) run.peers = await peers(browser, server.origin, JOBS);
@@ -86,42 +85,59 @@ async function onPage(browser, origin, minutes, prepare, work) {
   }
 }
 
-/** Our own benches, printed as their results come; with other `changes` to the options. */
-function ours(browser, origin, kind, changes = {}) {
+/** Our own benches, printed as their results come: `run` starts them in the page, with the options and what is told of results. */
+async function ours(browser, origin, run, changes, threads) {
   const results = [];
+  let environment;
+  const onEnvironment = (found) => {
+    environment = { ...found, chromium: browser.version(), commit: options.commit, date: new Date().toISOString().slice(0, 10) };
+    print(JSON.stringify(environment));
+  };
   const onResult = (json, line) => {
-    results.push(JSON.parse(json));
+    results.push({ ...JSON.parse(json), ...(threads && { threads }) });
     print(line);
   };
-  return onPage(
-    browser,
-    origin,
-    LONGEST_MINUTES,
-    (page) => page.exposeFunction("onResult", onResult),
-    async (page) => {
-      const environment = await page.evaluate(async (kind) => {
-        globalThis.bench = await import(`/bench/${kind}/llava_bench.js`);
-        await globalThis.bench.default();
-        const environment = JSON.parse(await globalThis.bench.environment());
-        if (kind === "gpu") {
-          // wgpu tells no name in a browser.
-          const { vendor, architecture, description } = (await navigator.gpu.requestAdapter()).info;
-          environment.adapter = [vendor, architecture, description].join(" ").trim();
-        }
-        return environment;
-      }, kind);
-      Object.assign(environment, { chromium: browser.version(), commit: options.commit, date: new Date().toISOString().slice(0, 10) });
-      print(JSON.stringify(environment));
-      const wanted = JSON.stringify({ ...JSON.parse(options.options), ...changes });
-      await page.evaluate((options) => globalThis.bench.run(options, globalThis.onResult), wanted);
-      return { environment, results };
-    },
-  );
+  const prepare = async (page) => {
+    await page.exposeFunction("onEnvironment", onEnvironment);
+    await page.exposeFunction("onResult", onResult);
+  };
+  const wanted = { options: JSON.stringify({ ...JSON.parse(options.options), ...changes }), threads };
+  await onPage(browser, origin, LONGEST_MINUTES, prepare, (page) => page.evaluate(run, wanted));
+  return { environment, results };
+}
+
+/** On the GPU; with other `changes` to the options. */
+function onGpu(browser, origin, changes = {}) {
+  return ours(browser, origin, async ({ options }) => {
+    const bench = await import("/bench/gpu/llava_bench.js");
+    await bench.default();
+    // wgpu tells no name in a browser.
+    const { vendor, architecture, description } = (await navigator.gpu.requestAdapter()).info;
+    const adapter = [vendor, architecture, description].join(" ").trim();
+    await globalThis.onEnvironment({ ...JSON.parse(await bench.environment()), adapter });
+    await bench.run(options, globalThis.onResult);
+  }, changes);
+}
+
+/** On the CPU, by a worker and its helpers. */
+function onThreads(browser, origin, threads, changes = {}) {
+  return ours(browser, origin, (wanted) => new Promise((resolve, reject) => {
+    const worker = new Worker("/benches/cpu.js", { type: "module" });
+    const told = [];
+    worker.onmessage = ({ data: { environment, json, line, error, done } }) => {
+      if (environment) told.push(globalThis.onEnvironment(environment));
+      if (json) told.push(globalThis.onResult(json, line));
+      if (error) reject(new Error(error));
+      if (done) resolve(Promise.all(told));
+    };
+    worker.onerror = ({ message }) => reject(new Error(message));
+    worker.postMessage(wanted);
+  }), changes, threads);
 }
 
 /**
- * The CPU engine in turns with its peers, a thread each, and the default model on the GPU once: in `results` and `peers` is the
- * best of all turns.
+ * The CPU engine in turns with its peers, with as many threads each, and the default model on the GPU once: in `results` and `peers` is
+ * the best of all turns.
  */
 async function onCpu(browser, origin) {
   const { tiny, only, filter } = JSON.parse(options.options);
@@ -133,15 +149,17 @@ async function onCpu(browser, origin) {
       else if (!same) found.push({ ...result });
     }
   };
-  const keepOurs = least(run.results, "value", "section", "name", "metric");
-  const keepPeers = least(run.peers, "ms", "engine", "model", "metric");
-  if (!only.length || only.includes("c")) run.gpu = await ours(browser, origin, "gpu", { only: ["c"], filter: ["default model"], cpu: false });
-  if (only.some((section) => section !== "c") || filter.length) return { ...run, ...(await ours(browser, origin, "cpu")) };
+  const keepOurs = least(run.results, "value", "section", "name", "metric", "threads");
+  const keepPeers = least(run.peers, "ms", "engine", "model", "metric", "threads");
+  if (!only.length || only.includes("c")) run.gpu = await onGpu(browser, origin, { only: ["c"], filter: ["default model"], cpu: false });
+  if (only.some((section) => section !== "c") || filter.length) return { ...run, ...(await onThreads(browser, origin, 1)) };
   for (let turn = 0; turn < (tiny ? 1 : CPU_TURNS); turn++) {
-    const { environment, results } = await ours(browser, origin, "cpu", { only: ["c"], filter: CPU_MODELS });
-    run.environment = environment;
-    keepOurs(results);
-    if (options.peers) keepPeers(await peers(browser, origin, CPU_JOBS));
+    for (const threads of CPU_THREADS) {
+      const { environment, results } = await onThreads(browser, origin, threads, { only: ["c"], filter: CPU_MODELS });
+      run.environment = environment;
+      keepOurs(results);
+      if (options.peers) keepPeers((await peers(browser, origin, cpuJobs(threads))).map((result) => ({ ...result, threads })));
+    }
   }
   return run;
 }
@@ -154,18 +172,18 @@ const JOBS = [
   ["ortVision", "V", "webgpu"],
   ["ortDecoder", "S", "S"],
 ];
-const CPU_JOBS = [
-  ["wllama", "T", { name: "T", threads: 1 }],
-  ["wllama", "S", { name: "S", threads: 1 }],
-  ["ortVision", "V", "wasm"],
+const cpuJobs = (threads) => [
+  ["wllama", "T", { name: "T", threads }],
+  ["wllama", "S", { name: "S", threads }],
+  ["ortVision", "V", "wasm", threads],
 ];
 
 /** One page for each job: engines keep much in memory. A job that fails is reported and does not stop the others. */
 async function peers(browser, origin, jobs) {
   print(`\n${"engine".padEnd(38)}${"model".padEnd(7)}${"what".padEnd(13)}${"ms".padStart(9)}`);
   const found = [];
-  for (const [entry, model, argument] of jobs) {
-    const job = (page) => page.evaluate(async ([entry, argument]) => (await import("/peers/peers.js"))[entry](argument), [entry, argument]);
+  for (const [entry, model, ...rest] of jobs) {
+    const job = (page) => page.evaluate(async ([entry, rest]) => (await import("/peers/peers.js"))[entry](...rest), [entry, rest]);
     try {
       const { engine, check, results } = await onPage(browser, origin, LONGEST_PEER_MINUTES, async () => {}, job);
       for (const [metric, ms] of Object.entries(results)) {
@@ -207,19 +225,27 @@ function compare(run, native) {
 }
 
 function compareCpu(run) {
-  const value = (of, name, metric) => of?.results.find((result) => result.name === name && result.metric === metric)?.value;
-  const peer = (engine, model, metric) => run.peers.find((result) => result.engine.startsWith(engine) && result.model === model && result.metric === metric)?.ms;
+  const value = (of, name, metric, threads) =>
+    of?.results.find((result) => result.name === name && result.metric === metric && result.threads === threads)?.value;
+  const peer = (engine, model, metric, threads) =>
+    run.peers.find((result) => result.engine.startsWith(engine) && result.model === model && result.metric === metric && result.threads === threads)?.ms;
   const goals = [];
   const least = (what, theirs, ours, wanted) =>
     Number.isFinite(theirs / ours) && goals.push({ what, found: theirs / ours, wanted: `at least ${wanted}`, met: theirs / ours >= wanted });
-  for (const [model, name] of [["T", "T"], ["S", "S (SmolLM2-135M)"]]) {
-    for (const metric of ["decode@64", "prefill 64"]) {
-      least(`${model}, ${metric}: wllama / ours, a thread each`, peer("wllama", model, metric), value(run, name, metric), 2);
+  const small = "S (SmolLM2-135M)";
+  const ofDecoders = [["T", "T"], ["S", small]].flatMap(([model, name]) => ["decode@64", "prefill 64"].map((metric) => [model, name, metric]));
+  for (const threads of CPU_THREADS) {
+    const each = threads === 1 ? "a thread each" : `${threads} threads each`;
+    for (const [model, name, metric] of ofDecoders) {
+      least(`${model}, ${metric}: wllama / ours, ${each}`, peer("wllama", model, metric, threads), value(run, name, metric, threads), 2);
     }
+    least(`V, one picture: onnxruntime-web (wasm) / ours, ${each}`, peer("onnxruntime-web", "V", "image", threads), value(run, "V", "image", threads), 1.2);
   }
-  least("V, one picture: onnxruntime-web (wasm) / ours, a thread each", peer("onnxruntime-web", "V", "image"), value(run, "V", "image"), 1.2);
+  for (const [model, name, metric] of [...ofDecoders, ["V", "V", "image"]]) {
+    least(`${model}, ${metric}: one thread / two`, value(run, name, metric, 1), value(run, name, metric, 2), 1.6);
+  }
   const first = "first token, new picture";
-  least("default model, first token of a new picture: GPU / CPU", value(run.gpu, "default model", first), value(run, "default model", first), 3);
+  least("default model, first token of a new picture: GPU / CPU", value(run.gpu, "default model", first), value(run, "default model", first, 1), 3);
   return goals;
 }
 

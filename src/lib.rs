@@ -23,6 +23,10 @@ mod parallel;
 #[cfg(not(target_family = "wasm"))]
 pub mod progress;
 #[cfg(target_family = "wasm")]
+mod allocator;
+#[cfg(target_family = "wasm")]
+mod promise;
+#[cfg(target_family = "wasm")]
 pub mod web;
 
 pub use error::{Error, Result};

@@ -1,6 +1,8 @@
 //! The wasm-bindgen surface: conversions only, no logic.
 
 use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -12,15 +14,20 @@ use crate::device;
 use crate::engine::{self, LoadOptions};
 use crate::error::{Error, Result};
 use crate::image::{Picture, Source};
+use crate::promise::promise;
 
 unsafe extern "C" {
     fn __wasm_call_ctors();
 }
 
 /// Runs the static constructors exactly once. Without this call the linker wraps every export so that each call from
-/// JS runs all of them again, which makes a kernel launch 80 times slower.
+/// JS runs all of them again, which makes a kernel launch 80 times slower. Every thread starts here.
 #[wasm_bindgen(start)]
 pub fn start() {
+    static STARTED: AtomicBool = AtomicBool::new(false);
+    if STARTED.swap(true, Ordering::Relaxed) {
+        return;
+    }
     unsafe { __wasm_call_ctors() }
     std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&panic.to_string().into())));
 }
@@ -28,29 +35,58 @@ pub fn start() {
 /// The engine as JS sees it; one request at a time.
 #[wasm_bindgen]
 pub struct Engine {
-    engine: RefCell<engine::Engine>,
+    engine: Rc<RefCell<engine::Engine>>,
+}
+
+/// Whether the wasm was once given no memory: then that is what it crashed of.
+#[wasm_bindgen]
+pub fn out_of_memory() -> bool {
+    crate::allocator::has_failed()
+}
+
+/// Has this thread help the engine with its operations, and returns never.
+#[cfg(all(feature = "cpu", target_feature = "atomics"))]
+#[wasm_bindgen]
+pub fn help() {
+    crate::kernels::cpu::help();
+}
+
+/// The compiled wasm, which a thread is to be started with that helps.
+#[cfg(all(feature = "cpu", target_feature = "atomics"))]
+#[wasm_bindgen]
+pub fn module() -> JsValue {
+    wasm_bindgen::module()
+}
+
+/// To be called where [`help`] has ended.
+#[cfg(all(feature = "cpu", target_feature = "atomics"))]
+#[wasm_bindgen]
+pub fn helper_lost() {
+    crate::kernels::cpu::helper_lost();
 }
 
 #[wasm_bindgen]
 impl Engine {
     /// Loads a bundle. `read_chunk(index)` returns a promise of the chunk's bytes (`Uint8Array`), already verified;
     /// `on_all_read()` is called when there is no further chunk to read.
-    pub async fn load(
+    pub fn load(
         manifest: String,
         tokenizer: String,
         read_chunk: Function,
         on_all_read: Function,
         options: String,
-    ) -> std::result::Result<Engine, JsValue> {
-        let load = async {
+    ) -> Promise {
+        let load = async move {
             let options = load_options(&options)?;
             let manifest = Manifest::from_json(&manifest)?;
             let source = JsSource { manifest, read_chunk, on_all_read };
             let gpu = device::open().await?;
             engine::Engine::load(gpu, &source, tokenizer.as_bytes(), options).await
         };
-        let engine = load.await.map_err(to_js)?;
-        Ok(Engine { engine: RefCell::new(engine) })
+        promise(async {
+            let engine = load.await.map_err(to_js)?;
+            Ok(Engine { engine: Rc::new(RefCell::new(engine)) }.into())
+        })
     }
 
     /// Names what the choice of kernel variants for this manifest and these options depends on beside the adapter.
@@ -70,15 +106,10 @@ impl Engine {
     /// `false` stops. Resolves to JSON.
     // One request at a time is the contract of this class, enforced by `try_borrow_mut`.
     #[allow(clippy::await_holding_refcell_ref)]
-    pub async fn generate(
-        &self,
-        image: JsValue,
-        input: String,
-        on_piece: Function,
-    ) -> std::result::Result<String, JsValue> {
-        let generate = async {
-            let mut engine = self
-                .engine
+    pub fn generate(&self, image: JsValue, input: String, on_piece: Function) -> Promise {
+        let engine = self.engine.clone();
+        let generate = async move {
+            let mut engine = engine
                 .try_borrow_mut()
                 .map_err(|_| Error::input("generate", "a request is already running; wait for it to settle"))?;
             let input: engine::Input =
@@ -90,8 +121,11 @@ impl Engine {
             };
             engine.generate(picture.as_ref(), &input, &mut on_piece).await
         };
-        let output = generate.await.map_err(to_js)?;
-        serde_json::to_string(&output).map_err(|error| JsError::new(&error.to_string()).into())
+        promise(async {
+            let output = generate.await.map_err(to_js)?;
+            let json = serde_json::to_string(&output).map_err(|error| JsError::new(&error.to_string()))?;
+            Ok(json.into())
+        })
     }
 
     /// Model, adapter and limits as JSON.

@@ -49,10 +49,10 @@ const ORT_LIMITS = [
 ];
 
 /**
- * A session on one thread of the CPU (`wasm`), or on a device of our own without the feature `subgroups`: with it, its prefill attention takes for granted that a
+ * A session on so many threads of the CPU (`wasm`), or on a device of our own without the feature `subgroups`: with it, its prefill attention takes for granted that a
  * subgroup has eight invocations, and its logits are wrong on SwiftShader, which has four.
  */
-async function ortSession(file, provider = "webgpu", options = {}) {
+async function ortSession(file, provider = "webgpu", options = {}, threads = 1) {
   const ort = await import(`/node_modules/onnxruntime-web/dist/ort.${provider}.bundle.min.mjs`);
   ort.env.wasm.wasmPaths = "/node_modules/onnxruntime-web/dist/";
   const engine = `onnxruntime-web ${ort.env.versions.web ?? ort.env.versions.common} (${provider})`;
@@ -61,7 +61,7 @@ async function ortSession(file, provider = "webgpu", options = {}) {
     return { ort, session: await ort.InferenceSession.create(await bytes(file), all), engine };
   };
   if (provider === "wasm") {
-    ort.env.wasm.numThreads = 1;
+    ort.env.wasm.numThreads = threads;
     return sessionOn("wasm");
   }
   const adapter = await navigator.gpu.requestAdapter();
@@ -110,9 +110,9 @@ export async function ortDecoder(name) {
   };
 }
 
-export async function ortVision(provider) {
+export async function ortVision(provider, threads) {
   const model = await known("V");
-  const { ort, session, engine } = await ortSession("V.onnx", provider);
+  const { ort, session, engine } = await ortSession("V.onnx", provider, {}, threads);
   const side = model.image;
   const input = { pixel_values: new ort.Tensor("float32", pixels(3 * side * side), [1, 3, side, side]) };
   const { pooled } = await session.run(input);

@@ -7,8 +7,10 @@ const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2,
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export default async function init() {
-  return { memory: new WebAssembly.Memory({ initial: 1 }) };
+  return {};
 }
+
+export const out_of_memory = () => false;
 
 export class Engine {
   #name;

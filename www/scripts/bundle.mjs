@@ -40,7 +40,7 @@ const COMMON = {
 
 /** Bundles www/build/<name>.js and resolves to esbuild's result. `glue` takes the place of the engines' own glue. */
 export function bundle(name, define, { glue, ...options } = {}) {
-  return build({ ...COMMON, entryPoints: [join(WWW, `build/${name}.js`)], format: "esm", define, plugins: [instances(glue)], ...options });
+  return build({ ...COMMON, entryPoints: [join(WWW, `build/${name}.js`)], format: "esm", define, plugins: [helper, instances(glue)], ...options });
 }
 
 /** Bundles www/build/node/<name>.js for Node: a file `x.node.js` takes the place of `x.js` beside it. */
@@ -51,7 +51,7 @@ function bundleForNode(name, define, options) {
     platform: "node",
     target: "node20",
     define,
-    plugins: [ofNode, instances()],
+    plugins: [helperOfNode, ofNode, instances()],
     ...options,
   });
 }
@@ -66,17 +66,21 @@ const ofNode = {
   },
 };
 
-/** `llava-web:worker` holds the text of Node's worker, a classic script. */
-function workerText(define) {
+/** `llava-web:<name>` holds the text of a worker, a classic script, as `make` bundles it: the options of esbuild go to it. */
+function text(name, make) {
   const setup = ({ onResolve, onLoad }) => {
-    onResolve({ filter: /^llava-web:worker$/ }, ({ path }) => ({ path, namespace: "text" }));
-    onLoad({ filter: /.*/, namespace: "text" }, async () => {
-      const { outputFiles } = await bundleForNode("worker.node", define, { format: "cjs", minifyWhitespace: true, write: false });
+    onResolve({ filter: new RegExp(`^llava-web:${name}$`) }, ({ path }) => ({ path, namespace: `text-${name}` }));
+    onLoad({ filter: /.*/, namespace: `text-${name}` }, async () => {
+      const { outputFiles } = await make({ minifyWhitespace: true, write: false });
       return { contents: `export const script = ${JSON.stringify(outputFiles[0].text)};` };
     });
   };
-  return { name: "worker-text", setup };
+  return { name: `text-${name}`, setup };
 }
+
+const helper = text("helper", (options) => bundle("helper", {}, { format: "iife", ...options }));
+const helperOfNode = text("helper", (options) => bundleForNode("helper.node", {}, { format: "cjs", ...options }));
+const workerOfNode = (define) => text("worker", (options) => bundleForNode("worker.node", define, { format: "cjs", ...options }));
 
 /**
  * `llava-web:glue/<kind of device>` is a function, `instantiate`, made of wasm-bindgen's glue: that is a module, of which a thread has one, and with it
@@ -110,7 +114,7 @@ async function main() {
     bundle("index", define, { outfile: join(dist, "index.js"), ...sources }),
     bundle("worker", define, { outfile: join(assets, "worker.js"), ...small }),
     bundle("engine", define, { outfile: join(assets, "engine.js"), ...small }),
-    bundleForNode("index", define, { outfile: join(dist, "node.js"), format: "esm", plugins: [workerText(define), ofNode, instances()], ...sources }),
+    bundleForNode("index", define, { outfile: join(dist, "node.js"), format: "esm", plugins: [workerOfNode(define), ofNode, instances()], ...sources }),
     bundleForNode("command.node", define, { outfile: join(dist, "command.js"), format: "esm", external: ["llava-web"] }),
   ]);
   await copyTypes();

@@ -3,7 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { launch } from "./browser.mjs";
-import { MOUNTS, serveFiles, start } from "./serve.mjs";
+import { MOUNTS, serveFiles, serveIsolated, start } from "./serve.mjs";
 
 const USAGE = `usage: caption <picture> [prompt] [options]
        caption --batch FILE.jsonl [options]
@@ -36,7 +36,7 @@ async function main() {
   if (folder !== undefined && !(await stat(folder).catch(() => undefined))?.isDirectory()) {
     throw new Error(`--model: there is no folder ${values.model}`);
   }
-  const server = await start({ handler: serveFiles(folder ? { ...MOUNTS, "/model/": folder } : MOUNTS) });
+  const server = await start({ handler: serveIsolated(serveFiles(folder ? { ...MOUNTS, "/model/": folder } : MOUNTS)) });
   const browser = await launch({ gpu: values.hardware ? "hardware" : "software" });
   try {
     const page = await openPage(browser, server.origin);

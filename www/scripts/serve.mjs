@@ -52,6 +52,15 @@ export function serveFiles(mounts = MOUNTS) {
   };
 }
 
+/** The same on pages that are cross-origin isolated, which may have threads share memory. */
+export function serveIsolated(handler = serveFiles()) {
+  return (request, response) => {
+    response.setHeader("cross-origin-opener-policy", "same-origin");
+    response.setHeader("cross-origin-embedder-policy", "require-corp");
+    return handler(request, response);
+  };
+}
+
 /** Starts a server and resolves to `{ origin, close() }`. */
 export async function start({ handler = serveFiles(), port = 0, host = "127.0.0.1" } = {}) {
   const server = createServer(handler);
@@ -120,7 +129,7 @@ async function main() {
   await access(PACKAGE).catch(() => {
     throw new Error("www/package is not built yet: run `cargo xtask build`, or `cargo xtask demo`, which does it all");
   });
-  const { origin } = await start({ port: Number(values.port), host: values.host }).catch((error) => {
+  const { origin } = await start({ handler: serveIsolated(), port: Number(values.port), host: values.host }).catch((error) => {
     throw error.code === "EADDRINUSE" ? new Error(`port ${values.port} is taken: choose another with --port, or 0 for any free one`) : error;
   });
   console.log(`The demo is at ${origin}/ (Ctrl+C ends it)`);

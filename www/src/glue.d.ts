@@ -2,9 +2,13 @@
 declare module "llava-web:glue/*" {
   /** An instance of the wasm, before that is there. */
   export interface Glue {
-    /** Starts the wasm. */
-    default(wasm: { module_or_path: Response }): Promise<{ memory: WebAssembly.Memory }>;
+    /** Starts the wasm, in `memory` where it has none of its own. */
+    default(wasm: { module_or_path: Response; memory?: WebAssembly.Memory | undefined }): Promise<{ memory: WebAssembly.Memory }>;
     Engine: typeof Engine;
+    /** Whether it was once given no memory, which is what it crashed of then. */
+    out_of_memory(): boolean;
+    /** The compiled wasm, for threads that help; absent where the engine knows no such threads. */
+    module?(): WebAssembly.Module;
   }
 
   /** A wasm of its own, which shares nothing with others of the thread. */

@@ -42,6 +42,7 @@ declare module "node:fs/promises" {
 }
 
 declare module "node:os" {
+  export function availableParallelism(): number;
   export function homedir(): string;
 }
 
@@ -84,9 +85,4 @@ declare module "node:worker_threads" {
     terminate(): Promise<number>;
   }
   export const parentPort: { on(event: "message", listener: (message: never) => void): void; postMessage(message: unknown): void } | null;
-}
-
-/** The text of worker.node.ts with all that it imports, which scripts/bundle.mjs puts in. */
-declare module "llava-web:worker" {
-  export const script: string;
 }

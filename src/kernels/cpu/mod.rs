@@ -25,6 +25,9 @@ use norm::{layer_norm, rms_norm};
 use sample::sample;
 use weight::Matrix;
 
+pub use input::set_precision;
 pub use simd::{Level, set_limit};
+#[cfg(target_family = "wasm")]
+pub use team::{help, lost as helper_lost};
 
 use rows::Rows;

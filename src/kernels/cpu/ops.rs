@@ -162,13 +162,14 @@ impl DeviceOps for Flex {
         1
     }
 
-    /// There is one way to do each.
+    /// There is one way to do each, but for single rows in [`Precision::Fast`](crate::kernels::Precision::Fast).
     async fn tune(
         _opened: &Opened,
-        _shapes: &ModelShapes,
+        shapes: &ModelShapes,
         _work: &TuneWork<'_>,
         _stored: &BTreeMap<String, String>,
     ) -> Result<Variants> {
+        super::set_precision(shapes.precision);
         Ok(Variants::new())
     }
 }

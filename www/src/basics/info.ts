@@ -57,6 +57,11 @@ export interface ModelInfo {
   image_tokens: number;
   /** What it runs on. */
   device: DeviceKind;
+  /**
+   * Threads that compute. More than one has the CPU's engine where they may share memory: in Node, and in pages that are cross-origin
+   * isolated.
+   */
+  threads: number;
   /** The GPU, as WebGPU names it, or "CPU". */
   adapter: string;
   backend: string;

@@ -1,9 +1,8 @@
 import { needsBrowser, needsSecureContext } from "./browser.js";
 import type { Device } from "./device.js";
+import { addressSpace } from "./shared-memory.js";
 
-/** What a wasm can address: no single buffer takes more than half of it. */
-const ADDRESS_SPACE = 2 ** 32;
-/** What the engine itself takes of that, and what its allocator cannot use. */
+/** What the engine itself takes of what it can address, and what its allocator cannot use. */
 const KEPT_FREE = 256 * 2 ** 20;
 
 /**
@@ -14,13 +13,13 @@ const KEPT_FREE = 256 * 2 ** 20;
 export async function findCpu(): Promise<Device> {
   needsBrowser();
   needsSecureContext();
-  const most = ADDRESS_SPACE / 2 - 1;
+  const most = 2 ** 31 - 1; // no slice of Rust's is larger
   return {
     kind: "cpu",
     name: "CPU",
     software: true,
     limits: { maxBufferSize: most, maxStorageBufferBindingSize: most },
-    memory: ADDRESS_SPACE - KEPT_FREE,
+    memory: addressSpace() - KEPT_FREE,
     watch: async () => () => undefined, // it fails with the engine only
   };
 }

@@ -1,5 +1,5 @@
 // The thread that owns the engine: one model, one request at a time, every request answered.
-import type { Engine } from "llava-web:glue/gpu";
+import type { Engine, Glue } from "llava-web:glue/gpu";
 import { aborted, toLlavaError, toPlain, type LlavaError } from "../basics/errors.js";
 import type { ModelInfo } from "../basics/info.js";
 import { watchPolicy } from "../basics/policy.js";
@@ -7,10 +7,13 @@ import { Loader } from "../weights/loader.js";
 import { BUILD, WASM_SHA256 } from "./build.js";
 import { untilLossIsTold } from "./device.js";
 import { findDevice } from "./devices.js";
+import { startHelpers } from "./helpers.js";
 import { ENGINES } from "./kinds.js";
 import { checkAddressable, chooseContext, chooseKvFormat, memoryUse } from "./memory.js";
 import { lowMemory } from "./memory-limit.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, Reply, Request } from "./protocol.js";
+import { sharedMemory } from "./shared-memory.js";
+import type { Helpers } from "./thread-count.js";
 import { keepVariants, namesOf, storedVariants } from "./variants.js";
 import { startWasm } from "./wasm.js";
 
@@ -27,8 +30,9 @@ export interface Served {
 export function serve(post: (reply: Reply) => void): Served {
   const stops = new Map<number, AbortController>();
   let engine: Engine | undefined;
-  /** What the engine for CPUs computes in; on a GPU little of the model is in it. */
-  let memory: WebAssembly.Memory | undefined;
+  let helpers: Helpers | undefined;
+  /** Since it runs. */
+  let wasm: Glue | undefined;
   /** Settles when the request before has; the engine takes one at a time. */
   let previous: Promise<unknown> = Promise.resolve();
   watchPolicy();
@@ -43,9 +47,9 @@ export function serve(post: (reply: Reply) => void): Served {
 
   async function crash(reason: unknown): Promise<void> {
     await untilLossIsTold();
-    if (memory && isFull(memory)) {
+    if (wasm?.out_of_memory()) {
       const cure = "Ask about a smaller picture, load with a smaller `context_length`, or take a smaller model.";
-      return post({ type: "out_of_memory", code: "low_memory", what: "The CPU's engine is out of memory.", cure });
+      return post({ type: "out_of_memory", code: "low_memory", what: "The engine is out of memory.", cure });
     }
     const { message } = toLlavaError(reason, "engine_failed");
     const cure = "Load the model again; if it happens again, please report it with what the console says.";
@@ -54,7 +58,10 @@ export function serve(post: (reply: Reply) => void): Served {
 
   function end(): void {
     for (const stop of stops.values()) stop.abort();
-    void previous.then(() => engine?.free());
+    void previous.then(() => {
+      engine?.free();
+      helpers?.end();
+    });
   }
 
   async function answer(request: LoadRequest & { id: number } | GenerateRequest & { id: number }, signal: AbortSignal): Promise<void> {
@@ -80,7 +87,7 @@ export function serve(post: (reply: Reply) => void): Served {
     // Without a device there is no point in downloading anything.
     const device = await findDevice(request.device, warn);
     const { kind, name } = device;
-    const wasm = ENGINES[kind]();
+    const glue = ENGINES[kind]();
     // Ends the downloads still under way when the load fails for another reason.
     const end = new AbortController();
     let readFailure: unknown;
@@ -94,11 +101,14 @@ export function serve(post: (reply: Reply) => void): Served {
           update,
           evict,
         }),
-        startWasm({ address: request.wasm[kind], sha256: WASM_SHA256[kind] }, wasm.default),
+        startWasm({ address: request.wasm[kind], sha256: WASM_SHA256[kind] }, (response) =>
+          glue.default({ ...response, memory: glue.module && sharedMemory() }),
+        ),
       ]);
-      if (kind === "cpu") memory = exports.memory;
+      wasm = glue;
+      const helping = glue.module && startHelpers(glue.module(), exports.memory);
       // Neither a picture that cannot be read nor a context that does not fit may cost a download.
-      if (request.picture) wasm.Engine.check_picture(request.picture);
+      if (request.picture) glue.Engine.check_picture(request.picture);
       const { memory: needs } = loader.manifest;
       // Where the manifest does not tell, the engine finds out, before it reads a weight.
       if (needs) {
@@ -118,18 +128,19 @@ export function serve(post: (reply: Reply) => void): Served {
       let stored: Promise<void> | undefined;
       const onAllRead = () => (stored = loader.finish());
       const options = { context_length, kv_cache, precision };
-      const asked = wasm.Engine.variants_key(loader.manifestText, JSON.stringify(options));
+      const asked = glue.Engine.variants_key(loader.manifestText, JSON.stringify(options));
       const variants = chosen?.adapter === name ? namesOf(chosen.variants) : await storedVariants(name, asked);
       started = await device.watch({
         onLost: (what) => post({ type: "lost", what }),
         onOutOfMemory: (what, cure) => post({ type: "out_of_memory", code: "gpu", what, cure }),
       });
-      engine = await wasm.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
+      engine = await glue.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
+      helpers = await helping;
       const info = JSON.parse(engine.info()) as ModelInfo;
       await keepVariants(name, asked, info);
       // In a browser the engine is not told the adapter's name.
-      return { ...info, device: kind, adapter: info.adapter || name, url: source.key, load_ms: performance.now() - begun };
+      return { ...info, device: kind, threads: 1 + (helpers?.count ?? 0), adapter: info.adapter || name, url: source.key, load_ms: performance.now() - begun };
     } catch (error) {
       // The engine knows only that a chunk could not be read; the loader knows why.
       throw readFailure ?? error;
@@ -155,17 +166,4 @@ export function serve(post: (reply: Reply) => void): Served {
 /** What a panic in Rust ends in; a thread may have no WebAssembly at all. */
 export function isCrash(error: unknown): boolean {
   return typeof WebAssembly !== "undefined" && error instanceof WebAssembly.RuntimeError;
-}
-
-/** Pages of 64 KiB without which an engine cannot go on. */
-const LEAST_PAGES = 256;
-
-/** Whether a wasm gets no more memory. */
-function isFull(memory: WebAssembly.Memory): boolean {
-  try {
-    memory.grow(LEAST_PAGES);
-    return false;
-  } catch {
-    return true;
-  }
 }

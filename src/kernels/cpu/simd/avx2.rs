@@ -55,6 +55,14 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(block.add(index * 8).cast()))) }
     }
     #[inline(always)]
+    unsafe fn dot_nibbles(block: *const u8, x: *const i8) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(dot_nibbles(block, x)) }
+    }
+    #[inline(always)]
+    unsafe fn dot_bytes(block: *const u8, x: *const i8) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(dot_bytes(block, x)) }
+    }
+    #[inline(always)]
     fn add(a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_add_ps(a, b) }
     }
@@ -97,4 +105,30 @@ impl Simd for Avx2 {
             _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
         }
     }
+}
+
+/// [`Simd::dot_nibbles`] in whole numbers.
+#[inline(always)]
+pub unsafe fn dot_nibbles(block: *const u8, x: *const i8) -> __m256i {
+    unsafe {
+        let bytes = _mm_loadu_si128(block.cast());
+        let both = _mm256_set_m128i(_mm_srli_epi16::<4>(bytes), bytes);
+        pairs(_mm256_and_si256(both, _mm256_set1_epi8(15)), _mm256_loadu_si256(x.cast()))
+    }
+}
+
+/// [`Simd::dot_bytes`] in whole numbers.
+#[inline(always)]
+pub unsafe fn dot_bytes(block: *const u8, x: *const i8) -> __m256i {
+    unsafe {
+        let (bytes, x) = (_mm256_loadu_si256(block.cast()), _mm256_loadu_si256(x.cast()));
+        // The signs go to the other factor.
+        pairs(_mm256_abs_epi8(bytes), _mm256_sign_epi8(x, bytes))
+    }
+}
+
+/// Sums of four products each. Of two, 128 * 127 at most, they fit 16 bits.
+#[inline(always)]
+unsafe fn pairs(unsigned: __m256i, signed: __m256i) -> __m256i {
+    unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(unsigned, signed), _mm256_set1_epi16(1)) }
 }

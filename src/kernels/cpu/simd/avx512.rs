@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Simd;
+use super::{Simd, avx2};
 
 #[derive(Clone, Copy)]
 pub struct Avx512;
@@ -50,6 +50,14 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn load_bytes(block: *const u8, index: usize) -> __m512 {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(block.add(index * 16).cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn dot_nibbles(block: *const u8, x: *const i8) -> __m512 {
+        unsafe { _mm512_zextps256_ps512(_mm256_cvtepi32_ps(avx2::dot_nibbles(block, x))) }
+    }
+    #[inline(always)]
+    unsafe fn dot_bytes(block: *const u8, x: *const i8) -> __m512 {
+        unsafe { _mm512_zextps256_ps512(_mm256_cvtepi32_ps(avx2::dot_bytes(block, x))) }
     }
     #[inline(always)]
     fn add(a: __m512, b: __m512) -> __m512 {

@@ -39,6 +39,10 @@ pub trait Simd: Copy {
     unsafe fn load_nibbles(block: *const u8, index: usize) -> Self::F;
     /// The `index`th vector of 32 signed bytes.
     unsafe fn load_bytes(block: *const u8, index: usize) -> Self::F;
+    /// The products of a q4 block's 32 quants and as many signed bytes, none of them -128, added up in the lanes.
+    unsafe fn dot_nibbles(block: *const u8, x: *const i8) -> Self::F;
+    /// The same of 32 signed bytes.
+    unsafe fn dot_bytes(block: *const u8, x: *const i8) -> Self::F;
     fn add(a: Self::F, b: Self::F) -> Self::F;
     fn sub(a: Self::F, b: Self::F) -> Self::F;
     fn mul(a: Self::F, b: Self::F) -> Self::F;

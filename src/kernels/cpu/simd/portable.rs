@@ -58,6 +58,20 @@ impl Simd for Portable {
         bytes.map(f32::from)
     }
     #[inline(always)]
+    unsafe fn dot_nibbles(block: *const u8, x: *const i8) -> Vector {
+        let (bytes, x) =
+            unsafe { (block.cast::<[u8; 16]>().read_unaligned(), x.cast::<[[i8; 16]; 2]>().read_unaligned()) };
+        let of_byte =
+            |i: usize| i32::from(bytes[i] & 15) * i32::from(x[0][i]) + i32::from(bytes[i] >> 4) * i32::from(x[1][i]);
+        from_fn(|i| (of_byte(i) + of_byte(i + 8)) as f32)
+    }
+    #[inline(always)]
+    unsafe fn dot_bytes(block: *const u8, x: *const i8) -> Vector {
+        let [bytes, x] = [block.cast(), x].map(|at| unsafe { at.cast::<[i8; 32]>().read_unaligned() });
+        let product = |i: usize| i32::from(bytes[i]) * i32::from(x[i]);
+        from_fn(|i| (product(i) + product(i + 8) + product(i + 16) + product(i + 24)) as f32)
+    }
+    #[inline(always)]
     fn add(a: Vector, b: Vector) -> Vector {
         from_fn(|i| a[i] + b[i])
     }

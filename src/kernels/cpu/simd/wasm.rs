@@ -65,6 +65,25 @@ impl Simd for Simd128 {
         })
     }
     #[inline(always)]
+    unsafe fn dot_nibbles(block: *const u8, x: *const i8) -> v128 {
+        let (bytes, x) = unsafe { (v128_load(block.cast()), [v128_load(x.cast()), v128_load(x.add(16).cast())]) };
+        let (low, high) = (v128_and(bytes, u8x16_splat(15)), u8x16_shr(bytes, 4));
+        // Four products of 15 * 127 at most.
+        let low = i16x8_add(i16x8_extmul_low_i8x16(low, x[0]), i16x8_extmul_high_i8x16(low, x[0]));
+        let high = i16x8_add(i16x8_extmul_low_i8x16(high, x[1]), i16x8_extmul_high_i8x16(high, x[1]));
+        f32x4_convert_i32x4(i32x4_extadd_pairwise_i16x8(i16x8_add(low, high)))
+    }
+    #[inline(always)]
+    unsafe fn dot_bytes(block: *const u8, x: *const i8) -> v128 {
+        let half = |at: usize| {
+            let (bytes, x) = unsafe { (v128_load(block.add(at).cast()), v128_load(x.add(at).cast())) };
+            // Two products of 128 * 127 at most.
+            let sums = i16x8_add(i16x8_extmul_low_i8x16(bytes, x), i16x8_extmul_high_i8x16(bytes, x));
+            i32x4_extadd_pairwise_i16x8(sums)
+        };
+        f32x4_convert_i32x4(i32x4_add(half(0), half(16)))
+    }
+    #[inline(always)]
     fn add(a: v128, b: v128) -> v128 {
         f32x4_add(a, b)
     }

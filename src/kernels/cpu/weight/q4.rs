@@ -16,11 +16,11 @@ impl Stored for Q4 {
         for r in 0..N {
             at[r] = matrix.row(rows[r], blocks * QUANTS, blocks * SCALE);
         }
-        let (x, block_sums) = (x.values().as_ptr(), x.block_sums());
+        let (values, bytes, chunk_sums) = (x.values().as_ptr(), x.bytes(), x.chunk_sums());
         let mut sums = [S::splat(0.0); N];
         for first in (0..blocks).step_by(GROUP) {
             let count = GROUP.min(blocks - first);
-            let of_x = block_sums[2 * first..][..SCALES].as_ptr();
+            let of_x = chunk_sums[2 * first..][..SCALES].as_ptr();
             let mut scaled = [[0.0; SCALES]; N];
             for r in 0..N {
                 // SAFETY: the row has `count` more blocks.
@@ -33,11 +33,20 @@ impl Stored for Q4 {
                 }
             }
             for block in 0..count {
+                if let Some(bytes) = bytes {
+                    let (x, scale) = (bytes.values[first + block].as_ptr(), bytes.scales[first + block]);
+                    for r in 0..N {
+                        // SAFETY: as above.
+                        let part = unsafe { S::dot_nibbles(at[r].0.add((first + block) * QUANTS), x) };
+                        sums[r] = S::mul_add(S::splat(scaled[r][2 * block] * scale), part, sums[r]);
+                    }
+                    continue;
+                }
                 let mut part = [S::splat(0.0); N];
                 for i in 0..CHUNK / S::LANES {
                     // SAFETY: as above, and x is as long as the row.
                     unsafe {
-                        let x = S::load(x.add((first + block) * CHUNK + i * S::LANES));
+                        let x = S::load(values.add((first + block) * CHUNK + i * S::LANES));
                         for r in 0..N {
                             let quants = S::load_nibbles(at[r].0.add((first + block) * QUANTS), i);
                             part[r] = S::mul_add(quants, x, part[r]);

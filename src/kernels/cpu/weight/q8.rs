@@ -14,7 +14,7 @@ impl Stored for Q8 {
         for r in 0..N {
             at[r] = matrix.row(rows[r], blocks * QUANTS, blocks * SCALE);
         }
-        let x = x.values().as_ptr();
+        let (values, bytes) = (x.values().as_ptr(), x.bytes());
         let mut sums = [S::splat(0.0); N];
         for first in (0..blocks).step_by(SCALES) {
             let count = SCALES.min(blocks - first);
@@ -24,11 +24,20 @@ impl Stored for Q8 {
                 scaled[r] = unsafe { scales::<S>(at[r].1.add(first * SCALE), count) };
             }
             for block in 0..count {
+                if let Some(bytes) = bytes {
+                    let (x, scale) = (bytes.values[first + block].as_ptr(), bytes.scales[first + block]);
+                    for r in 0..N {
+                        // SAFETY: as above.
+                        let part = unsafe { S::dot_bytes(at[r].0.add((first + block) * QUANTS), x) };
+                        sums[r] = S::mul_add(S::splat(scaled[r][block] * scale), part, sums[r]);
+                    }
+                    continue;
+                }
                 let mut part = [S::splat(0.0); N];
                 for i in 0..CHUNK / S::LANES {
                     // SAFETY: as above, and x is as long as the row.
                     unsafe {
-                        let x = S::load(x.add((first + block) * CHUNK + i * S::LANES));
+                        let x = S::load(values.add((first + block) * CHUNK + i * S::LANES));
                         for r in 0..N {
                             let quants = S::load_bytes(at[r].0.add((first + block) * QUANTS), i);
                             part[r] = S::mul_add(quants, x, part[r]);

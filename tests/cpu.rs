@@ -1,4 +1,4 @@
-//! The same kernel tests on the CPU, in Node's WebAssembly.
+//! The same kernel tests on the CPU, in the WebAssembly of Node and of Chromium.
 #![cfg(all(target_family = "wasm", not(feature = "gpu")))]
 
 #[path = "kernels/cases.rs"]
@@ -13,7 +13,7 @@ use wasm_bindgen_test::wasm_bindgen_test;
 /// The test runner leaves out what a page runs first.
 static START: Once = Once::new();
 
-macro_rules! in_node {
+macro_rules! in_wasm {
     ($($case:ident),*) => {
         $(#[wasm_bindgen_test]
         async fn $case() {
@@ -23,4 +23,4 @@ macro_rules! in_node {
     };
 }
 
-for_each_case!(in_node);
+for_each_case!(in_wasm);
