@@ -6,9 +6,6 @@ use anyhow::Result;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Why there are no statistics.
-pub const NO_DRIVER: &str = "no Vulkan driver for AMD GPUs (Debian: mesa-vulkan-drivers)";
-
 /// Hands over to `llava-isa`, with Mesa's driver where there is one.
 pub fn run(paths: &Paths, args: &[OsString]) -> Result<ExitCode> {
     let mut program = bench::program(paths, "llava-isa", "llava-isa")?;
