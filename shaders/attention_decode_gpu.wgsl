@@ -15,13 +15,14 @@
 const LOWEST: f32 = -3.0e38;
 const TILE: u32 = 32u;
 
-var<workgroup> shared_position: u32;
+// Vectors first: behind a single word they would not be aligned, and read word by word.
 var<workgroup> queries: array<Pair, HEADS * PAIRS>;
+var<workgroup> merged: array<vec4<f32>, 16 * PAIRS>; // [row, 2, PAIRS]
 var<workgroup> products: array<f32, HEADS * TILE * 9>; // eight of a key; the ninth keeps neighbours in different banks
 var<workgroup> scores: array<f32, HEADS * TILE>;
-var<workgroup> merged: array<vec4<f32>, 16 * PAIRS>; // [row, 2, PAIRS]
 var<workgroup> tops: array<f32, HEADS * 8>;
 var<workgroup> totals: array<f32, HEADS * 8>;
+var<workgroup> shared_position: u32;
 
 @compute @workgroup_size(64)
 fn main(
@@ -94,8 +95,6 @@ fn main(
 #repeat u 4
         let key$o_$u = key_pair(key_start$u, own$o);
 #end
-#end
-#repeat o OWN
         if (counts$o) {
 #repeat g HEADS
             let query$g = queries[$gu * PAIRS + own$o];
@@ -124,11 +123,6 @@ fn main(
 #repeat u 4
         let value_start$u = value_row(min(base + $uu * 8u + row, end - 1u), kv_head);
 #end
-#repeat o OWN
-#repeat u 4
-        let value$o_$u = value_pair(value_start$u, own$o);
-#end
-#end
         // A row whose first key lies past the end has no maximum yet: its weights are 0, not exp(0).
 #repeat g HEADS
 #repeat u 4
@@ -141,12 +135,21 @@ fn main(
         let weight$g_$u = select(0.0, exp(score$g_$u - top$g), score$g_$u > LOWEST);
 #end
         total[$g] = total[$g] * shrink$g + (weight$g_0 + weight$g_1 + weight$g_2 + weight$g_3);
-#repeat o OWN
-        sum[$g * OWN + $o].a = sum[$g * OWN + $o].a * shrink$g + (weight$g_0 * value$o_0.a + weight$g_1 * value$o_1.a
-            + weight$g_2 * value$o_2.a + weight$g_3 * value$o_3.a);
-        sum[$g * OWN + $o].b = sum[$g * OWN + $o].b * shrink$g + (weight$g_0 * value$o_0.b + weight$g_1 * value$o_1.b
-            + weight$g_2 * value$o_2.b + weight$g_3 * value$o_3.b);
 #end
+#repeat o OWN
+        {
+#repeat u 4
+            let value$u = value_pair(value_start$u, own$o);
+#end
+#repeat g HEADS
+            var sums$g = Pair(sum[$g * OWN + $o].a * shrink$g, sum[$g * OWN + $o].b * shrink$g);
+#repeat u 4
+            sums$g.a += weight$g_$u * value$u.a;
+            sums$g.b += weight$g_$u * value$u.b;
+#end
+            sum[$g * OWN + $o] = sums$g;
+#end
+        }
 #end
     }
 

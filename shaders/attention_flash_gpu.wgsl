@@ -1,9 +1,9 @@
 // out[i, h] = softmax_j(scale * q[i, h] . k[j, h']) v[j, h'], j over 0 ..= position + i (or over all positions if
 // FULL), h' the head that shares its keys and values with h, for many queries i.
 //
-// For GPUs. Workgroup: 32 queries of one head, over tiles of 32 keys. Invocation (y, x) of 8 x 8 has queries 4 y .. 4 y
-// + 3: of a tile it computes their scores with keys x, x + 8, x + 16, x + 24, then adds to the quads of columns x of
-// each chunk, all in registers, so that a quad from workgroup memory serves four queries or four keys. Queries, keys
+// For GPUs. Workgroup: 32 queries of one head, over tiles of 32 keys. Invocation (y, x) of 16 x 8 has queries 2 y and 2 y
+// + 1: of a tile it computes their scores with keys x, x + 8, x + 16, x + 24, then adds to the quads of columns x of
+// each chunk, all in registers, so that a quad from workgroup memory serves two queries or four keys. Queries, keys
 // and values pass through workgroup memory in chunks of eight quads of columns, read from the buffers in runs of
 // neighbouring quads; a ninth quad in each row keeps neighbours in different banks. The softmax is online: sums are
 // rescaled when a tile raises the maximum. Tiles no query may see are skipped.
@@ -13,15 +13,16 @@
 const LOWEST: f32 = -3.0e38;
 const STRIDE: u32 = 9u;
 
+// Vectors first: behind a single word they would not be aligned, and read word by word.
+var<workgroup> left: array<vec4<f32>, 32 * STRIDE>; // a chunk of the queries; then [query, x]: weights of x's keys
+var<workgroup> right: array<vec4<f32>, 32 * STRIDE>; // a chunk of the keys or the values
+var<workgroup> exchange: array<f32, 32 * STRIDE>; // [query, x]
 #if FULL
 #else
 var<workgroup> shared_position: u32;
 #endif
-var<workgroup> left: array<vec4<f32>, 32 * STRIDE>; // a chunk of the queries; then [query, x]: weights of x's keys
-var<workgroup> right: array<vec4<f32>, 32 * STRIDE>; // a chunk of the keys or the values
-var<workgroup> exchange: array<f32, 32 * STRIDE>; // [query, x]
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(128)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -36,12 +37,16 @@ fn main(
     let first = group % tiles * 32u;
     let y = lane / 8u;
     let x = lane % 8u;
-    let rows = vec4<u32>(0u, 1u, 2u, 3u) + first + y * 4u;
+    // Of a chunk an invocation fetches a pair of quads of one query or key.
+    let fetched = lane / 4u * STRIDE + lane % 4u;
+    // Loops from here on, and to the last key, have no constant bounds: written out they need more registers than there are.
+    let query_start = y * 2u * STRIDE;
+    let rows = vec2<u32>(0u, 1u) + first + y * 2u;
 
 #if FULL
     let kv_head = head;
     let end = dims.n;
-    let last = vec4<u32>(dims.n - 1u);
+    let last = vec2<u32>(dims.n - 1u);
 #else
     // The position comes from a buffer; only this way do all invocations provably agree on it, as a barrier in a loop
     // demands.
@@ -51,10 +56,10 @@ fn main(
     let position = workgroupUniformLoad(&shared_position);
     let kv_head = head / (dims.heads / dims.kv_heads);
     let end = min(position + min(first + 32u, dims.n), dims.capacity);
-    let last = min(rows + position, vec4<u32>(end - 1u));
+    let last = min(rows + position, vec2<u32>(end - 1u));
 #endif
 
-#repeat r 4
+#repeat r 2
     var top$r = LOWEST;
     var total$r = 0.0;
 #repeat c CHUNKS
@@ -62,52 +67,49 @@ fn main(
 #end
 #end
     for (var base = 0u; base < end; base += 32u) {
-#repeat r 4
+#repeat r 2
         var score$r = vec4<f32>();
 #end
         for (var chunk = 0u; chunk < CHUNKS; chunk++) {
             workgroupBarrier();
-            for (var i = lane; i < 128u; i += 64u) {
-                let at = i / 4u * STRIDE + i % 4u;
-                var query = Pair();
-                var key = Pair();
-                if (chunk * 4u + i % 4u < PAIRS) {
-                    query = query_pair(query_row(min(first + i / 4u, dims.n - 1u), head), chunk * 4u + i % 4u);
-                    key = key_pair(key_row(min(base + i / 4u, end - 1u), kv_head), chunk * 4u + i % 4u);
-                }
-                left[at] = query.a;
-                left[at + 4u] = query.b;
-                right[at] = key.a;
-                right[at + 4u] = key.b;
+            var query = Pair();
+            var key = Pair();
+            if (chunk * 4u + lane % 4u < PAIRS) {
+                query = query_pair(query_row(min(first + lane / 4u, dims.n - 1u), head), chunk * 4u + lane % 4u);
+                key = key_pair(key_row(min(base + lane / 4u, end - 1u), kv_head), chunk * 4u + lane % 4u);
             }
+            left[fetched] = query.a;
+            left[fetched + 4u] = query.b;
+            right[fetched] = key.a;
+            right[fetched + 4u] = key.b;
             workgroupBarrier();
-            for (var quad = 0u; quad < 8u; quad++) {
+            for (var at = query_start; at < query_start + 8u; at++) {
 #repeat c 4
-                let key$c = right[(x + $cu * 8u) * STRIDE + quad];
+                let key$c = right[at - query_start + (x + $cu * 8u) * STRIDE];
 #end
-#repeat r 4
-                let query$r = left[(y * 4u + $ru) * STRIDE + quad];
+#repeat r 2
+                let query$r = left[at + $ru * STRIDE];
                 score$r += vec4<f32>(dot(query$r, key0), dot(query$r, key1), dot(query$r, key2), dot(query$r, key3));
 #end
             }
         }
 
         let keys = vec4<u32>(0u, 8u, 16u, 24u) + base + x;
-#repeat r 4
+#repeat r 2
         score$r = select(vec4<f32>(LOWEST), score$r * dims.scale, keys <= vec4<u32>(last[$r]));
-        exchange[(y * 4u + $ru) * STRIDE + x] = max(max(score$r.x, score$r.y), max(score$r.z, score$r.w));
+        exchange[(y * 2u + $ru) * STRIDE + x] = max(max(score$r.x, score$r.y), max(score$r.z, score$r.w));
 #end
         workgroupBarrier();
-#repeat r 4
+#repeat r 2
         var new_top$r = top$r;
         for (var i = 0u; i < 8u; i++) {
-            new_top$r = max(new_top$r, exchange[(y * 4u + $ru) * STRIDE + i]);
+            new_top$r = max(new_top$r, exchange[(y * 2u + $ru) * STRIDE + i]);
         }
         let shrink$r = exp(top$r - new_top$r);
         top$r = new_top$r;
         let weights$r = exp(score$r - top$r);
         total$r = total$r * shrink$r + dot(weights$r, vec4<f32>(1.0));
-        left[(y * 4u + $ru) * STRIDE + x] = weights$r;
+        left[(y * 2u + $ru) * STRIDE + x] = weights$r;
 #repeat c CHUNKS
         sum$r_$c *= shrink$r;
 #end
@@ -115,39 +117,40 @@ fn main(
 
 #repeat c CHUNKS
         workgroupBarrier();
-        for (var i = lane; i < 128u; i += 64u) {
-            var value = Pair();
-            if ($cu * 4u + i % 4u < PAIRS) {
-                value = value_pair(value_row(min(base + i / 4u, end - 1u), kv_head), $cu * 4u + i % 4u);
-            }
-            right[i / 4u * STRIDE + i % 4u] = value.a;
-            right[i / 4u * STRIDE + i % 4u + 4u] = value.b;
+        var value$c = Pair();
+        if ($cu * 4u + lane % 4u < PAIRS) {
+            value$c = value_pair(value_row(min(base + lane / 4u, end - 1u), kv_head), $cu * 4u + lane % 4u);
         }
+        right[fetched] = value$c.a;
+        right[fetched + 4u] = value$c.b;
         workgroupBarrier();
-        for (var key = 0u; key < 8u; key++) {
+        for (var key = 0u; key < min(8u, end - base); key++) {
 #repeat j 4
-            let value$j = right[(key + $ju * 8u) * STRIDE + x];
+            let of_key$j = right[(key + $ju * 8u) * STRIDE + x];
 #end
-#repeat r 4
-            let weight$r = left[(y * 4u + $ru) * STRIDE + key];
-            sum$r_$c += weight$r.x * value0 + weight$r.y * value1 + weight$r.z * value2 + weight$r.w * value3;
+#repeat r 2
+            let weight$r = left[(y * 2u + $ru) * STRIDE + key];
+            sum$r_$c += weight$r.x * of_key0;
+            sum$r_$c += weight$r.y * of_key1;
+            sum$r_$c += weight$r.z * of_key2;
+            sum$r_$c += weight$r.w * of_key3;
 #end
         }
 #end
     }
 
     workgroupBarrier();
-#repeat r 4
-    exchange[(y * 4u + $ru) * STRIDE + x] = total$r;
+#repeat r 2
+    exchange[(y * 2u + $ru) * STRIDE + x] = total$r;
 #end
     workgroupBarrier();
     // Quad x of a chunk is the first of a pair for x < 4, else the second.
     let pair = x % 4u;
     let offset = x / 4u * PAIRS;
-#repeat r 4
+#repeat r 2
     var whole$r = 0.0;
     for (var i = 0u; i < 8u; i++) {
-        whole$r += exchange[(y * 4u + $ru) * STRIDE + i];
+        whole$r += exchange[(y * 2u + $ru) * STRIDE + i];
     }
     if (rows[$r] < dims.n) {
         let to = (rows[$r] * dims.heads + head) * QUADS;

@@ -1,24 +1,24 @@
 // finish(sums over k of x[i, k] * weight[j, k]) for many rows i on a GPU that multiplies four signed bytes in one
-// instruction: x is rounded to 8 bits, with one scale for each chunk of 32 columns (as llama.cpp and onnxruntime do).
+// instruction: x was rounded by linear_dot_x.wgsl.
 //
-// Workgroup: a tile of 64 rows of x by 64 slots of the weight, 8 x 8 invocations of 8 x 8 outputs each, in steps of a chunk.
-// Invocation i brings row i of x, which it rounds, and slot i of the weight, whose
-// bytes it takes as they are, into workgroup memory (5 KiB); neighbours store neighbouring words. Then for each of the 8
-// words of a chunk 16 words are read for 64 dot products of four.
+// Workgroup: a tile of 64 rows of x by 64 slots of the weight, 16 x 16 invocations of 4 x 4 outputs each, in steps of a chunk. One half
+// of the invocations fetch x, the other the weight, whose bytes are taken as they are: of four rows the same word each,
+// which lie in a vec4 (5 KiB of workgroup memory). Neighbours fetch neighbouring words; the place of a group of rows is XORed
+// with the word, so that invocations that store different words meet different banks.
 // sum(x * (q * s + m)) = x_scale * (s * sum(x_byte * q) + m * sum(x_byte)).
 #import flat_index
-#import rows
 
+@group(0) @binding(0) var<storage, read_write> x: array<u32>; // as linear_dot_x.wgsl writes it
 @group(0) @binding(1) var<storage, read_write> weight: array<vec4<u32>>; // [rows, cols] in its format
 #import weight
 #import epilogue
 
-var<workgroup> x_words: array<u32, 512>; // [8 words, 64 rows]
-var<workgroup> x_scales: array<vec2<f32>, 64>; // scale, scale * sum of the bytes
-var<workgroup> weight_words: array<u32, 512>; // [8 words, 64 slots]
-var<workgroup> weight_scales: array<vec2<f32>, 64>; // scale, minimum
+var<workgroup> x_tile: array<vec4<u32>, 128>; // [8 words, 16 groups of 4 rows]
+var<workgroup> weight_tile: array<vec4<u32>, 128>; // [8 words, 16 groups of 4 slots]
+var<workgroup> x_scales: array<vec4<f32>, 32>; // [scale or scale * sum of the bytes, 16 groups of 4 rows]
+var<workgroup> weight_scales: array<vec4<f32>, 32>; // [scale or minimum, 16 groups of 4 slots]
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -33,82 +33,78 @@ fn main(
     let first_x = tile % n_tiles * 64u;
     let first_slot = tile / n_tiles * 64u;
     let chunks = dims.cols / CHUNK;
-    let major = lane / 8u;
-    let minor = lane % 8u;
-    let my_x = min(first_x + lane, dims.n - 1u);
-    let my_row = row_of(first_slot + lane);
-
-#repeat m 8
-#repeat r 8
-    var sum$m_$r = 0.0;
+    let scales = dims.n * dims.cols / 4u;
+    let word = lane % 8u;
+    let group = lane % 128u / 8u;
+    let stored = word * 16u + (group ^ word);
+    let takes_x = lane < 128u;
+    // Rows past the last one are computed like it and dropped.
+#repeat i 4
+    var start$i = min(first_x + group * 4u + $iu, dims.n - 1u) * chunks;
+    if (!takes_x) {
+        start$i = row_of(first_slot + group * 4u + $iu) * chunks;
+    }
 #end
+    let major = lane / 16u;
+    let minor = lane % 16u;
+#repeat i 4
+    var sum0_$i = vec4<f32>();
 #end
     for (var chunk = 0u; chunk < chunks; chunk++) {
-        var largest = vec4<f32>();
-#repeat i CHUNK_QUADS
-        let v$i = x4(my_x, chunk * CHUNK_QUADS + $iu);
-        largest = max(largest, abs(v$i));
-#end
-        let top = max(max(largest.x, largest.y), max(largest.z, largest.w));
-        let inverse = select(127.0 / top, 0.0, top == 0.0);
-        var total = 0;
-#repeat i CHUNK_QUADS
-        let word$i = pack4xI8(vec4<i32>(round(v$i * inverse)));
-        x_words[$iu * 64u + lane] = word$i;
-        total += dot4I8Packed(word$i, 0x01010101u);
-#end
-        x_scales[lane] = vec2<f32>(1.0, f32(total)) * (top / 127.0);
-        let place = my_row * chunks + chunk;
-        let packed = weight_packed(place);
 #repeat i 4
-        weight_words[$iu * 64u + lane] = packed.low[$i];
-        weight_words[($iu + 4u) * 64u + lane] = packed.high[$i];
+        let place$i = start$i + chunk;
 #end
-        weight_scales[lane] = weight_scale(place);
+        if (takes_x) {
+            x_tile[stored] = vec4<u32>(
+#repeat i 4
+                x[place$i * 8u + word],
+#end
+            );
+            if (word < 2u) {
+                x_scales[word * 16u + group] = bitcast<vec4<f32>>(vec4<u32>(
+#repeat i 4
+                    x[scales + place$i * 2u + word],
+#end
+                ));
+            }
+        } else {
+            weight_tile[stored] = vec4<u32>(
+#repeat i 4
+                weight_word(place$i, word),
+#end
+            );
+            if (word < 2u) {
+                weight_scales[word * 16u + group] = vec4<f32>(
+#repeat i 4
+                    weight_scale(place$i)[word],
+#end
+                );
+            }
+        }
         workgroupBarrier();
-#repeat m 8
-#repeat r 8
-        var dot$m_$r = 0;
+#repeat i 4
+        var dots$i = vec4<i32>();
 #end
-#end
-        for (var word = 0u; word < CHUNK_QUADS; word++) {
-#repeat i 8
-            let x_word$i = x_words[word * 64u + major * 8u + $iu];
-            let weight_word$i = weight_words[word * 64u + minor * 8u + $iu];
-#end
-#repeat m 8
-#repeat r 8
-            dot$m_$r += dot4I8Packed(x_word$m, weight_word$r);
-#end
+        for (var k = 0u; k < 8u; k++) {
+            let x4 = x_tile[k * 16u + (major ^ k)];
+            let w = weight_tile[k * 16u + (minor ^ k)];
+#repeat i 4
+            dots$i += vec4<i32>(
+                dot4I8Packed(x4[$i], w.x),
+                dot4I8Packed(x4[$i], w.y),
+                dot4I8Packed(x4[$i], w.z),
+                dot4I8Packed(x4[$i], w.w),
+            );
 #end
         }
-#repeat m 8
-        let x_scale$m = x_scales[major * 8u + $mu];
-#end
-#repeat r 8
-        let scale$r = weight_scales[minor * 8u + $ru];
-#end
-#repeat m 8
-#repeat r 8
-        sum$m_$r += x_scale$m.x * scale$r.x * f32(dot$m_$r) + x_scale$m.y * scale$r.y;
-#end
+        let x_scale = x_scales[major];
+        let x_sum = x_scales[major + 16u];
+        let scale = weight_scales[minor];
+        let minimum = weight_scales[minor + 16u];
+#repeat i 4
+        sum0_$i += x_scale[$i] * scale * vec4<f32>(dots$i) + x_sum[$i] * minimum;
 #end
         workgroupBarrier();
     }
-
-    var sums = array<vec2<f32>, 32>(
-#repeat m 8
-        vec2<f32>(sum$m_0, sum$m_1),
-        vec2<f32>(sum$m_2, sum$m_3),
-        vec2<f32>(sum$m_4, sum$m_5),
-        vec2<f32>(sum$m_6, sum$m_7),
-#end
-    );
-    for (var i = 0u; i < 32u; i++) {
-        let at = first_x + major * 8u + i / 4u;
-        let pair = first_slot / 2u + minor * 4u + i % 4u;
-        if (at < dims.n && pair < pair_count()) {
-            finish(at, pair, sums[i]);
-        }
-    }
+#import finish_tile
 }

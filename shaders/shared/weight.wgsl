@@ -1,35 +1,40 @@
 // weight4(row, quad): columns 4 * quad .. 4 * quad + 3 of `weight` [dims.rows, dims.cols], dequantized; zeros past the
-// last column. Where QUADS is not set, `cols` is not a multiple of 4 and elements are read one by one.
+// last column. weight4_at(weight_start(row), quad) is the same, for rows that are read more than once. Where QUADS is not set, `cols` is not a multiple of 4 and elements are read one by one.
 //
 // `weight_format` stands for shaders/shared/weight_<format>.wgsl, where `weight` is an array<vec4<u32>> or, with WORDS (in
 // kernels for CPU adapters), an array<u32>. Quants of all blocks of BLOCK columns come first, then their scales; see
 // src/quant/. It has
-//   weight_quad(row, quad), as weight4 with QUADS; with WORDS only where CHUNKED is not set;
+//   weight_quad(start, quad), as weight4_at with QUADS; with WORDS only where CHUNKED is not set;
 //   weight_element(at), element `at` of row * dims.cols + column, where BLOCK is 1.
 // Where CHUNKED is set, each chunk of CHUNK columns of a row has one scale and minimum. Chunks are numbered row * (dims.cols
 // / CHUNK) + chunk of the row. With WORDS:
 //   weight_scale(chunk), weight_bytes(chunk, j): value = byte / 255 * scale.x + scale.y, of the bytes / 255 of columns 4 * j ..
 //   4 * j + 3 of the chunk and those CHUNK / 2 further on;
 // and else
-//   weight_scale(chunk), weight_packed(chunk): value = byte * scale.x + scale.y, of signed bytes, packed in order;
+//   weight_scale(chunk), weight_word(chunk, j): value = byte * scale.x + scale.y, of the four signed bytes of columns 4 * j .. 4 * j
+//   + 3 of the chunk;
 //   weight_dot(chunk, x0 .. x7, x_sum): the sum of the values times x, whose sum is x_sum.
 #import weight_format
 
-struct Packed {
-    low: vec4<u32>, // the first half of a chunk
-    high: vec4<u32>,
+// The number of the row's first block.
+fn weight_start(row: u32) -> u32 {
+    return row * (dims.cols / BLOCK);
 }
 
-fn weight4(row: u32, quad: u32) -> vec4<f32> {
+fn weight4_at(start: u32, quad: u32) -> vec4<f32> {
 #if QUADS
-    return weight_quad(row, quad);
+    return weight_quad(start, quad);
 #else
     var values = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
         if (quad * 4u + i < dims.cols) {
-            values[i] = weight_element(row * dims.cols + quad * 4u + i);
+            values[i] = weight_element(start + quad * 4u + i);
         }
     }
     return values;
 #endif
+}
+
+fn weight4(row: u32, quad: u32) -> vec4<f32> {
+    return weight4_at(weight_start(row), quad);
 }

@@ -20,15 +20,14 @@ fn low_nibbles(word: u32) -> vec4<f32> {
     return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u));
 }
 
-fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
-    let block = row * (dims.cols / BLOCK) + quad / 8u;
+fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
+    let block = start + quad / 8u;
     let scale = weight_scale(block);
     return low_nibbles(weight[block][quad % 4u] >> (quad & 4u)) * scale.x + scale.y;
 }
 
-fn weight_packed(block: u32) -> Packed {
-    let words = weight[block];
-    return Packed(words & vec4<u32>(0x0f0f0f0fu), (words >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu));
+fn weight_word(block: u32, j: u32) -> u32 {
+    return (weight[block][j % 4u] >> (j & 4u)) & 0x0f0f0f0fu;
 }
 
 fn weight_dot(

@@ -25,13 +25,13 @@ fn signed_bytes(word: u32) -> vec4<f32> {
     return vec4<f32>((vec4<i32>(bitcast<i32>(word)) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
 }
 
-fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
-    let at = row * (dims.cols / 4u) + quad;
+fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
+    let at = start * 8u + quad;
     return signed_bytes(weight[at / 4u][at % 4u]) * scale_of(at / 8u);
 }
 
-fn weight_packed(block: u32) -> Packed {
-    return Packed(weight[block * 2u], weight[block * 2u + 1u]);
+fn weight_word(block: u32, j: u32) -> u32 {
+    return weight[block * 2u + j / 4u][j % 4u];
 }
 
 fn weight_dot(

@@ -4,6 +4,7 @@ mod bench;
 mod evaluate;
 mod files;
 mod fuzz;
+mod isa;
 mod order;
 mod package;
 mod paths;
@@ -35,6 +36,8 @@ cargo xtask <command>
   fuzz [target ...]          hand damaged files to the parsers for a minute each, or for --seconds N
   bench                      measure ceilings, kernels and models: natively, in headless Chromium, beside other engines
                              (--native, --browser, --peers, --json; `cargo xtask bench --help` has the rest)
+  isa                        what AMD's compiler of Mesa makes of the kernels, without a GPU: registers, spills, waves (--json,
+                             `cargo xtask isa --help` has the rest)
   package                    build the npm tarball and print its sizes
 
 Environment: CARGO_TARGET_DIR (build folder), LLAVA_CHROMIUM and LLAVA_FIREFOX (browsers to use),
@@ -71,6 +74,7 @@ fn dispatch() -> Result<ExitCode> {
         Some("test") => return test::run(&paths, &rest),
         Some("fuzz") => fuzz::run(&paths, &rest)?,
         Some("bench") => return bench::run(&paths, &rest),
+        Some("isa") => return isa::run(&paths, &rest),
         Some("package") => package::run(&paths)?,
         Some("help") | None => println!("{USAGE}"),
         Some(other) => bail!("no command `{other}`\n\n{USAGE}"),

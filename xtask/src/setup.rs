@@ -317,15 +317,22 @@ pub fn node_options_for_websocket() -> Option<&'static str> {
 
 /// Mesa's software Vulkan driver (lavapipe), installed where that is possible: the file the Vulkan loader reads.
 pub fn software_vulkan() -> Option<PathBuf> {
+    mesa_driver("lvp_icd")
+}
+
+/// Mesa's driver for AMD GPUs (RADV), which compiles without one: the same.
+pub fn amd_vulkan() -> Option<PathBuf> {
+    mesa_driver("radeon_icd")
+}
+
+fn mesa_driver(name: &str) -> Option<PathBuf> {
     let installed = || {
         let folder = fs::read_dir("/usr/share/vulkan/icd.d").ok()?;
         let files = folder.filter_map(|entry| Some(entry.ok()?.path()));
-        files
-            .into_iter()
-            .find(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lvp_icd")))
+        files.into_iter().find(|file| file.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)))
     };
     if installed().is_none() && can_apt() {
-        say("installing a software Vulkan driver");
+        say("installing Mesa's Vulkan drivers");
         apt_install(&["mesa-vulkan-drivers", "libvulkan1"]).map_err(|error| say(format!("{error:#}"))).ok()?;
     }
     installed()

@@ -91,20 +91,32 @@ fn suites(names: &[OsString]) -> Result<Vec<(&'static str, Suite)>> {
 const OTHER_WIDTHS: [&str; 2] = ["128", "512"];
 
 /// Unit, kernel, golden and documentation tests on this machine's GPU, or on the software driver where it has none; then the kernels'
-/// once more on the software driver, in subgroups of other sizes.
+/// once more on the software driver, in subgroups of other sizes, and through the compiler of GPUs that are not here.
 fn native(paths: &Paths) -> Result<Report> {
     let mut report = count(native_tests(paths, setup::software_driver_wanted()).arg("--no-fail-fast"))?;
-    let Some(driver) = setup::software_vulkan() else {
-        report.leave_out(
+    match setup::software_vulkan() {
+        Some(driver) => {
+            for width in OTHER_WIDTHS {
+                say(format!("kernels in vectors of {width} bits"));
+                let mut cargo = native_tests(paths, Some(driver.clone()));
+                cargo.args(["--test", "kernels", "--", "--include-ignored"]).env("LP_NATIVE_VECTOR_WIDTH", width);
+                report.add_all(count(&mut cargo)?);
+            }
+        }
+        None => report.leave_out(
             "kernels in subgroups of other sizes: no software Vulkan driver (Debian: mesa-vulkan-drivers)".into(),
-        );
-        return Ok(report);
-    };
-    for width in OTHER_WIDTHS {
-        say(format!("kernels in vectors of {width} bits"));
-        let mut cargo = native_tests(paths, Some(driver.clone()));
-        cargo.args(["--test", "kernels", "--", "--include-ignored"]).env("LP_NATIVE_VECTOR_WIDTH", width);
-        report.add_all(count(&mut cargo)?);
+        ),
+    }
+    match setup::amd_vulkan() {
+        Some(driver) => {
+            say("kernels through the compiler of AMD GPUs");
+            let mut cargo = native_tests(paths, Some(driver));
+            cargo.args(["--test", "compilers", "--", "--include-ignored"]);
+            report.add_all(count(&mut cargo)?);
+        }
+        None => report.leave_out(
+            "kernels through the compiler of AMD GPUs: no Vulkan driver for these (Debian: mesa-vulkan-drivers)".into(),
+        ),
     }
     Ok(report)
 }

@@ -6,7 +6,7 @@ use cubecl::prelude::{ExecutionMode, KernelId};
 
 use crate::quant::Format;
 
-/// Invocations in a workgroup, in every shader; also written in their `@workgroup_size`.
+/// Invocations in a workgroup where the shader says nothing else; also written in its `@workgroup_size`.
 pub(crate) const WORKGROUP: usize = 64;
 
 /// One variant of a shader: its text and everything that is baked into it.
@@ -119,6 +119,7 @@ fn shared(name: &str) -> &'static str {
         "epilogue_rope_cache" => wgsl!("shared/epilogue_rope_cache"),
         "epilogue_gated" => wgsl!("shared/epilogue_gated"),
         "epilogue_sum" => wgsl!("shared/epilogue_sum"),
+        "finish_tile" => wgsl!("shared/finish_tile"),
         "flat_index" => wgsl!("shared/flat_index"),
         "rows" => wgsl!("shared/rows"),
         "weight" => wgsl!("shared/weight"),

@@ -5,15 +5,23 @@
 use super::*;
 use crate::device::gpu::{self, GpuTensor, Shader, WORKGROUP};
 
-/// Heads the GPU shader keeps sums of in its registers.
+/// Heads that share a workgroup of the GPU shader, and elements of theirs: it keeps sums of them in its registers.
 const MAX_HEADS: usize = 4;
+const MAX_ELEMENTS: usize = 256;
+
+fn fits(workgroup_heads: usize, head_dim: usize) -> bool {
+    workgroup_heads * head_dim <= MAX_ELEMENTS
+}
 
 /// Query heads of a workgroup: on a GPU of those that share a key/value head.
 fn workgroup_heads(variant: AttentionVariant, heads: Heads) -> usize {
     let sharing = heads.heads / heads.kv_heads;
     match variant {
         AttentionVariant::Cpu => 1,
-        AttentionVariant::Gpu => (1..=MAX_HEADS).rev().find(|count| sharing.is_multiple_of(*count)).unwrap_or(1),
+        AttentionVariant::Gpu => {
+            let fits = |count: &usize| sharing.is_multiple_of(*count) && fits(*count, heads.head_dim);
+            (1..=MAX_HEADS).rev().find(fits).unwrap_or(1)
+        }
     }
 }
 
@@ -71,7 +79,7 @@ pub(super) fn shaders() -> Vec<Shader> {
             for split in [false, true] {
                 all.push(shader(AttentionVariant::Cpu, head_dim, 1, format, split));
                 let of_heads = |heads| shader(AttentionVariant::Gpu, head_dim, heads, format, split);
-                all.extend((1..=MAX_HEADS).map(of_heads));
+                all.extend((1..=MAX_HEADS).filter(|heads| fits(*heads, head_dim)).map(of_heads));
             }
         }
     }

@@ -33,22 +33,25 @@ pub enum LinearVariant {
     Lanes64,
     /// The same with subgroup sums.
     Lanes64Subgroups,
-    /// For GPUs, many rows: f32 tiles in workgroup memory.
-    Mat,
-    /// The same with f16 tiles: inputs are rounded to f16.
+    /// For GPUs, many rows: f32 tiles in workgroup memory, 8 x 4 outputs an invocation.
+    Mat8x4,
+    /// 4 x 4 outputs an invocation, of which there are twice as many: for GPUs with few registers.
+    Mat4x4,
+    /// As `Mat8x4` with f16 tiles: inputs are rounded to f16.
     MatF16,
     /// Packed products of bytes: inputs are rounded to 8 bits in chunks of 32. Only for formats in chunks.
     Dot,
 }
 
 impl LinearVariant {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cpu,
         Self::CpuSubgroups,
         Self::Lanes16,
         Self::Lanes64,
         Self::Lanes64Subgroups,
-        Self::Mat,
+        Self::Mat8x4,
+        Self::Mat4x4,
         Self::MatF16,
         Self::Dot,
     ];
@@ -60,7 +63,8 @@ impl LinearVariant {
             Self::Lanes16 => "lanes16",
             Self::Lanes64 => "lanes64",
             Self::Lanes64Subgroups => "lanes64-subgroups",
-            Self::Mat => "mat",
+            Self::Mat8x4 => "mat-8x4",
+            Self::Mat4x4 => "mat-4x4",
             Self::MatF16 => "mat-f16",
             Self::Dot => "dot",
         }
@@ -72,7 +76,7 @@ impl LinearVariant {
             Self::CpuSubgroups | Self::Lanes64Subgroups => features.subgroups,
             Self::MatF16 => features.f16,
             Self::Dot => features.packed_dot,
-            Self::Cpu | Self::Lanes16 | Self::Lanes64 | Self::Mat => true,
+            Self::Cpu | Self::Lanes16 | Self::Lanes64 | Self::Mat8x4 | Self::Mat4x4 => true,
         }
     }
 
@@ -96,7 +100,7 @@ impl LinearVariant {
         match self {
             Self::Cpu | Self::CpuSubgroups => true,
             Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups => use_ == LinearUse::Vec,
-            Self::Mat | Self::MatF16 | Self::Dot => use_ == LinearUse::Mat,
+            Self::Mat8x4 | Self::Mat4x4 | Self::MatF16 | Self::Dot => use_ == LinearUse::Mat,
         }
     }
 }
@@ -128,7 +132,7 @@ pub fn linear_variant(use_: LinearUse) -> LinearVariant {
             false => LinearVariant::Cpu,
         },
         None if use_ == LinearUse::Vec => LinearVariant::Lanes64,
-        None => LinearVariant::Mat,
+        None => LinearVariant::Mat8x4,
     }
 }
 
@@ -176,11 +180,16 @@ fn shader(variant: LinearVariant, many: bool, format: Format, quads: bool, epilo
             constants.push(("LANES", if variant == LinearVariant::Lanes16 { 16 } else { 64 }));
             ("linear_vec", wgsl!("linear_vec"))
         }
-        LinearVariant::Mat | LinearVariant::MatF16 => {
-            constants.push(("F16_TILES", (variant == LinearVariant::MatF16) as u32));
+        LinearVariant::Mat8x4 | LinearVariant::Mat4x4 | LinearVariant::MatF16 => {
+            let (x_quads, invocations) = if variant == LinearVariant::Mat4x4 { (1, 256) } else { (2, 128) };
+            let f16_tiles = (variant == LinearVariant::MatF16) as u32;
+            constants.extend([("X_QUADS", x_quads), ("INVOCATIONS", invocations), ("F16_TILES", f16_tiles)]);
             ("linear_mat", wgsl!("linear_mat"))
         }
-        LinearVariant::Dot => ("linear_dot", wgsl!("linear_dot")),
+        LinearVariant::Dot => {
+            constants.push(("X_QUADS", 1));
+            ("linear_dot", wgsl!("linear_dot"))
+        }
     };
     Shader { name, text, constants, dims: epilogue.dims() }
 }
@@ -281,9 +290,10 @@ fn run(
     let use_ = if n < MIN_MAT_ROWS { LinearUse::Vec } else { LinearUse::Mat };
     let mut variant = linear_variant(use_);
     if !variant.fits(format) {
-        variant = LinearVariant::Mat;
+        variant = LinearVariant::Mat8x4;
     }
     let many = use_ == LinearUse::Mat;
+    let x = if variant == LinearVariant::Dot { linear_dot::rounded(&x) } else { x };
     let groups = match variant {
         LinearVariant::Cpu | LinearVariant::CpuSubgroups => {
             let (x_rows, lanes) = cpu_shape(many);
@@ -291,7 +301,9 @@ fn run(
         }
         LinearVariant::Lanes16 => n * rows.div_ceil(VEC_SLOTS * 4),
         LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups => n * rows.div_ceil(VEC_SLOTS),
-        LinearVariant::Mat | LinearVariant::MatF16 | LinearVariant::Dot => n.div_ceil(TILE) * rows.div_ceil(TILE),
+        LinearVariant::Mat8x4 | LinearVariant::Mat4x4 | LinearVariant::MatF16 | LinearVariant::Dot => {
+            n.div_ceil(TILE) * rows.div_ceil(TILE)
+        }
     };
     let has_bias = bias.is_some();
     let bias = bias.unwrap_or_else(|| gpu::absent(&x, 0));

@@ -11,6 +11,7 @@ mod depthwise;
 mod embedding;
 mod layer_norm;
 mod linear;
+mod linear_dot;
 mod ops;
 mod rms_norm;
 mod sample;
@@ -32,6 +33,7 @@ pub fn shaders() -> Vec<Shader> {
     all.extend(depthwise::shaders());
     all.extend(embedding::shaders());
     all.extend(linear::shaders());
+    all.extend(linear_dot::shaders());
     all.extend(rms_norm::shaders());
     all.extend(sample::shaders());
     all
