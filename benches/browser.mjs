@@ -28,7 +28,7 @@ const LONGEST_MINUTES = 120;
 const LONGEST_PEER_MINUTES = 15;
 const WLLAMA_THREADS = 2;
 /** Turns that our CPU engine and its peers take: what counts is the best of each. */
-const CPU_TURNS = 4;
+const CPU_TURNS = 2;
 /** With so many threads each. */
 const CPU_THREADS = [1, 2];
 const CPU_MODELS = ["default model", "V", "T", "S (SmolLM2-135M)"];

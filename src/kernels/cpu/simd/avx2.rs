@@ -63,6 +63,10 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtepi32_ps(dot_bytes(block, x)) }
     }
     #[inline(always)]
+    fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     fn add(a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_add_ps(a, b) }
     }

@@ -60,6 +60,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_zextps256_ps512(_mm256_cvtepi32_ps(avx2::dot_bytes(block, x))) }
     }
     #[inline(always)]
+    fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     fn add(a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_add_ps(a, b) }
     }

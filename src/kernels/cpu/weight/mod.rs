@@ -53,6 +53,15 @@ pub trait Stored {
     fn decode<S: Simd>(matrix: &Matrix, row: usize, cols: Range<usize>, out: &mut [f32]);
 }
 
+/// Has the cache fetch what comes next, while something else is computed: rows are too short for it to see where this goes.
+#[inline(always)]
+fn prefetch<S: Simd>(at: *const u8, bytes: usize) {
+    const LINE: usize = 64;
+    for line in (0..bytes).step_by(LINE) {
+        S::prefetch(at.wrapping_add(line));
+    }
+}
+
 /// `count` scales in half precision from `at` on, [`SCALES`] of them at most.
 #[inline(always)]
 unsafe fn scales<S: Simd>(at: *const u8, count: usize) -> [f32; SCALES] {

@@ -20,6 +20,9 @@ impl Stored for Q8 {
             let count = SCALES.min(blocks - first);
             let mut scaled = [[0.0; SCALES]; N];
             for r in 0..N {
+                // As far into the next rows, which lie behind these.
+                prefetch::<S>(at[r].0.wrapping_add((N * blocks + first) * QUANTS), SCALES * QUANTS);
+                prefetch::<S>(at[r].1.wrapping_add((N * blocks + first) * SCALE), SCALES * SCALE);
                 // SAFETY: the row has `count` more blocks.
                 scaled[r] = unsafe { scales::<S>(at[r].1.add(first * SCALE), count) };
             }
