@@ -16,7 +16,9 @@ const HALF: usize = BLOCK_ROWS / 2;
 /// Columns that are decoded at a time: with the rows of a task 32 KiB.
 const CHUNK: usize = 512;
 /// Weights that a task has at least, when there is one row of x.
-const TASK_WEIGHTS: usize = 1 << 15;
+const TASK_WEIGHTS: usize = 1 << 17;
+/// Tasks that there are at least for all cores to share, where the weight has so many blocks.
+const FEWEST_TASKS: usize = 8;
 
 /// What becomes of the sums.
 enum Epilogue<'a> {
@@ -107,7 +109,7 @@ impl Linear<'_> {
         };
         if n == 1 {
             let input = Input::new(self.x, self.weight.format);
-            let of_task = (TASK_WEIGHTS / (cols * BLOCK_ROWS)).max(1);
+            let of_task = (TASK_WEIGHTS / (cols * BLOCK_ROWS)).min(blocks.div_ceil(FEWEST_TASKS)).max(1);
             team::each(blocks.div_ceil(of_task), |task| {
                 for block in task * of_task..blocks.min((task + 1) * of_task) {
                     run(One { linear: self, input: &input, block });

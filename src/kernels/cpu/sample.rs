@@ -1,5 +1,8 @@
 //! Draws a token, as [`crate::kernels::sample`] says; on one core, because its passes over the vocabulary are short.
 
+use std::borrow::Cow;
+
+use super::simd::{Kernel, Simd, run};
 use crate::kernels::BROKEN_LOGITS;
 use crate::kernels::sample::uniform;
 
@@ -11,8 +14,7 @@ pub fn sample(logits: &[f32], params: &[u32], seen: &mut [u32], tokens: &mut [u3
         *place = token;
         (state[0], state[1], state[2]) = (state[0] + 1, step + 1, token);
     };
-    // A sum of products with 0 is 0 where all are finite, and compiles to vectors.
-    if !logits.iter().fold(true, |finite, logit| finite & logit.is_finite()) {
+    if !run(Extent(logits)).finite {
         return record(BROKEN_LOGITS, state);
     }
     let scores = Scores::new(logits, params, seen);
@@ -21,12 +23,47 @@ pub fn sample(logits: &[f32], params: &[u32], seen: &mut [u32], tokens: &mut [u3
     record(token as u32, state);
 }
 
-/// Logits after the penalties.
-struct Scores(Vec<f32>);
+/// What logits are, in one pass.
+struct Extent<'a>(&'a [f32]);
 
-impl Scores {
-    fn new(logits: &[f32], params: &[u32], seen: &[u32]) -> Self {
+struct Found {
+    finite: bool,
+    /// The largest.
+    top: f32,
+}
+
+impl Kernel for Extent<'_> {
+    type Output = Found;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> Found {
+        let whole = self.0.len() / S::LANES * S::LANES;
+        let (mut zeros, mut tops) = ([S::splat(0.0); 2], [S::splat(f32::NEG_INFINITY); 2]);
+        for (i, at) in (0..whole).step_by(S::LANES).enumerate() {
+            // SAFETY: there are so many.
+            let values = unsafe { S::load(self.0.as_ptr().add(at)) };
+            // Products with 0 add up to 0 where all are finite.
+            zeros[i % 2] = S::mul_add(values, S::splat(0.0), zeros[i % 2]);
+            tops[i % 2] = S::max(values, tops[i % 2]);
+        }
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        // SAFETY: a vector has 16 lanes at most.
+        unsafe { S::store(lanes.as_mut_ptr(), S::max(tops[0], tops[1])) };
+        let rest = &self.0[whole..];
+        let finite = S::sum(S::add(zeros[0], zeros[1])) == 0.0 && rest.iter().all(|value| value.is_finite());
+        Found { finite, top: lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max) }
+    }
+}
+
+/// Logits after the penalties.
+struct Scores<'a>(Cow<'a, [f32]>);
+
+impl<'a> Scores<'a> {
+    fn new(logits: &'a [f32], params: &[u32], seen: &[u32]) -> Self {
         let [repetition, frequency, presence] = [6, 7, 8].map(|i| f32::from_bits(params[i]));
+        if (repetition, frequency, presence) == (1.0, 0.0, 0.0) {
+            return Self(logits.into());
+        }
         let penalized = |(logit, seen): (&f32, &u32)| {
             if *seen == 0 {
                 return *logit;
@@ -40,13 +77,13 @@ impl Scores {
 
     /// The first of the largest.
     fn largest(&self) -> usize {
-        let top = self.0.iter().fold(f32::NEG_INFINITY, |top, score| if *score > top { *score } else { top });
+        let top = run(Extent(&self.0)).top;
         self.0.iter().position(|score| *score == top).unwrap_or(0)
     }
 
     fn draw(mut self, params: &[u32], step: u32) -> usize {
         let (temperature, top_k, top_p) = (f32::from_bits(params[1]), params[2] as usize, f32::from_bits(params[3]));
-        self.0.iter_mut().for_each(|score| *score /= temperature);
+        self.0.to_mut().iter_mut().for_each(|score| *score /= temperature);
         let largest = self.largest();
         let top = self.0[largest];
         let weight = |score: f32| f64::from((score - top).exp());
@@ -67,7 +104,7 @@ impl Scores {
 
     /// The lowest score that `top_k` and `top_p` keep.
     fn lowest(&self, top_k: usize, top_p: f32, weight: impl Fn(f32) -> f64) -> f32 {
-        let mut scores = self.0.clone();
+        let mut scores = self.0.to_vec();
         let descending = |a: &f32, b: &f32| b.total_cmp(a);
         let mut lowest = f32::NEG_INFINITY;
         if top_k > 0 && top_k < scores.len() {

@@ -1,8 +1,10 @@
 //! All cores at one operation.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How often is looked for what is about to come, before sleeping: some 50 us, which is longer than it is from one operation of a
@@ -12,12 +14,16 @@ const LOOKS: usize = if cfg!(target_family = "wasm") { 40_000 } else { 1500 };
 static TEAM: Team = Team {
     members: AtomicUsize::new(0),
     busy: Mutex::new(()),
-    board: Mutex::new(Board { number: 0, job: None, sleeping: 0, awaited: false }),
-    wake: Condvar::new(),
-    done: Condvar::new(),
-    number: AtomicU64::new(0),
+    job: UnsafeCell::new(None),
+    posted: AtomicU64::new(0),
+    open: AtomicBool::new(false),
     next: AtomicUsize::new(0),
     working: AtomicUsize::new(0),
+    sleeping: AtomicUsize::new(0),
+    awaited: AtomicBool::new(false),
+    bed: Mutex::new(()),
+    wake: Condvar::new(),
+    done: Condvar::new(),
     panic: Mutex::new(None),
     lost: AtomicBool::new(false),
 };
@@ -30,7 +36,7 @@ pub fn each(tasks: usize, task: impl Fn(usize) + Sync) {
     #[cfg(not(target_family = "wasm"))]
     assemble();
     // One operation has the team at a time; those of other threads do without.
-    let alone = tasks < 2 || TEAM.members.load(Ordering::Relaxed) == 0;
+    let alone = tasks < 2 || TEAM.members.load(Relaxed) == 0;
     match (!alone).then(|| TEAM.busy.try_lock().ok()).flatten() {
         Some(_busy) => TEAM.work(tasks, &task),
         None => (0..tasks).for_each(task),
@@ -50,47 +56,50 @@ fn assemble() {
 
 /// Makes this thread a member for good.
 pub fn help() {
-    TEAM.members.fetch_add(1, Ordering::Relaxed);
+    TEAM.members.fetch_add(1, Relaxed);
     TEAM.serve();
 }
 
 /// To be called where a member has ended in the middle of a task, and took no notice of that: in WebAssembly a panic ends its thread.
 #[cfg(target_family = "wasm")]
 pub fn lost() {
-    TEAM.lost.store(true, Ordering::Release);
-    drop(TEAM.board());
+    TEAM.lost.store(true, SeqCst);
+    drop(TEAM.bed());
     TEAM.done.notify_all();
 }
 
-/// Threads that help whoever has an operation.
+/// Threads that help whoever has an operation. What they tell each other from one operation to the next takes no lock; only who sleeps
+/// needs one.
 struct Team {
     members: AtomicUsize,
     busy: Mutex<()>,
-    board: Mutex<Board>,
-    /// Told to members when there is a job.
-    wake: Condvar,
-    /// Told to the caller, where it sleeps, when no member works any more.
-    done: Condvar,
-    /// The board's number, to be looked at without its lock.
-    number: AtomicU64,
+    /// Written while no job is open and nobody works.
+    job: UnsafeCell<Option<Job>>,
+    /// Jobs until now.
+    posted: AtomicU64,
+    /// Whether the last one takes members: no more once all of its tasks are taken. Who counts itself among the working and then finds
+    /// it open is waited for.
+    open: AtomicBool,
     /// The next task to take.
     next: AtomicUsize,
     /// Members at work.
     working: AtomicUsize,
+    /// Members that sleep, or are about to.
+    sleeping: AtomicUsize,
+    /// Whether the caller sleeps, or is about to.
+    awaited: AtomicBool,
+    /// Held on falling asleep and on waking others, so that nobody is woken just before falling asleep.
+    bed: Mutex<()>,
+    /// Told to members when there is a job.
+    wake: Condvar,
+    /// Told to the caller when no member works any more.
+    done: Condvar,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     lost: AtomicBool,
 }
 
-struct Board {
-    /// Of the job posted last.
-    number: u64,
-    /// Nothing once all of its tasks are taken: who comes later is not waited for.
-    job: Option<Job>,
-    /// Members that sleep.
-    sleeping: usize,
-    /// Whether the caller sleeps.
-    awaited: bool,
-}
+// SAFETY: `job` is read by those at work alone, and written while there are none.
+unsafe impl Sync for Team {}
 
 #[derive(Clone, Copy)]
 struct Job {
@@ -99,25 +108,25 @@ struct Job {
 }
 
 impl Team {
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn bed(&self) -> MutexGuard<'_, ()> {
+        self.bed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn work(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        // SAFETY: members take the job from the board, off which it is before this function waits for those that did.
+        // SAFETY: members take the job while it is open, and this function ends when it is closed and they are done with it.
         let task = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(task) };
         let job = Job { tasks, task };
-        self.next.store(0, Ordering::Relaxed);
-        let mut board = self.board();
-        board.number += 1;
-        board.job = Some(job);
-        self.number.store(board.number, Ordering::Release);
-        if board.sleeping > 0 {
+        // SAFETY: nobody works.
+        unsafe { *self.job.get() = Some(job) };
+        self.next.store(0, Relaxed);
+        self.open.store(true, SeqCst);
+        self.posted.fetch_add(1, SeqCst);
+        if self.sleeping.load(SeqCst) > 0 {
+            drop(self.bed());
             self.wake.notify_all();
         }
-        drop(board);
         self.take(job);
-        self.board().job = None;
+        self.open.store(false, SeqCst);
         self.wait();
         let panic = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(panic) = panic {
@@ -128,32 +137,36 @@ impl Team {
     /// Waits until no member works.
     fn wait(&self) {
         if !look(|| self.is_done()) {
-            let mut board = self.board();
-            board.awaited = true;
-            board = self.done.wait_while(board, |_| !self.is_done()).unwrap_or_else(PoisonError::into_inner);
-            board.awaited = false;
+            let bed = self.bed();
+            self.awaited.store(true, SeqCst);
+            drop(self.done.wait_while(bed, |_| !self.is_done()));
+            self.awaited.store(false, SeqCst);
         }
-        assert!(!self.lost.load(Ordering::Acquire), "a thread that helps with operations has crashed");
+        assert!(!self.lost.load(SeqCst), "a thread that helps with operations has crashed");
     }
 
     fn is_done(&self) -> bool {
-        self.working.load(Ordering::Acquire) == 0 || self.lost.load(Ordering::Acquire)
+        self.working.load(SeqCst) == 0 || self.lost.load(SeqCst)
     }
 
     fn serve(&self) {
         let mut seen = 0;
         loop {
-            look(|| self.number.load(Ordering::Acquire) != seen);
-            let mut board = self.board();
-            board.sleeping += 1;
-            board = self.wake.wait_while(board, |board| board.number == seen).unwrap_or_else(PoisonError::into_inner);
-            board.sleeping -= 1;
-            seen = board.number;
-            let Some(job) = board.job else { continue };
-            self.working.fetch_add(1, Ordering::Relaxed);
-            drop(board);
-            self.take(job);
-            if self.working.fetch_sub(1, Ordering::Release) == 1 && self.board().awaited {
+            if !look(|| self.posted.load(SeqCst) != seen) {
+                let bed = self.bed();
+                self.sleeping.fetch_add(1, SeqCst);
+                drop(self.wake.wait_while(bed, |_| self.posted.load(SeqCst) == seen));
+                self.sleeping.fetch_sub(1, SeqCst);
+            }
+            seen = self.posted.load(SeqCst);
+            self.working.fetch_add(1, SeqCst);
+            if self.open.load(SeqCst) {
+                // SAFETY: it is open, so that it has been written, and is not again before this member is done.
+                let job = unsafe { *self.job.get() };
+                self.take(job.expect("a job, as it is open"));
+            }
+            if self.working.fetch_sub(1, SeqCst) == 1 && self.awaited.load(SeqCst) {
+                drop(self.bed());
                 self.done.notify_all();
             }
         }
@@ -162,7 +175,7 @@ impl Team {
     /// Does tasks until there is none left.
     fn take(&self, job: Job) {
         let work = || {
-            while let Some(index) = Some(self.next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < job.tasks) {
+            while let Some(index) = Some(self.next.fetch_add(1, Relaxed)).filter(|index| *index < job.tasks) {
                 (job.task)(index);
             }
         };
@@ -187,17 +200,18 @@ mod tests {
 
     #[test]
     fn every_task_is_done_once_however_long_each_takes() {
-        for tasks in [1, 2, 3, 64, 1000] {
-            for pause in [0, 20, 300] {
+        let often = [2; 20_000];
+        for tasks in [1, 2, 3, 64, 1000].into_iter().chain(often) {
+            for pause in if tasks == 2 { [0; 3] } else { [0, 20, 300] } {
                 let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
                 each(tasks, |index| {
                     // The longer ones have members, or the caller, fall asleep.
                     if index < 3 {
                         std::thread::sleep(Duration::from_micros(pause * index as u64));
                     }
-                    done[index].fetch_add(1, Ordering::Relaxed);
+                    done[index].fetch_add(1, Relaxed);
                 });
-                assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1), "{tasks} tasks");
+                assert!(done.iter().all(|done| done.load(Relaxed) == 1), "{tasks} tasks");
             }
         }
     }
@@ -209,7 +223,7 @@ mod tests {
             let message = failed.unwrap_err().downcast::<&str>().map(|message| message.to_string());
             assert_eq!(message.ok().as_deref(), Some("task five"));
             let count = AtomicUsize::new(0);
-            each(8, |_| _ = count.fetch_add(1, Ordering::Relaxed));
+            each(8, |_| _ = count.fetch_add(1, Relaxed));
             assert_eq!(count.into_inner(), 8);
         }
     }

@@ -63,7 +63,7 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtepi32_ps(dot_bytes(block, x)) }
     }
     #[inline(always)]
-    fn prefetch(at: *const u8) {
+    unsafe fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
     #[inline(always)]

@@ -60,7 +60,7 @@ impl Simd for Avx512 {
         unsafe { _mm512_zextps256_ps512(_mm256_cvtepi32_ps(avx2::dot_bytes(block, x))) }
     }
     #[inline(always)]
-    fn prefetch(at: *const u8) {
+    unsafe fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
     #[inline(always)]

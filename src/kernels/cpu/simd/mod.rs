@@ -43,8 +43,8 @@ pub trait Simd: Copy {
     unsafe fn dot_nibbles(block: *const u8, x: *const i8) -> Self::F;
     /// The same of 32 signed bytes.
     unsafe fn dot_bytes(block: *const u8, x: *const i8) -> Self::F;
-    /// Has the cache fetch what is about to be read, which may lie anywhere.
-    fn prefetch(_at: *const u8) {}
+    /// Has the cache fetch what is about to be read.
+    unsafe fn prefetch(_at: *const u8) {}
     fn add(a: Self::F, b: Self::F) -> Self::F;
     fn sub(a: Self::F, b: Self::F) -> Self::F;
     fn mul(a: Self::F, b: Self::F) -> Self::F;

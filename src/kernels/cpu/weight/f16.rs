@@ -18,7 +18,7 @@ impl Stored for F16 {
                 let x = S::load(x.as_ptr().add(i));
                 for r in 0..N {
                     // As far into the next rows, which lie behind these.
-                    prefetch::<S>(at[r].wrapping_add(N * matrix.cols + i).cast(), S::LANES * 2);
+                    matrix.prefetch::<S>(at[r].cast(), (N * matrix.cols + i) * 2, S::LANES * 2);
                     sums[r] = S::mul_add(S::load_halves(at[r].add(i)), x, sums[r]);
                 }
             }

@@ -42,6 +42,19 @@ impl<'a> Matrix<'a> {
         // SAFETY: within the bytes, as `new` has seen.
         unsafe { (at.add(row * quants), at.add(self.rows * quants + row * scales)) }
     }
+
+    /// Has the cache fetch `bytes` that lie `ahead` of `at`, if there are so many, while something else is computed: rows are too short
+    /// for it to see by itself where this goes.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, at: *const u8, ahead: usize, bytes: usize) {
+        const LINE: usize = 64;
+        if ahead + bytes <= self.bytes.as_ptr_range().end as usize - at as usize {
+            for line in (0..bytes).step_by(LINE) {
+                // SAFETY: within the bytes.
+                unsafe { S::prefetch(at.add(ahead + line)) };
+            }
+        }
+    }
 }
 
 /// A storage format, as the kernels use it.
@@ -51,15 +64,6 @@ pub trait Stored {
 
     /// The numbers of some columns of a row, whole blocks in formats that have them.
     fn decode<S: Simd>(matrix: &Matrix, row: usize, cols: Range<usize>, out: &mut [f32]);
-}
-
-/// Has the cache fetch what comes next, while something else is computed: rows are too short for it to see where this goes.
-#[inline(always)]
-fn prefetch<S: Simd>(at: *const u8, bytes: usize) {
-    const LINE: usize = 64;
-    for line in (0..bytes).step_by(LINE) {
-        S::prefetch(at.wrapping_add(line));
-    }
 }
 
 /// `count` scales in half precision from `at` on, [`SCALES`] of them at most.

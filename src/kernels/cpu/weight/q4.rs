@@ -24,8 +24,8 @@ impl Stored for Q4 {
             let mut scaled = [[0.0; SCALES]; N];
             for r in 0..N {
                 // As far into the next rows, which lie behind these.
-                prefetch::<S>(at[r].0.wrapping_add((N * blocks + first) * QUANTS), GROUP * QUANTS);
-                prefetch::<S>(at[r].1.wrapping_add((N * blocks + first) * SCALE), GROUP * SCALE);
+                matrix.prefetch::<S>(at[r].0, (N * blocks + first) * QUANTS, GROUP * QUANTS);
+                matrix.prefetch::<S>(at[r].1, (N * blocks + first) * SCALE, GROUP * SCALE);
                 // SAFETY: the row has `count` more blocks.
                 unsafe {
                     scaled[r] = scales::<S>(at[r].1.add(first * SCALE), 2 * count);

@@ -21,8 +21,8 @@ impl Stored for Q8 {
             let mut scaled = [[0.0; SCALES]; N];
             for r in 0..N {
                 // As far into the next rows, which lie behind these.
-                prefetch::<S>(at[r].0.wrapping_add((N * blocks + first) * QUANTS), SCALES * QUANTS);
-                prefetch::<S>(at[r].1.wrapping_add((N * blocks + first) * SCALE), SCALES * SCALE);
+                matrix.prefetch::<S>(at[r].0, (N * blocks + first) * QUANTS, SCALES * QUANTS);
+                matrix.prefetch::<S>(at[r].1, (N * blocks + first) * SCALE, SCALES * SCALE);
                 // SAFETY: the row has `count` more blocks.
                 scaled[r] = unsafe { scales::<S>(at[r].1.add(first * SCALE), count) };
             }
