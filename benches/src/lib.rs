@@ -31,6 +31,8 @@ pub struct Options {
     pub tiny: bool,
     /// On the CPU, in a build that has other kinds of devices too.
     pub cpu: bool,
+    /// What is multiplied with a token rounded as loads with `precision: "fast"` do; on the CPU alone.
+    pub fast: bool,
 }
 
 /// What the benches share.
@@ -82,6 +84,11 @@ async fn open(options: &Options) -> Result<Opened> {
 /// # Errors
 /// There is no GPU, it was lost, or it has too little memory.
 pub async fn run(options: &Options, on_result: &mut dyn FnMut(Value)) -> Result<()> {
+    #[cfg(feature = "cpu")]
+    {
+        use llava_web::kernels::{Precision, cpu};
+        cpu::set_precision(if options.fast { Precision::Fast } else { Precision::Exact });
+    }
     let mut bench = Bench { opened: open(options).await?, options, on_result };
     // The kernels' fractions need the ceilings of this very run.
     let ceilings = match bench.runs("a") && !bench.on_cpu() {
