@@ -37,9 +37,13 @@ pub fn each(tasks: usize, task: impl Fn(usize) + Sync) {
     assemble();
     // One operation has the team at a time; those of other threads do without.
     let alone = tasks < 2 || TEAM.members.load(Relaxed) == 0;
-    match (!alone).then(|| TEAM.busy.try_lock().ok()).flatten() {
-        Some(_busy) => TEAM.work(tasks, &task),
-        None => (0..tasks).for_each(task),
+    let Some(busy) = (!alone).then(|| TEAM.busy.try_lock().ok()).flatten() else {
+        return (0..tasks).for_each(task);
+    };
+    let panic = TEAM.work(tasks, &task);
+    drop(busy); // on unwinding it would be poisoned
+    if let Some(panic) = panic {
+        resume_unwind(panic);
     }
 }
 
@@ -112,7 +116,8 @@ impl Team {
         self.bed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+    /// What a task panicked with.
+    fn work(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) -> Option<Box<dyn Any + Send>> {
         // SAFETY: members take the job while it is open, and this function ends when it is closed and they are done with it.
         let task = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(task) };
         let job = Job { tasks, task };
@@ -128,10 +133,7 @@ impl Team {
         self.take(job);
         self.open.store(false, SeqCst);
         self.wait();
-        let panic = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(panic) = panic {
-            resume_unwind(panic);
-        }
+        self.panic.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Waits until no member works.
@@ -225,6 +227,7 @@ mod tests {
             let count = AtomicUsize::new(0);
             each(8, |_| _ = count.fetch_add(1, Relaxed));
             assert_eq!(count.into_inner(), 8);
+            assert!(!TEAM.busy.is_poisoned(), "or nobody would help any more");
         }
     }
 }
