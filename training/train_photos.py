@@ -1,0 +1,131 @@
+"""Train projector and decoder of the photograph model on the tower's features. Resumable: the same command goes on.
+
+    train_photos.py --folder RUN --cache CACHE --photos PHOTOS --features FEATURES
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import nn
+
+import fastvlm
+import gist
+import photographs
+import sayings
+import tower
+import vocabulary
+from kinds import Kinds
+from lessons import Lessons
+from muon import Muon
+from packing import Packer, answer_loss
+from train import Mean, rate
+
+PIECES = 2200  # of the tokenizer, letters included
+
+
+def tokenizer_of(cache, photos):
+    names = {p.name for p in photographs.load(photos, cache, "train") if p.name} | set(gist.CAPTIONS)
+    corpus = sayings.corpus(Kinds.load(cache), sorted(names), np.random.default_rng(0))
+    return vocabulary.build(corpus, PIECES)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="where checkpoints and the log go")
+    parser.add_argument("--cache", type=Path, required=True, help="fetch.py's")
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--features", type=Path, required=True, help="features.py's")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--decay", type=float, default=0.5, help="share of the steps over which the rate falls")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--size", type=int, nargs=3, default=list(fastvlm.SIZE), metavar=("WIDTH", "LAYERS", "INNER"))
+    parser.add_argument("--muon", type=float, default=0.02, help="learning rate of the weight matrices")
+    parser.add_argument("--adam", type=float, default=2e-3, help="learning rate of everything else")
+    parser.add_argument("--kinds-weight", type=float, default=0.3, help="of the loss on the classifier's softmax")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=3, help="between checkpoints")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
+def kinds_loss(heads, states, share):
+    """How far the states, after each layer, are from the classifier's softmax."""
+    there = ~share[:, 0].isnan()
+    return sum(F.cross_entropy(head(s[there]).float(), share[there]) for head, s in zip(heads, states))
+
+
+def main():
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    saved = args.folder / "checkpoint.pt"
+    state = torch.load(saved) if saved.exists() else None
+    classifier = tower.load(args.cache).classifier
+    tokenizer = Tokenizer.from_str(state["tokenizer"]) if state else tokenizer_of(args.cache, args.photos)
+    args.size = state["size"] if state else args.size
+    lessons = Lessons(args.cache, args.photos, args.features, classifier)
+    model = fastvlm.build(tokenizer, args.size)
+    model.model.vision_tower = nn.Identity()  # it is frozen
+    fastvlm.begin(model, classifier, lessons.positions)
+    heads = nn.ModuleList(nn.Linear(args.size[0], 1000) for _ in range(args.size[1] - 1))
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in chosen]
+    optimizers = [
+        Muon(matrices, lr=args.muon, dtype=torch.bfloat16),
+        torch.optim.AdamW(others, lr=args.adam, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+    mean, step = Mean(model), 0
+    if state:
+        model.load_state_dict(state["model"]), heads.load_state_dict(state["heads"])
+        for optimizer, s in zip(optimizers, state["optimizers"]):
+            optimizer.load_state_dict(s)
+        mean.weights, step = state["mean"], state["step"]
+    packer = Packer(tokenizer)
+    average, last_saved, last_log = {}, time.time(), time.time()
+
+    def save():
+        part = saved.with_suffix(".part")
+        weights = {"model": model.state_dict(), "heads": heads.state_dict(), "mean": mean.weights}
+        rest = {"size": args.size, "tokenizer": tokenizer.to_str(), "step": step}
+        torch.save(weights | rest | {"optimizers": [o.state_dict() for o in optimizers]}, part)
+        os.replace(part, saved)
+
+    while step < args.steps:
+        features, share, pairs = lessons.batch(args.batch, np.random.default_rng([args.seed, step]))
+        with torch.autocast("cpu", torch.bfloat16):
+            answers, states = answer_loss(model, packer, features, packer(pairs))
+            kinds = kinds_loss(heads, states, share)
+        (answers + args.kinds_weight * kinds).backward()
+        norm = nn.utils.clip_grad_norm_(others, 1.0)
+        assert torch.isfinite(norm), f"the gradient is not finite at step {step}"
+        now = rate(step, args.steps, args.decay)
+        for optimizer, lr in zip(optimizers, (args.muon, args.adam)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * now
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        step += 1
+        mean.update(model, step)
+        for k, v in {"answers": answers.item(), "kinds": kinds.item()}.items():
+            average[k] = 0.95 * average.get(k, v) + 0.05 * v
+        if step % 25 == 0:
+            line = {"step": step, "seconds": round((time.time() - last_log) / 25, 3), "rate": round(now, 3)}
+            with open(args.folder / "log.jsonl", "a") as log:
+                print(json.dumps(line | {k: round(v, 4) for k, v in average.items()}), file=log)
+            last_log = time.time()
+        if step == args.steps or time.time() - last_saved > 60 * args.minutes:
+            save()
+            last_saved = time.time()
+
+
+if __name__ == "__main__":
+    main()
