@@ -231,7 +231,7 @@ def main():
     parser.add_argument("other", type=Path, nargs="+")
     parser.add_argument("--drawn", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     if args.command == "inputs":
         print(prepare(args.folder, *args.other, args.drawn), "cases")
         return

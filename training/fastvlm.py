@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import FastVlmConfig, FastVlmForConditionalGeneration, GenerationConfig, Qwen2Config
+from transformers import FastVlmConfig, FastVlmForConditionalGeneration, GenerationConfig, LlamaConfig
 from transformers.models.timm_wrapper.configuration_timm_wrapper import TimmWrapperConfig
 
 import tower
@@ -22,9 +22,9 @@ def build(tokenizer, size=SIZE):
     special = {"bos_token_id": ids["<s>"], "eos_token_id": ids["</s>"], "pad_token_id": ids["<pad>"]}
     config = FastVlmConfig(
         vision_config=TimmWrapperConfig(
-            architecture=tower.ARCHITECTURE, do_pooling=True, hidden_size=tower.WIDTH, image_size=tower.IMAGE_SIZE,
+            architecture=tower.ARCHITECTURE, do_pooling=True, hidden_size=tower.WIDTH, model_args={},
         ),
-        text_config=Qwen2Config(
+        text_config=LlamaConfig(
             vocab_size=tokenizer.get_vocab_size(), hidden_size=width, intermediate_size=inner,
             num_hidden_layers=layers, num_attention_heads=width // HEAD, num_key_value_heads=2,
             max_position_embeddings=1024, rms_norm_eps=1e-5, tie_word_embeddings=True, **special,
@@ -70,7 +70,7 @@ def export(model, tokenizer, folder):
     files = {
         "preprocessor_config.json": {
             "image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True,
-            "do_resize": True, "size": size, "resample": 3, "do_center_crop": False,
+            "do_resize": True, "size": size, "resample": 3, "do_center_crop": True, "crop_size": size,
             "do_rescale": True, "rescale_factor": 1 / 255,
             "do_normalize": True, "image_mean": tower.MEAN, "image_std": tower.STD,
         },

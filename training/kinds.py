@@ -1,4 +1,7 @@
-"""ImageNet's thousand kinds, their names, and the wider ones: `Kinds.load(CACHE)` after `kinds.py CACHE`."""
+"""ImageNet's thousand kinds, their names, and the wider ones.
+
+    kinds.py CACHE      write CACHE/kinds.json again, after a change of kinds.txt or wider.txt, and print it
+"""
 
 import json
 import re
@@ -116,10 +119,12 @@ def gather(downloads):
     return {"exact": exact, "wider": wider, "sorts": sorts}
 
 
+def write(cache):
+    (cache / "kinds.json").write_text(json.dumps(gather(cache / "downloads")))
+
+
 if __name__ == "__main__":
-    cache = Path(sys.argv[1])
-    found = gather(cache / "downloads")
-    (cache / "kinds.json").write_text(json.dumps(found))
-    print("; ".join(name for name, _, _ in found["exact"]))
-    for name, _, kinds in found["wider"] + found["sorts"]:
-        print(f"{name}: {', '.join(found['exact'][k][0] for k in kinds)}")
+    write(Path(sys.argv[1]))
+    found = Kinds.load(sys.argv[1])
+    for name in found.exact + found.wider + found.sorts:
+        print(f"{name.name} ({', '.join(sorted(name.words))}): {', '.join(found.exact[k].name for k in sorted(name.kinds))}")

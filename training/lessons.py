@@ -58,23 +58,28 @@ def shares(folder, blocks, classifier):
 
 
 class Lessons:
-    def __init__(self, cache, photos, folder, classifier):
+    def __init__(self, cache, photos, folder, classifier, withhold=0):
+        """`withhold`: the photographs of one in so many labels that are kinds of ImageNet's are left out, to measure how
+        names without a photograph are learned; 0: none."""
         self.kinds = Kinds.load(cache)
         self.teacher = Teacher(self.kinds)
         self.blocks = {split: Blocks(folder, split) for split in ("train", "drawn", "nothing")}
         self.photos = photographs.load(photos, cache, "train")[: len(self.blocks["train"])]
+        named = sorted({p.name for p in self.photos if p.kinds})
+        self.withheld = set(named[::withhold]) if withhold else set()
+        self.rows = np.array([n for n, p in enumerate(self.photos) if p.name not in self.withheld])
         self.shares = shares(folder, self.blocks["train"], classifier)
         self.sorts = self._members(self.kinds.sorts)
         self.names = self.kinds.exact + self.kinds.wider
         self.covered = self._members(self.names)
-        self.labels = sorted({p.name for p in self.photos if p.name})
         rng = np.random.default_rng(0)
         several = [self.blocks["train"](int(n))[rng.integers(49)] for n in rng.integers(len(self.photos), size=6000)]
         self.positions = torch.stack(several)
         self.exchange = Exchange(classifier.weight.detach(), self.positions)
         best = self.shares.argmax(-1)
         known = np.array([[not p.label or (k in p.kinds) for k in row] for p, row in zip(self.photos, best)])
-        self.exchangeable = np.argwhere(known & (self.shares.max(-1) >= SURE) | (self.shares.max(-1) >= 0.5))
+        kept = np.isin(np.arange(len(self.photos)), self.rows)[:, None]
+        self.exchangeable = np.argwhere(kept & (known & (self.shares.max(-1) >= SURE) | (self.shares.max(-1) >= 0.5)))
 
     def _members(self, names):
         found = np.zeros((1000, len(names)), np.float32)
@@ -121,7 +126,7 @@ class Lessons:
             caption = sayings.A_DRAWING if which == "drawn" else None
             return self.blocks[which](row), None, Known(caption, absent=self.absent(rng))
         if which == "photographs":
-            row, view = int(rng.integers(len(self.photos))), int(rng.integers(self.shares.shape[1]))
+            row, view = int(self.rows[rng.integers(len(self.rows))]), int(rng.integers(self.shares.shape[1]))
             share = self.shares[row, view]
             return self.blocks["train"](row, view), share, self.known(share, rng, self.photos[row])
         row, view = self.exchangeable[rng.integers(len(self.exchangeable))]

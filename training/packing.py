@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from transformers.models.qwen2.modeling_qwen2 import rotate_half
+from transformers.models.llama.modeling_llama import rotate_half
 
 from fastvlm import POSITIONS
 from model import PROMPT
@@ -49,7 +49,7 @@ def mask(segments):
 
 
 def decode(decoder, x, positions, seen, keep):
-    """Qwen2Model's forward, only that the last layer computes no more than the rows `keep` (B, K) -> (B, K, width); and
+    """LlamaModel's forward, only that the last layer computes no more than the rows `keep` (B, K) -> (B, K, width); and
     all rows' states after each of the others."""
     cos, sin = decoder.rotary_emb(x, positions)
     heads = lambda t: t.unflatten(-1, (-1, decoder.layers[0].self_attn.head_dim)).transpose(1, 2)

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import datetime
 import json
 import os
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import nn
@@ -23,7 +25,7 @@ import tower
 import vocabulary
 from kinds import Kinds
 from lessons import Lessons
-from muon import Muon
+from muon import Muon, share as sum_over
 from packing import Packer, answer_loss
 from train import Mean, rate
 
@@ -49,9 +51,12 @@ def arguments():
     parser.add_argument("--muon", type=float, default=0.02, help="learning rate of the weight matrices")
     parser.add_argument("--adam", type=float, default=2e-3, help="learning rate of everything else")
     parser.add_argument("--kinds-weight", type=float, default=0.3, help="of the loss on the classifier's softmax")
+    parser.add_argument("--withhold", type=int, default=0, help="leave out the photographs of one in so many kinds: a measurement")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=3, help="between checkpoints")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each that share every batch")
+    parser.add_argument("--rank", type=int, default=0, help="which of the workers this process is, from 0")
+    parser.add_argument("--port", type=int, default=29518, help="where the workers meet")
     return parser.parse_args()
 
 
@@ -63,7 +68,12 @@ def kinds_loss(heads, states, share):
 
 def main():
     args = arguments()
-    torch.set_num_threads(args.threads)
+    rank, workers = args.rank, args.workers
+    torch.set_num_threads(1)  # on a machine that others use too, threads that wait for each other are slower than one
+    if workers > 1:
+        where = f"tcp://127.0.0.1:{args.port}"
+        hours = datetime.timedelta(hours=24)  # how long one waits for another that was stopped
+        dist.init_process_group("gloo", init_method=where, rank=rank, world_size=workers, timeout=hours)
     torch.manual_seed(args.seed)
     args.folder.mkdir(parents=True, exist_ok=True)
     saved = args.folder / "checkpoint.pt"
@@ -71,7 +81,7 @@ def main():
     classifier = tower.load(args.cache).classifier
     tokenizer = Tokenizer.from_str(state["tokenizer"]) if state else tokenizer_of(args.cache, args.photos)
     args.size = state["size"] if state else args.size
-    lessons = Lessons(args.cache, args.photos, args.features, classifier)
+    lessons = Lessons(args.cache, args.photos, args.features, classifier, args.withhold)
     model = fastvlm.build(tokenizer, args.size)
     model.model.vision_tower = nn.Identity()  # it is frozen
     fastvlm.begin(model, classifier, lessons.positions)
@@ -80,7 +90,7 @@ def main():
     chosen = {id(p) for p in matrices}
     others = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in chosen]
     optimizers = [
-        Muon(matrices, lr=args.muon, dtype=torch.bfloat16),
+        Muon(matrices, lr=args.muon, rank=rank, workers=workers, dtype=torch.bfloat16),
         torch.optim.AdamW(others, lr=args.adam, betas=(0.9, 0.98), weight_decay=0.01),
     ]
     mean, step = Mean(model), 0
@@ -100,11 +110,13 @@ def main():
         os.replace(part, saved)
 
     while step < args.steps:
-        features, share, pairs = lessons.batch(args.batch, np.random.default_rng([args.seed, step]))
+        rng = np.random.default_rng([args.seed, step, rank])
+        features, share, pairs = lessons.batch(args.batch // workers, rng)
         with torch.autocast("cpu", torch.bfloat16):
             answers, states = answer_loss(model, packer, features, packer(pairs))
             kinds = kinds_loss(heads, states, share)
-        (answers + args.kinds_weight * kinds).backward()
+        ((answers + args.kinds_weight * kinds) / workers).backward()
+        sum_over([p.grad for p in matrices + others], workers)
         norm = nn.utils.clip_grad_norm_(others, 1.0)
         assert torch.isfinite(norm), f"the gradient is not finite at step {step}"
         now = rate(step, args.steps, args.decay)
@@ -114,15 +126,16 @@ def main():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         step += 1
-        mean.update(model, step)
+        if rank == 0:
+            mean.update(model, step)
         for k, v in {"answers": answers.item(), "kinds": kinds.item()}.items():
             average[k] = 0.95 * average.get(k, v) + 0.05 * v
-        if step % 25 == 0:
+        if rank == 0 and step % 25 == 0:
             line = {"step": step, "seconds": round((time.time() - last_log) / 25, 3), "rate": round(now, 3)}
             with open(args.folder / "log.jsonl", "a") as log:
                 print(json.dumps(line | {k: round(v, 4) for k, v in average.items()}), file=log)
             last_log = time.time()
-        if step == args.steps or time.time() - last_saved > 60 * args.minutes:
+        if rank == 0 and (step == args.steps or time.time() - last_saved > 60 * args.minutes):
             save()
             last_saved = time.time()
 
