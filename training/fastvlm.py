@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import torch
 from transformers import FastVlmConfig, FastVlmForConditionalGeneration, GenerationConfig, LlamaConfig
 from transformers.models.timm_wrapper.configuration_timm_wrapper import TimmWrapperConfig
 
@@ -11,8 +10,8 @@ import tower
 from model import CHAT_TEMPLATE
 
 POSITIONS = tower.GRID**2
-SIZE = 384, 3, 768  # width, layers and inner width of the decoder
-HEAD = 64
+SIZE = 1184, 2, 448  # width (a unit for each kind), layers and inner width of the decoder
+HEADS, HEAD = 4, 64
 
 
 def build(tokenizer, size=SIZE):
@@ -26,7 +25,7 @@ def build(tokenizer, size=SIZE):
         ),
         text_config=LlamaConfig(
             vocab_size=tokenizer.get_vocab_size(), hidden_size=width, intermediate_size=inner,
-            num_hidden_layers=layers, num_attention_heads=width // HEAD, num_key_value_heads=2,
+            num_hidden_layers=layers, num_attention_heads=HEADS, num_key_value_heads=1, head_dim=HEAD,
             max_position_embeddings=1024, rms_norm_eps=1e-5, tie_word_embeddings=True, **special,
         ),
         image_token_index=ids["<image>"], image_seq_length=POSITIONS, projector_hidden_act="gelu",
@@ -35,21 +34,6 @@ def build(tokenizer, size=SIZE):
     model = FastVlmForConditionalGeneration(config)
     model.generation_config = GenerationConfig(**special)
     return model
-
-
-@torch.no_grad()
-def begin(model, classifier, positions):
-    """Start the projector from the classifier of the thousand kinds: its hidden units are what the classifier tells kinds
-    apart by, as far as pictures differ there, in the nearly linear part of the activation. `positions` (N, 1280): what
-    the tower sees at some places."""
-    linear = model.model.multi_modal_projector.linear_1
-    centred = classifier.weight - classifier.weight.mean(0)
-    spread = torch.cov(positions.T)
-    sizes, axes = torch.linalg.eigh(spread + 0.02 * spread.diagonal().mean() * torch.eye(len(spread)))
-    stretch, shrink = (axes @ torch.diag(sizes**power) @ axes.T for power in (0.5, -0.5))
-    directions = torch.linalg.svd(centred @ stretch, full_matrices=False)[2][: len(linear.weight)] @ shrink
-    linear.weight.copy_(0.5 * directions)
-    linear.bias.copy_(1 - linear.weight @ positions.mean(0))
 
 
 def load_tower(model, cache):

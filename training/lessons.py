@@ -1,28 +1,24 @@
-"""What each step of the photograph model's training sees: features of pictures, some with their kind exchanged, and
-questions and answers about them."""
+"""What each step of the photograph model's training sees: the units' outputs for pictures, some with their kind exchanged,
+and questions and answers about them."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 
-import gist
 import photographs
 import sayings
+import units
 from exchange import Exchange
 from kinds import Kinds
 from sayings import Known
-from teacher import EXACT, Teacher
+from teacher import VERY_SURE, Teacher, softmax
+from units import NOTHING, Units
 
 # What share of a batch each sort of picture has.
 MIX = {"photographs": 0.42, "exchanged": 0.45, "drawn": 0.06, "nothing": 0.07}
-SURE = 0.25  # of a picture whose kind is exchanged
-PRESENT, SORT, ABSENT = 0.7, 0.6, 0.01  # shares that make a name true, a sort, a name false
-# Of what a person describes the tower knows more exact words, but not of these.
-SCENES = {
-    "a person", "a group of people", "a man", "a woman", "two people", "a painting", "a diagram", "a micrograph",
-    "a building", "a street", "a room", "a city", "mountains", "a beach", "water", "space", "a forest", "a landscape",
-}  # fmt: skip
+SURE = 0.35  # of a picture whose kind is exchanged
+SORT, ABSENT = 0.6, 0.01  # shares that make a sort true, a name false
 
 
 class Blocks:
@@ -42,76 +38,49 @@ class Blocks:
         return torch.from_numpy(self.blocks[block][row - first, view].astype(np.float32))
 
 
-def shares(folder, blocks, classifier):
-    """The classifier's softmax for every row and view (N, views, 1000), kept beside the features."""
-    path, found = Path(folder) / "shares.npy", []
-    if path.exists() and len(kept := np.load(path)) == len(blocks):
-        return kept
-    with torch.no_grad():
-        for block in blocks.blocks:
-            for start in range(0, len(block), 64):
-                rows = torch.from_numpy(block[start : start + 64].astype(np.float32))
-                found.append(classifier(rows.mean(2)).softmax(-1).numpy())
-    found = np.concatenate(found)
-    np.save(path, found)
-    return found
-
-
 class Lessons:
-    def __init__(self, cache, photos, folder, classifier, withhold=0):
+    def __init__(self, cache, photos, folder, withhold=0):
         """`withhold`: the photographs of one in so many labels that are kinds of ImageNet's are left out, to measure how
         names without a photograph are learned; 0: none."""
-        self.kinds = Kinds.load(cache)
-        self.teacher = Teacher(self.kinds)
+        self.units = Units(folder)
         self.blocks = {split: Blocks(folder, split) for split in ("train", "drawn", "nothing")}
-        self.photos = photographs.load(photos, cache, "train")[: len(self.blocks["train"])]
+        self.photos = photographs.load(photos, cache, "train")
+        self.kinds = self.units.extend(Kinds.load(cache), self.photos)
+        labels = {self.units.number[p.name]: p.kinds for p in self.photos if p.label}
+        self.teacher = Teacher(self.kinds, labels)
+        self.exchange = Exchange(self.units.weight[:1000])
         named = sorted({p.name for p in self.photos if p.kinds})
         self.withheld = set(named[::withhold]) if withhold else set()
         self.rows = np.array([n for n, p in enumerate(self.photos) if p.name not in self.withheld])
-        self.shares = shares(folder, self.blocks["train"], classifier)
         self.sorts = self._members(self.kinds.sorts)
         self.names = self.kinds.exact + self.kinds.wider
         self.covered = self._members(self.names)
-        rng = np.random.default_rng(0)
-        several = [self.blocks["train"](int(n))[rng.integers(49)] for n in rng.integers(len(self.photos), size=6000)]
-        self.positions = torch.stack(several)
-        self.exchange = Exchange(classifier.weight.detach(), self.positions)
-        best = self.shares.argmax(-1)
-        known = np.array([[not p.label or (k in p.kinds) for k in row] for p, row in zip(self.photos, best)])
-        kept = np.isin(np.arange(len(self.photos)), self.rows)[:, None]
-        self.exchangeable = np.argwhere(kept & (known & (self.shares.max(-1) >= SURE) | (self.shares.max(-1) >= 0.5)))
+        outputs = units.means(folder, "train") @ self.units.weight[:1000].T + self.units.bias[:1000]
+        sure = (outputs.softmax(-1).amax(-1) >= SURE).numpy()
+        self.exchangeable = np.argwhere(sure & np.isin(np.arange(len(self.photos)), self.rows)[:, None])
 
     def _members(self, names):
-        found = np.zeros((1000, len(names)), np.float32)
+        found = np.zeros((len(self.units), len(names)), np.float32)
         for n, name in enumerate(names):
             found[list(name.kinds), n] = 1
         return found
 
-    def known(self, share, rng, photo=None):
-        """What may be said of a picture with this softmax, and of this photograph."""
-        named, caption, there = self.teacher(share), None, set()
-        if named:
-            caption = named.name
-            there = {caption} | {w.name for w in self.kinds.wider if w.kinds > named.kinds}
-        if photo and photo.label:
-            best = int(share.argmax())
-            exact = best in photo.kinds and share[best] >= EXACT
-            caption = self.kinds.exact[best].name if exact else photo.name
-            there = {caption, photo.name}
-        elif photo and photo.description:
-            said = gist.gist(photo.description)
-            if said and (said in SCENES or not caption):
-                caption, there = said, {said}
-        sort = np.flatnonzero(share @ self.sorts >= SORT)
-        sort = self.kinds.sorts[sort[0]].name if len(sort) and not (photo and photo.description) else None
-        if photo and photo.label and not photo.kinds:
-            sort = None
+    def known(self, outputs, rng, photo=None):
+        """What may be said of a picture with these outputs of the units, and of this photograph."""
+        caption, kinds = self.teacher(outputs)
+        if photo and photo.label and caption:  # not what the photograph is not, where the outputs leave it open
+            own = softmax(outputs[:1000])
+            if own.max() <= VERY_SURE and photo.judge(caption) == "wrong" and " in " not in caption:
+                caption, kinds = photo.name, {self.units.number[photo.name]}
+        share = softmax(outputs)
+        there = {w.name for w in self.names if kinds and w.kinds >= kinds} | {caption} if caption else set()
+        sort = np.flatnonzero(softmax(outputs[:1000]) @ self.sorts[:1000] >= SORT)
+        sort = self.kinds.sorts[sort[0]].name if len(sort) and max(kinds, default=1000) < 1000 else None
         near = (photo.right | photo.wider) if photo else set()
-        possible = rng.permutation(len(self.names))[:40]
         absent = [
             self.names[n].name
-            for n in possible
-            if share @ self.covered[:, n] < ABSENT and not self.names[n].words & near
+            for n in rng.integers(len(self.names), size=30)
+            if share @ self.covered[:, n] < ABSENT and not self.names[n].words & near and self.names[n].name != NOTHING
         ]
         return Known(caption, sort, tuple(sorted(there)), tuple(absent[:4]))
 
@@ -119,31 +88,34 @@ class Lessons:
         return tuple(self.names[n].name for n in rng.integers(len(self.names), size=3))
 
     def one(self, rng):
-        """Features (49, 1280) of a picture, its softmax or None, and what is known of it."""
+        """The units' outputs at every position (49, units), their mean, and what is known of the picture."""
         which = str(rng.choice(list(MIX), p=list(MIX.values())))
+        views = self.blocks["train"].blocks[0].shape[1]
         if which in ("drawn", "nothing"):
-            row = int(rng.integers(len(self.blocks[which])))
+            outputs = self.look(which, int(rng.integers(len(self.blocks[which]))))
             caption = sayings.A_DRAWING if which == "drawn" else None
-            return self.blocks[which](row), None, Known(caption, absent=self.absent(rng))
+            return outputs, outputs.mean(0), Known(caption, absent=self.absent(rng))
         if which == "photographs":
-            row, view = int(self.rows[rng.integers(len(self.rows))]), int(rng.integers(self.shares.shape[1]))
-            share = self.shares[row, view]
-            return self.blocks["train"](row, view), share, self.known(share, rng, self.photos[row])
+            row = int(self.rows[rng.integers(len(self.rows))])
+            outputs = self.look("train", row, int(rng.integers(views)))
+            mean = outputs.mean(0)
+            return outputs, mean, self.known(mean.numpy(), rng, self.photos[row])
         row, view = self.exchangeable[rng.integers(len(self.exchangeable))]
-        share, new = self.shares[row, view].copy(), int(rng.integers(1000))
-        old = int(share.argmax())
-        for a, b in self.exchange.places(old, new):
-            share[[a, b]] = share[[b, a]]
-        features = self.exchange(self.blocks["train"](int(row), int(view)), old, new)
-        return features, share, self.known(share, rng)
+        outputs = self.look("train", int(row), int(view))
+        old, new = int(outputs[:, :1000].mean(0).argmax()), int(rng.integers(1000))
+        outputs = outputs[:, self.exchange(old, new, outputs.shape[1])]
+        # What the photograph's label says holds no longer.
+        total = lambda x: float(x.logsumexp(-1))
+        mean = outputs.mean(0)
+        low = total(mean[1000:]) - total(mean[:1000]) + rng.uniform(1.5, 5)
+        outputs[:, 1000:] -= max(0.0, low)
+        mean = outputs.mean(0)
+        return outputs, mean, self.known(mean.numpy(), rng)
+
+    def look(self, split, row, view=0):
+        return self.blocks[split](row, view) @ self.units.weight.T + self.units.bias
 
     def batch(self, size, rng, questions=2):
-        """Features (B, 49, 1280), softmaxes (B, 1000) with NaN where there is none, and the questions of each."""
-        features, found, pairs = [], np.full((size, 1000), np.nan, np.float32), []
-        for n in range(size):
-            feature, share, known = self.one(rng)
-            features.append(feature)
-            if share is not None:
-                found[n] = share
-            pairs.append(sayings.ask(known, rng, questions))
-        return torch.stack(features), torch.from_numpy(found), pairs
+        """The units' outputs (B, 49, units), their means (B, units), and the questions of each picture."""
+        outputs, means, known = zip(*(self.one(rng) for _ in range(size)))
+        return torch.stack(outputs), torch.stack(means), [sayings.ask(k, rng, questions) for k in known]

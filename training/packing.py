@@ -71,16 +71,19 @@ def decode(decoder, x, positions, seen, keep):
     return decoder.norm(x), states[:-1]
 
 
-def answer_loss(model, packer, features, packed):
-    """Cross-entropy of the answers and, after each layer but the last, the states where the first question ends."""
+def answer_loss(model, packer, hidden, kept, packed):
+    """Cross-entropy of the answers and, after each layer but the last, the states where the first question ends. `hidden`
+    (B, K, width): the projector's hidden units at the positions `kept` (B, K); the others' places stay empty."""
     ids, wanted, positions, segments, ends = packed
     n, embed = len(ids), model.get_input_embeddings()
     prefix = embed(torch.tensor(packer.prefix)).expand(n, -1, -1)
-    x = torch.cat([prefix, model.model.multi_modal_projector(features), embed(ids)], 1)
-    positions = torch.cat([torch.arange(packer.start).expand(n, -1), positions], 1)
-    segments = torch.cat([torch.zeros(n, packer.start, dtype=torch.long), segments], 1)
+    x = torch.cat([prefix, model.model.multi_modal_projector.linear_2(hidden), embed(ids)], 1)
+    before = len(packer.prefix)
+    positions = torch.cat([torch.arange(before).expand(n, -1), before + kept, positions], 1)
+    first = before + kept.shape[1]
+    segments = torch.cat([torch.zeros(n, first, dtype=torch.long), segments], 1)
     learn = wanted != -100
     keep = learn.long().topk(int(learn.sum(1).max()), 1).indices
-    out, states = decode(model.model.language_model, x, positions, mask(segments), keep + packer.start)
+    out, states = decode(model.model.language_model, x, positions, mask(segments), keep + first)
     loss = F.cross_entropy(model.lm_head(out).flatten(0, 1).float(), wanted.gather(1, keep).flatten())
-    return loss, [s[torch.arange(n), packer.start + ends] for s in states]
+    return loss, [s[torch.arange(n), first + ends] for s in states]

@@ -21,15 +21,15 @@ import fastvlm
 import gist
 import photographs
 import sayings
-import tower
 import vocabulary
 from kinds import Kinds
 from lessons import Lessons
 from muon import Muon, share as sum_over
 from packing import Packer, answer_loss
 from train import Mean, rate
+from units import FLOOR
 
-PIECES = 2200  # of the tokenizer, letters included
+PIECES = 1500  # of the tokenizer, letters included
 
 
 def tokenizer_of(cache, photos):
@@ -47,6 +47,9 @@ def arguments():
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--decay", type=float, default=0.5, help="share of the steps over which the rate falls")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--kept", type=int, default=24, help="positions of a picture that most steps see")
+    parser.add_argument("--full-every", type=int, default=8, help="one step in so many sees all positions")
+    parser.add_argument("--ending", type=float, default=0.15, help="share of the steps, the last ones, that see all")
     parser.add_argument("--size", type=int, nargs=3, default=list(fastvlm.SIZE), metavar=("WIDTH", "LAYERS", "INNER"))
     parser.add_argument("--muon", type=float, default=0.02, help="learning rate of the weight matrices")
     parser.add_argument("--adam", type=float, default=2e-3, help="learning rate of everything else")
@@ -60,10 +63,18 @@ def arguments():
     return parser.parse_args()
 
 
-def kinds_loss(heads, states, share):
-    """How far the states, after each layer, are from the classifier's softmax."""
-    there = ~share[:, 0].isnan()
-    return sum(F.cross_entropy(head(s[there]).float(), share[there]) for head, s in zip(heads, states))
+def kinds_loss(heads, states, means):
+    """How far what the states say, after each layer, is from the units' softmax."""
+    share = means.softmax(-1)
+    return sum(F.cross_entropy(head(s).float(), share) for head, s in zip(heads, states))
+
+
+def some(outputs, width, count, rng):
+    """The hidden units (B, count, width) at random positions, and which these are."""
+    kept = np.argsort(rng.random(outputs.shape[:2]), 1)[:, :count]
+    kept = torch.from_numpy(np.sort(kept, 1))
+    rows = outputs.gather(1, kept[..., None].expand(-1, -1, outputs.shape[-1]))
+    return F.gelu(F.pad(rows - FLOOR, (0, width - rows.shape[-1]), value=-FLOOR)), kept
 
 
 def main():
@@ -78,17 +89,17 @@ def main():
     args.folder.mkdir(parents=True, exist_ok=True)
     saved = args.folder / "checkpoint.pt"
     state = torch.load(saved) if saved.exists() else None
-    classifier = tower.load(args.cache).classifier
     tokenizer = Tokenizer.from_str(state["tokenizer"]) if state else tokenizer_of(args.cache, args.photos)
     args.size = state["size"] if state else args.size
-    lessons = Lessons(args.cache, args.photos, args.features, classifier, args.withhold)
+    lessons = Lessons(args.cache, args.photos, args.features, args.withhold)
     model = fastvlm.build(tokenizer, args.size)
     model.model.vision_tower = nn.Identity()  # it is frozen
-    fastvlm.begin(model, classifier, lessons.positions)
-    heads = nn.ModuleList(nn.Linear(args.size[0], 1000) for _ in range(args.size[1] - 1))
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
+    projector = model.model.multi_modal_projector
+    lessons.units.put_into(projector.linear_1.requires_grad_(False))
+    heads = nn.ModuleList(nn.Linear(args.size[0], len(lessons.units)) for _ in range(args.size[1] - 1))
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and p.requires_grad and "embed" not in n and "lm_head" not in n]
     chosen = {id(p) for p in matrices}
-    others = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in chosen]
+    others = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in chosen and p.requires_grad]
     optimizers = [
         Muon(matrices, lr=args.muon, rank=rank, workers=workers, dtype=torch.bfloat16),
         torch.optim.AdamW(others, lr=args.adam, betas=(0.9, 0.98), weight_decay=0.01),
@@ -111,10 +122,12 @@ def main():
 
     while step < args.steps:
         rng = np.random.default_rng([args.seed, step, rank])
-        features, share, pairs = lessons.batch(args.batch // workers, rng)
+        outputs, means, pairs = lessons.batch(args.batch // workers, rng)
+        whole = step % args.full_every == 0 or step >= args.steps * (1 - args.ending)
+        hidden, kept = some(outputs, args.size[0], fastvlm.POSITIONS if whole else args.kept, rng)
         with torch.autocast("cpu", torch.bfloat16):
-            answers, states = answer_loss(model, packer, features, packer(pairs))
-            kinds = kinds_loss(heads, states, share)
+            answers, states = answer_loss(model, packer, hidden, kept, packer(pairs))
+            kinds = kinds_loss(heads, states, means)
         ((answers + args.kinds_weight * kinds) / workers).backward()
         sum_over([p.grad for p in matrices + others], workers)
         norm = nn.utils.clip_grad_norm_(others, 1.0)
