@@ -4,6 +4,9 @@
                                                                a folder of `evaluate.py inputs`
     evaluate_photos.py torch SET HF                            answer with transformers in f32: SET/outputs-torch.jsonl, and score
     evaluate_photos.py score SET OUTPUTS                       score the outputs of any engine, a line for each input
+    evaluate_photos.py pair SET OUTPUTS DRAWN                  SET of `evaluate.py inputs`, answered by this model and by that of
+                                                               drawings: SET/outputs-pair.jsonl has the latter's answer
+                                                               where this one says "a drawing", for `evaluate.py score`
 
 Every question is "What is in this picture?". Beside each score stand two controls: the answer on a blanked picture (plain
 grey) and that on another picture of the set.
@@ -27,7 +30,10 @@ from kinds import Kinds, bare
 from sayings import A_DRAWING
 
 SURE = 0.5  # the classifier's weight from which a kind must be named
-GOALS = {"labelled, right": "at least 70", "labelled, wrong": "at most 18", "sure kinds, named": "at least 85", "nothing, refused": "at least 80"}
+GOALS = {
+    "labelled, right": "at least 70", "labelled, wrong": "at most 18", "sure kinds, named": "at least 85",
+    "nothing, refused": "at least 80",
+}  # fmt: skip
 
 
 # --- the sets --------------------------------------------------------------------------------------------------------
@@ -64,6 +70,7 @@ def nothing(rng):
 def prepare(folder, cache, photos, drawn):
     model, cases = tower.load(cache), []
     kinds = Kinds.load(cache)
+    labelled = set().union(*(p.kinds for p in photographs.load(photos, cache, "train")))
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     contents = dict(photographs.pictures(photos, "val"))
     for photo in photographs.load(photos, cache, "val"):
@@ -80,7 +87,7 @@ def prepare(folder, cache, photos, drawn):
         best = int(share.argmax())
         if share[best] > SURE:
             above = [n for n in kinds.exact + kinds.wider if best in n.kinds]
-            case |= {"kind": kinds.exact[best].name, "kind words": sorted(set().union(*(n.words for n in above)))}
+            case |= {"kind": kinds.exact[best].name, "unseen": best not in labelled, "kind words": sorted(set().union(*(n.words for n in above)))}
         cases.append(case)
     rng = np.random.default_rng(2026)
     for n in range(150):
@@ -138,8 +145,13 @@ def cider(said, meant):
     return 10 * total / 4 / len(said)
 
 
+def things(text):
+    """The names in a caption, without articles: "bananas in a grocery store" has two."""
+    return {bare(part) for part in re.split(r" in | and | with ", text)}
+
+
 def judge(case, text):
-    """{mark: bool} of an answer."""
+    """{mark: bool} of an answer. Of a labelled photograph it is right where one of the things it names is."""
     words, refused = bare(text), bool(REFUSAL.search(text))
     if case["set"] == "drawn":
         return {f"{case['from']}, to the other model": words == bare(A_DRAWING), f"{case['from']}, refused": refused}
@@ -147,7 +159,8 @@ def judge(case, text):
         return {"refused": refused, "to the other model": words == bare(A_DRAWING)}
     marks = {"to the other model": words == bare(A_DRAWING)}
     if case["set"] == "labelled":
-        right, wider = words in case["right"], words in case["wider"]
+        right = bool(things(text) & set(case["right"]))
+        wider = not right and bool(things(text) & set(case["wider"]))
         marks |= {"right": right, "wider": wider, "refused": refused, "wrong": not (right or wider or refused)}
         marks |= {f"{case['from']}: right": right, f"{case['from']}: wrong": marks["wrong"]}
     return marks
@@ -170,7 +183,10 @@ def score(folder, texts):
             for mark in marks[0]:
                 rows[f"{which}, {mark}"].append([m[mark] for m in marks])
             if "kind words" in case:
-                rows["sure kinds, named"].append([bare(text) in case["kind words"] for text in answers])
+                named = [bool(things(text) & set(case["kind words"])) for text in answers]
+                rows["sure kinds, named"].append(named)
+                if case["unseen"]:
+                    rows["sure kinds without a labelled photograph, named"].append(named)
             log.append(case | {"said": answers[0]} | marks[0])
     print(f"blanked: {blank}\n\n| what | pictures | score | blanked | shuffled | goal |\n|---|--:|--:|--:|--:|--:|")
     scores = {}
@@ -226,7 +242,7 @@ def describe(hf, inputs, batch=32):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["inputs", "torch", "score"])
+    parser.add_argument("command", choices=["inputs", "torch", "score", "pair"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("other", type=Path, nargs="+")
     parser.add_argument("--drawn", type=Path)
@@ -234,6 +250,11 @@ def main():
     torch.set_num_threads(1)
     if args.command == "inputs":
         print(prepare(args.folder, *args.other, args.drawn), "cases")
+        return
+    if args.command == "pair":
+        rows = zip(*map(read, args.other))
+        chosen = [drawn if bare(own["description"]) == bare(A_DRAWING) else own for own, drawn in rows]
+        write(args.folder / "outputs-pair.jsonl", chosen)
         return
     if args.command == "torch":
         texts = describe(args.other[0], read(args.folder / "inputs.jsonl"))
