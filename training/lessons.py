@@ -103,12 +103,14 @@ class Lessons:
         row, view = self.exchangeable[rng.integers(len(self.exchangeable))]
         outputs = self.look("train", int(row), int(view))
         old, new = int(outputs[:, :1000].mean(0).argmax()), int(rng.integers(1000))
-        outputs = outputs[:, self.exchange(old, new, outputs.shape[1])]
-        # What the photograph's label says holds no longer.
-        total = lambda x: float(x.logsumexp(-1))
+        places = self.exchange(old, new, outputs.shape[1])
+        # What the photograph's label says holds no longer, but there must be no less of the added units in sight: a picture
+        # would be known by it as one whose kind was exchanged.
+        places[1000:] = 1000 + torch.from_numpy(rng.permutation(outputs.shape[1] - 1000))
+        outputs = outputs[:, places]
         mean = outputs.mean(0)
-        low = total(mean[1000:]) - total(mean[:1000]) + rng.uniform(1.5, 5)
-        outputs[:, 1000:] -= max(0.0, low)
+        total = lambda x: float(x.logsumexp(-1))
+        outputs[:, 1000:] -= max(0.0, total(mean[1000:]) - total(mean[:1000]) + rng.uniform(0.5, 3))
         mean = outputs.mean(0)
         return outputs, mean, self.known(mean.numpy(), rng)
 
