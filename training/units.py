@@ -3,9 +3,8 @@ photographs' labels and descriptions add (a rhinoceros, a person's face, a stree
 
     units.py CACHE PHOTOS FEATURES      learn the added ones on the kept features: FEATURES/units.npz
 
-A unit is on where its kind's output is above FLOOR: few are on at a time. What the decoder sees is thus hardly more than which
-kinds these are, and what it learns of a name from a picture whose kind was exchanged holds for photographs too. (With a
-projector that sees all of the features it does not: of kinds without a photograph it then named 3 in 10, with units 8.)
+A unit is on where its kind's output is above FLOOR: few are on at a time, so that the decoder sees hardly more than which kinds
+these are, and a picture whose kind was exchanged looks to it like any other.
 """
 
 import argparse
