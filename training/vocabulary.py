@@ -36,7 +36,8 @@ def _corpus(seed=0, pictures=6000):
             yield f"{question} {answer}"
 
 
-def build():
+def build(corpus=None, trained=TRAINED):
+    """The tokenizer learned from texts (default: the questions and answers about drawings), of `trained` pieces."""
     learner = Tokenizer(models.BPE())
     learner.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
     learner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -44,9 +45,9 @@ def build():
     )
     letters = [SPACE] + [chr(c) for c in range(33, 127)]
     learner.train_from_iterator(
-        _corpus(),
+        corpus or _corpus(),
         trainers.BpeTrainer(
-            vocab_size=TRAINED, initial_alphabet=letters, limit_alphabet=len(letters), show_progress=False
+            vocab_size=trained, initial_alphabet=letters, limit_alphabet=len(letters), show_progress=False
         ),
     )
     learned = json.loads(learner.to_str())["model"]

@@ -1,0 +1,74 @@
+"""The model that sees photographs: FastVLM's layout on EfficientNet-Lite0, and its Hugging Face folder."""
+
+import json
+from pathlib import Path
+
+from transformers import FastVlmConfig, FastVlmForConditionalGeneration, GenerationConfig, LlamaConfig
+from transformers.models.timm_wrapper.configuration_timm_wrapper import TimmWrapperConfig
+
+import tower
+from model import CHAT_TEMPLATE
+
+POSITIONS = tower.GRID**2
+SIZE = 1184, 2, 448  # width (a unit for each kind), layers and inner width of the decoder
+HEADS, HEAD = 4, 64
+
+
+def build(tokenizer, size=SIZE):
+    """The model on random weights."""
+    width, layers, inner = size
+    ids = {t: tokenizer.token_to_id(t) for t in ("<s>", "</s>", "<image>", "<pad>")}
+    special = {"bos_token_id": ids["<s>"], "eos_token_id": ids["</s>"], "pad_token_id": ids["<pad>"]}
+    config = FastVlmConfig(
+        vision_config=TimmWrapperConfig(
+            architecture=tower.ARCHITECTURE, do_pooling=True, hidden_size=tower.WIDTH, model_args={},
+        ),
+        text_config=LlamaConfig(
+            vocab_size=tokenizer.get_vocab_size(), hidden_size=width, intermediate_size=inner,
+            num_hidden_layers=layers, num_attention_heads=HEADS, num_key_value_heads=1, head_dim=HEAD,
+            max_position_embeddings=1024, rms_norm_eps=1e-5, tie_word_embeddings=True, **special,
+        ),
+        image_token_index=ids["<image>"], image_seq_length=POSITIONS, projector_hidden_act="gelu",
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    model = FastVlmForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(**special)
+    return model
+
+
+def load_tower(model, cache):
+    weights = tower.load(cache).state_dict()
+    found = {f"timm_model.{k}": v for k, v in weights.items() if not k.startswith("classifier.")}
+    wanted = model.model.vision_tower.state_dict()
+    assert found.keys() == wanted.keys(), found.keys() ^ wanted.keys()
+    model.model.vision_tower.load_state_dict(found)
+
+
+def export(model, tokenizer, folder):
+    """Write the folder that transformers and `llava-convert` read."""
+    folder = Path(folder)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    size = {"height": tower.IMAGE_SIZE, "width": tower.IMAGE_SIZE}
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    files = {
+        "preprocessor_config.json": {
+            "image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True,
+            "do_resize": True, "size": size, "resample": 3, "do_center_crop": True, "crop_size": size,
+            "do_rescale": True, "rescale_factor": 1 / 255,
+            "do_normalize": True, "image_mean": tower.MEAN, "image_std": tower.STD,
+        },
+        "processor_config.json": {
+            "processor_class": "LlavaProcessor", "image_token": "<image>", "patch_size": 32,
+            "num_additional_image_tokens": 0, "vision_feature_select_strategy": "full",
+        },
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast", "processor_class": "LlavaProcessor", "padding_side": "left",
+            "model_max_length": 1024, "add_bos_token": True, "add_eos_token": False, "legacy": True,
+            "extra_special_tokens": {"image_token": "<image>"}, **special,
+        },
+        "special_tokens_map.json": special,
+    }  # fmt: skip
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,157 @@
+"""Train projector and decoder of the photograph model on the tower's features. Resumable: the same command goes on.
+
+    train_photos.py --folder RUN --cache CACHE --photos PHOTOS --features FEATURES
+"""
+
+import argparse
+import datetime
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import nn
+
+import fastvlm
+import gist
+import photographs
+import sayings
+import vocabulary
+from kinds import Kinds
+from lessons import Lessons
+from muon import Muon, share as sum_over
+from packing import Packer, answer_loss
+from train import Mean, rate
+from units import FLOOR
+
+PIECES = 1500  # of the tokenizer, letters included
+
+
+def tokenizer_of(cache, photos):
+    names = {p.name for p in photographs.load(photos, cache, "train") if p.name} | set(gist.CAPTIONS)
+    corpus = sayings.corpus(Kinds.load(cache), sorted(names), np.random.default_rng(0))
+    return vocabulary.build(corpus, PIECES)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="where checkpoints and the log go")
+    parser.add_argument("--cache", type=Path, required=True, help="fetch.py's")
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--features", type=Path, required=True, help="features.py's")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--decay", type=float, default=0.5, help="share of the steps over which the rate falls")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--kept", type=int, default=24, help="positions of a picture that most steps see")
+    parser.add_argument("--full-every", type=int, default=8, help="one step in so many sees all positions")
+    parser.add_argument("--ending", type=float, default=0.15, help="share of the steps, the last ones, that see all")
+    parser.add_argument("--size", type=int, nargs=3, default=list(fastvlm.SIZE), metavar=("WIDTH", "LAYERS", "INNER"))
+    parser.add_argument("--muon", type=float, default=0.02, help="learning rate of the weight matrices")
+    parser.add_argument("--adam", type=float, default=2e-3, help="learning rate of everything else")
+    parser.add_argument("--kinds-weight", type=float, default=0.3, help="of the loss on the classifier's softmax")
+    parser.add_argument("--withhold", type=int, default=0, help="leave out the photographs of one in so many kinds: a measurement")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=3, help="between checkpoints")
+    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each that share every batch")
+    parser.add_argument("--rank", type=int, default=0, help="which of the workers this process is, from 0")
+    parser.add_argument("--port", type=int, default=29518, help="where the workers meet")
+    return parser.parse_args()
+
+
+def kinds_loss(heads, states, means):
+    """How far what the states say, after each layer, is from the units' softmax."""
+    share = means.softmax(-1)
+    return sum(F.cross_entropy(head(s).float(), share) for head, s in zip(heads, states))
+
+
+def some(outputs, width, count, rng):
+    """The hidden units (B, count, width) at random positions, and which these are."""
+    kept = np.argsort(rng.random(outputs.shape[:2]), 1)[:, :count]
+    kept = torch.from_numpy(np.sort(kept, 1))
+    rows = outputs.gather(1, kept[..., None].expand(-1, -1, outputs.shape[-1]))
+    return F.gelu(F.pad(rows - FLOOR, (0, width - rows.shape[-1]), value=-FLOOR)), kept
+
+
+def main():
+    args = arguments()
+    rank, workers = args.rank, args.workers
+    torch.set_num_threads(1)  # on a machine that others use too, threads that wait for each other are slower than one
+    if workers > 1:
+        where = f"tcp://127.0.0.1:{args.port}"
+        hours = datetime.timedelta(hours=24)  # how long one waits for another that was stopped
+        dist.init_process_group("gloo", init_method=where, rank=rank, world_size=workers, timeout=hours)
+    torch.manual_seed(args.seed)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    saved = args.folder / "checkpoint.pt"
+    state = torch.load(saved) if saved.exists() else None
+    tokenizer = Tokenizer.from_str(state["tokenizer"]) if state else tokenizer_of(args.cache, args.photos)
+    args.size = state["size"] if state else args.size
+    lessons = Lessons(args.cache, args.photos, args.features, args.withhold)
+    model = fastvlm.build(tokenizer, args.size)
+    model.model.vision_tower = nn.Identity()  # it is frozen
+    projector = model.model.multi_modal_projector
+    lessons.units.put_into(projector.linear_1.requires_grad_(False))
+    heads = nn.ModuleList(nn.Linear(args.size[0], len(lessons.units)) for _ in range(args.size[1] - 1))
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and p.requires_grad and "embed" not in n and "lm_head" not in n]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in chosen and p.requires_grad]
+    optimizers = [
+        Muon(matrices, lr=args.muon, rank=rank, workers=workers, dtype=torch.bfloat16),
+        torch.optim.AdamW(others, lr=args.adam, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+    mean, step = Mean(model), 0
+    if state:
+        model.load_state_dict(state["model"]), heads.load_state_dict(state["heads"])
+        for optimizer, s in zip(optimizers, state["optimizers"]):
+            optimizer.load_state_dict(s)
+        mean.weights, step = state["mean"], state["step"]
+    packer = Packer(tokenizer)
+    average, last_saved, last_log = {}, time.time(), time.time()
+
+    def save():
+        part = saved.with_suffix(".part")
+        weights = {"model": model.state_dict(), "heads": heads.state_dict(), "mean": mean.weights}
+        rest = {"size": args.size, "tokenizer": tokenizer.to_str(), "step": step}
+        torch.save(weights | rest | {"optimizers": [o.state_dict() for o in optimizers]}, part)
+        os.replace(part, saved)
+
+    while step < args.steps:
+        rng = np.random.default_rng([args.seed, step, rank])
+        outputs, means, pairs = lessons.batch(args.batch // workers, rng)
+        whole = step % args.full_every == 0 or step >= args.steps * (1 - args.ending)
+        hidden, kept = some(outputs, args.size[0], fastvlm.POSITIONS if whole else args.kept, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            answers, states = answer_loss(model, packer, hidden, kept, packer(pairs))
+            kinds = kinds_loss(heads, states, means)
+        ((answers + args.kinds_weight * kinds) / workers).backward()
+        sum_over([p.grad for p in matrices + others], workers)
+        norm = nn.utils.clip_grad_norm_(others, 1.0)
+        assert torch.isfinite(norm), f"the gradient is not finite at step {step}"
+        now = rate(step, args.steps, args.decay)
+        for optimizer, lr in zip(optimizers, (args.muon, args.adam)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * now
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        step += 1
+        if rank == 0:
+            mean.update(model, step)
+        for k, v in {"answers": answers.item(), "kinds": kinds.item()}.items():
+            average[k] = 0.95 * average.get(k, v) + 0.05 * v
+        if rank == 0 and step % 25 == 0:
+            line = {"step": step, "seconds": round((time.time() - last_log) / 25, 3), "rate": round(now, 3)}
+            with open(args.folder / "log.jsonl", "a") as log:
+                print(json.dumps(line | {k: round(v, 4) for k, v in average.items()}), file=log)
+            last_log = time.time()
+        if rank == 0 and (step == args.steps or time.time() - last_saved > 60 * args.minutes):
+            save()
+            last_saved = time.time()
+
+
+if __name__ == "__main__":
+    main()
