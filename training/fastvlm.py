@@ -1,13 +1,11 @@
 """The model that sees photographs: FastVLM's layout on EfficientNet-Lite0, and its Hugging Face folder."""
 
-import json
-from pathlib import Path
 
 from transformers import FastVlmConfig, FastVlmForConditionalGeneration, GenerationConfig, LlamaConfig
 from transformers.models.timm_wrapper.configuration_timm_wrapper import TimmWrapperConfig
 
 import tower
-from model import CHAT_TEMPLATE
+from model import write
 
 POSITIONS = tower.GRID**2
 SIZE = 1184, 2, 448  # width (a unit for each kind), layers and inner width of the decoder
@@ -46,29 +44,12 @@ def load_tower(model, cache):
 
 def export(model, tokenizer, folder):
     """Write the folder that transformers and `llava-convert` read."""
-    folder = Path(folder)
-    model.save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
     size = {"height": tower.IMAGE_SIZE, "width": tower.IMAGE_SIZE}
-    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-    files = {
-        "preprocessor_config.json": {
-            "image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True,
-            "do_resize": True, "size": size, "resample": 3, "do_center_crop": True, "crop_size": size,
-            "do_rescale": True, "rescale_factor": 1 / 255,
-            "do_normalize": True, "image_mean": tower.MEAN, "image_std": tower.STD,
-        },
-        "processor_config.json": {
-            "processor_class": "LlavaProcessor", "image_token": "<image>", "patch_size": 32,
-            "num_additional_image_tokens": 0, "vision_feature_select_strategy": "full",
-        },
-        "tokenizer_config.json": {
-            "tokenizer_class": "PreTrainedTokenizerFast", "processor_class": "LlavaProcessor", "padding_side": "left",
-            "model_max_length": 1024, "add_bos_token": True, "add_eos_token": False, "legacy": True,
-            "extra_special_tokens": {"image_token": "<image>"}, **special,
-        },
-        "special_tokens_map.json": special,
+    image_processor = {
+        "image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True,
+        "do_resize": True, "size": size, "resample": 3, "do_center_crop": True, "crop_size": size,
+        "do_rescale": True, "rescale_factor": 1 / 255,
+        "do_normalize": True, "image_mean": tower.MEAN, "image_std": tower.STD,
     }  # fmt: skip
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    processor = {"patch_size": 32, "num_additional_image_tokens": 0, "vision_feature_select_strategy": "full"}
+    write(model, tokenizer, folder, image_processor, processor)

@@ -83,9 +83,6 @@ def build(vision, text, tokenizer):
 
 def export(model, tokenizer, folder):
     """Write the folder that transformers and `llava-convert` read."""
-    folder = Path(folder)
-    model.save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
     size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     image_processor = {
         "image_processor_type": "LlavaImageProcessor",
@@ -97,13 +94,19 @@ def export(model, tokenizer, folder):
         "do_rescale": True, "rescale_factor": 1 / 255,
         "do_normalize": True, "image_mean": MEAN, "image_std": STD,
     }  # fmt: skip
+    processor = {"patch_size": PATCH, "num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}
+    write(model, tokenizer, folder, image_processor, processor)
+
+
+def write(model, tokenizer, folder, image_processor, processor):
+    """The folder of a model with these settings for pictures and for their places in a prompt."""
+    folder = Path(folder)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
     special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
     files = {
         "preprocessor_config.json": image_processor,
-        "processor_config.json": {
-            "processor_class": "LlavaProcessor", "image_token": "<image>", "patch_size": PATCH,
-            "num_additional_image_tokens": 1, "vision_feature_select_strategy": "default",
-        },
+        "processor_config.json": {"processor_class": "LlavaProcessor", "image_token": "<image>", **processor},
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast", "processor_class": "LlavaProcessor", "padding_side": "left",
             "model_max_length": 1024, "add_bos_token": True, "add_eos_token": False, "legacy": True,
