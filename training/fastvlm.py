@@ -1,6 +1,5 @@
 """The model that sees photographs: FastVLM's layout on EfficientNet-Lite0, and its Hugging Face folder."""
 
-
 from transformers import FastVlmConfig, FastVlmForConditionalGeneration, GenerationConfig, LlamaConfig
 from transformers.models.timm_wrapper.configuration_timm_wrapper import TimmWrapperConfig
 

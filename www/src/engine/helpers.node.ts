@@ -2,12 +2,10 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { script } from "llava-web:helper";
-import { helperCount, type Helpers } from "./thread-count.js";
+import { helpersFor, type Helpers } from "./helper-team.js";
 
-export async function startHelpers(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Helpers> {
-  const starting = Array.from({ length: helperCount(availableParallelism()) }, () => start({ module, memory }));
-  const running = (await Promise.all(starting)).filter((worker) => worker !== undefined);
-  return { count: running.length, end: () => running.forEach((worker) => void worker.terminate()) };
+export function startHelpers(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Helpers> {
+  return helpersFor(availableParallelism(), () => start({ module, memory }));
 }
 
 function start(data: { module: WebAssembly.Module; memory: WebAssembly.Memory }): Promise<Worker | undefined> {

@@ -1,17 +1,16 @@
 // Threads that help an engine for CPUs: workers beside its own, in the same memory.
 import { script } from "llava-web:helper";
-import { helperCount, type Helpers } from "./thread-count.js";
+import { helpersFor, type Helpers } from "./helper-team.js";
 
 /** Starts as many as there are cores for; none where browsers share no memory, which takes a page that is cross-origin isolated. */
 export async function startHelpers(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Helpers> {
   // A page's own thread may not wait for others.
   const may = globalThis.crossOriginIsolated && typeof SharedArrayBuffer !== "undefined" && typeof Worker !== "undefined" && typeof document === "undefined";
-  if (!may) return { count: 0, end: () => undefined };
+  if (!may) return helpersFor(1, async () => undefined);
   const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-  const starting = Array.from({ length: helperCount(navigator.hardwareConcurrency) }, () => start(url, { module, memory }));
-  const running = (await Promise.all(starting)).filter((worker) => worker !== undefined);
+  const helpers = await helpersFor(navigator.hardwareConcurrency, () => start(url, { module, memory }));
   URL.revokeObjectURL(url);
-  return { count: running.length, end: () => running.forEach((worker) => worker.terminate()) };
+  return helpers;
 }
 
 /** Nothing where a policy forbids it: the engine does without. */

@@ -13,7 +13,7 @@ import { checkAddressable, chooseContext, chooseKvFormat, memoryUse } from "./me
 import { lowMemory } from "./memory-limit.js";
 import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, Reply, Request } from "./protocol.js";
 import { sharedMemory } from "./shared-memory.js";
-import type { Helpers } from "./thread-count.js";
+import type { Helpers } from "./helper-team.js";
 import { keepVariants, namesOf, storedVariants } from "./variants.js";
 import { startWasm } from "./wasm.js";
 
@@ -30,7 +30,7 @@ export interface Served {
 export function serve(post: (reply: Reply) => void): Served {
   const stops = new Map<number, AbortController>();
   let engine: Engine | undefined;
-  let helpers: Helpers | undefined;
+  let helpers: Promise<Helpers> | undefined;
   /** Since it runs. */
   let wasm: Glue | undefined;
   /** Settles when the request before has; the engine takes one at a time. */
@@ -60,7 +60,7 @@ export function serve(post: (reply: Reply) => void): Served {
     for (const stop of stops.values()) stop.abort();
     void previous.then(() => {
       engine?.free();
-      helpers?.end();
+      void helpers?.then((helpers) => helpers.end()); // also those of a load that failed
     });
   }
 
@@ -106,7 +106,7 @@ export function serve(post: (reply: Reply) => void): Served {
         ),
       ]);
       wasm = glue;
-      const helping = glue.module && startHelpers(glue.module(), exports.memory);
+      helpers = glue.module && startHelpers(glue.module(), exports.memory);
       // Neither a picture that cannot be read nor a context that does not fit may cost a download.
       if (request.picture) glue.Engine.check_picture(request.picture);
       const { memory: needs } = loader.manifest;
@@ -136,11 +136,11 @@ export function serve(post: (reply: Reply) => void): Served {
       });
       engine = await glue.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
-      helpers = await helping;
+      const helping = (await helpers)?.count ?? 0;
       const info = JSON.parse(engine.info()) as ModelInfo;
       await keepVariants(name, asked, info);
       // In a browser the engine is not told the adapter's name.
-      return { ...info, device: kind, threads: 1 + (helpers?.count ?? 0), adapter: info.adapter || name, url: source.key, load_ms: performance.now() - begun };
+      return { ...info, device: kind, threads: 1 + helping, adapter: info.adapter || name, url: source.key, load_ms: performance.now() - begun };
     } catch (error) {
       // The engine knows only that a chunk could not be read; the loader knows why.
       throw readFailure ?? error;
