@@ -53,6 +53,8 @@ pub struct Timings {
 /// The answer to one request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Output {
+    /// The model that answered, by its name in the manifest.
+    pub model: String,
     pub description: String,
     /// Every generated token, the end-of-sequence token included.
     pub token_ids: Vec<u32>,
