@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{FileEntry, MANIFEST_FILE, Manifest, SECOND_FOLDER};
+use super::manifest::{FileEntry, MANIFEST_FILE, Manifest};
 use super::source::ChunkSource;
 use crate::{Error, Result};
+
+/// Where the files of a second model lie, each under its own path.
+pub(super) const SECOND_FOLDER: &str = "second";
 
 /// A bundle on disk.
 #[derive(Debug)]

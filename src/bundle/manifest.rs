@@ -21,8 +21,6 @@ pub const LARGEST_CHUNK: usize = 16 << 20;
 pub const DEFAULT_CHUNK: usize = 4 << 20;
 /// Far above any real tokenizer.json (LLaMA-3's has 9 MB).
 const LARGEST_TOKENIZER: usize = 64 << 20;
-/// Where the files of a second model lie, each under its own path.
-pub(super) const SECOND_FOLDER: &str = "second";
 /// No answer that is waited for is longer, in bytes: each of them may be a token to generate.
 const LONGEST_ANSWER: usize = 64;
 pub(super) const MANIFEST_FILE: &str = "manifest.json";

@@ -3,8 +3,8 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use super::folder::{FolderSource, io, read_file};
-use super::manifest::{MANIFEST_FILE, Manifest, SECOND_FOLDER, Second, broken};
+use super::folder::{FolderSource, SECOND_FOLDER, io, read_file};
+use super::manifest::{MANIFEST_FILE, Manifest, Second, broken};
 use super::source::ChunkSource;
 use super::writer::{new_folder, write_file};
 use crate::{Error, Result};

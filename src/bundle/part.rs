@@ -12,16 +12,12 @@ pub struct Part<'a, S> {
 }
 
 impl<'a, S: ChunkSource> Part<'a, S> {
-    /// The first model.
-    pub fn first(whole: &'a S) -> Self {
-        Self { whole, manifest: whole.manifest(), first_chunk: 0 }
-    }
-
-    /// The second one, where there is one.
-    pub fn second(whole: &'a S) -> Option<Self> {
+    /// The models of `whole`, in order.
+    pub fn all(whole: &'a S) -> impl Iterator<Item = Self> {
         let first = whole.manifest();
-        let second = first.second.as_ref()?;
-        Some(Self { whole, manifest: &second.manifest, first_chunk: first.chunks.len() })
+        let second = first.second.as_ref().map(|second| (&second.manifest, first.chunks.len()));
+        let parts = std::iter::once((first, 0)).chain(second);
+        parts.map(move |(manifest, first_chunk)| Self { whole, manifest, first_chunk })
     }
 }
 

@@ -155,6 +155,7 @@ impl Engine {
             model: self.name.clone(),
             description: String::new(),
             token_ids: Vec::new(),
+            token_logprobs: Vec::new(),
             prompt_tokens,
             cached_tokens,
             completion_tokens: 0,

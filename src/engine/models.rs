@@ -43,24 +43,27 @@ impl Models {
             let missing = || Error::bundle("tokenizer.json", format!("of model {} is not given", index + 1));
             tokenizers.get(index).map(AsRef::as_ref).ok_or_else(missing)
         };
-        if let Some(second) = &source.manifest().second {
+        let second = source.manifest().second.as_ref();
+        if let Some(second) = second {
             let manifests = [source.manifest(), &second.manifest];
             options.context_length = Some(context_length_of(manifests, &options, gpu.adapter.max_binding)?);
         }
-        let first = Engine::load(gpu.clone(), &Part::first(source), tokenizer(0)?, options.clone()).await?;
-        let mut models = Self { first, second: None };
-        if let Some((second, part)) = source.manifest().second.as_ref().zip(Part::second(source)) {
-            let chosen = &models.first.variants;
-            options.variants =
-                chosen.iter().map(|(&operation, chosen)| (operation.into(), chosen.variant.into())).collect();
-            models.second = Some(Other {
-                engine: Engine::load(gpu, &part, tokenizer(1)?, options).await?,
-                question: second.question.clone(),
-                answer: second.answer.clone(),
-                known: None,
-            });
+        let mut engines = Vec::new();
+        for part in Part::all(source) {
+            let its = LoadOptions { variants: std::mem::take(&mut options.variants), ..options };
+            let engine = Engine::load(gpu.clone(), &part, tokenizer(engines.len())?, its).await?;
+            for (&operation, chosen) in &engine.variants {
+                options.variants.insert(operation.into(), chosen.variant.into());
+            }
+            engines.push(engine);
         }
-        Ok(models)
+        let other = second.zip(engines.pop_if(|_| second.is_some())).map(|(second, engine)| Other {
+            engine,
+            question: second.question.clone(),
+            answer: second.answer.clone(),
+            known: None,
+        });
+        Ok(Self { first: engines.remove(0), second: other })
     }
 
     /// Answers `input` about `picture`, as [`Engine::generate`] does, with the model that knows such pictures.
@@ -73,17 +76,17 @@ impl Models {
         input: &Input,
         on_piece: &mut dyn FnMut(&str, usize) -> bool,
     ) -> Result<Output> {
-        let (Some(second), Some(picture)) = (&mut self.second, picture) else {
-            return self.first.generate(picture, input, on_piece).await;
-        };
         let started = Instant::now();
-        let looked = second.knows(&mut self.first, picture, input, &mut || on_piece("", 0)).await?;
+        let mut engine = &mut self.first;
+        if let Some((second, picture)) = self.second.as_mut().zip(picture) {
+            match second.knows(engine, picture, input, &mut || on_piece("", 0)).await? {
+                Looked::Aborted(output) => return Ok(output),
+                Looked::Knows => engine = &mut second.engine,
+                Looked::DoesNot => (),
+            }
+        }
         let looking = since(started);
-        let mut output = match looked {
-            Looked::Aborted(output) => return Ok(output),
-            Looked::Knows => second.engine.generate(Some(picture), input, on_piece).await?,
-            Looked::DoesNot => self.first.generate(Some(picture), input, on_piece).await?,
-        };
+        let mut output = engine.generate(picture, input, on_piece).await?;
         output.timings.image += looking;
         Ok(output)
     }

@@ -58,6 +58,8 @@ pub struct Output {
     pub description: String,
     /// Every generated token, the end-of-sequence token included.
     pub token_ids: Vec<u32>,
+    /// The logarithm of the probability that the model gave to each of them, before penalties, temperature, top-k and top-p.
+    pub token_logprobs: Vec<f32>,
     pub prompt_tokens: usize,
     /// Of those, positions whose keys and values were still there from the requests before.
     pub cached_tokens: usize,

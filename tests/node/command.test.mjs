@@ -32,7 +32,7 @@ test("--json prints the whole answer", async () => {
   const answer = JSON.parse(stdout);
   assert.equal(code, 0);
   assert.match(answer.description, /blue/);
-  assert.deepEqual(Object.keys(answer), ["description", "usage", "finish_reason", "token_ids", "seed", "timings", "model", "adapter"]);
+  assert.deepEqual(Object.keys(answer), ["description", "usage", "finish_reason", "token_ids", "token_logprobs", "seed", "timings", "model", "adapter"]);
 });
 
 test("--model takes a folder, and an address, which is kept", async () => {

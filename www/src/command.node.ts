@@ -11,7 +11,7 @@ const USAGE = `usage: llava-web <picture> [question] [options]
   [question]       "What is in this picture?" where absent
 
   --model URL|DIR  the folder of a bundle that llava-convert has made; where absent the small model in the package
-  --json           print an object: description, usage, finish_reason, token_ids, seed, timings, model, adapter
+  --json           print an object: description, usage, finish_reason, token_ids, token_logprobs, seed, timings, model, adapter
   --help           print this
   --version        print the package's version
 

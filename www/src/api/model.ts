@@ -154,9 +154,10 @@ export class Model {
       usage: { prompt_tokens, cached_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
       finish_reason: output.finish_reason as Result["finish_reason"],
       token_ids: output.token_ids,
+      token_logprobs: output.token_logprobs,
       seed,
       timings: { load: this.info.load_ms, ...output.timings },
-      model: this.info.model,
+      model: output.model,
       adapter: this.info.adapter,
     };
   }
