@@ -1,6 +1,7 @@
 // The workers that help an engine for CPUs, beside its own and in the same memory. The page makes them: in Firefox a worker that makes
 // another one of a blob may wait for ever.
 import { script } from "llava-web:helper";
+import { trusted } from "../basics/trusted.js";
 import { startTeam, type Helpers } from "./helper-team.js";
 import type { Help, Request } from "./protocol.js";
 
@@ -44,7 +45,7 @@ function start(url: string, data: { module: WebAssembly.Module; memory: WebAssem
     };
     const timer = setTimeout(giveUp, PATIENCE);
     try {
-      worker = new Worker(url);
+      worker = new Worker(trusted(url));
       worker.onmessage = () => {
         clearTimeout(timer);
         resolve(worker);

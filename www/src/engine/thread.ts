@@ -1,6 +1,7 @@
 import { EngineCrashed, LlavaError } from "../basics/errors.js";
 import { absolute, FILES_CURE } from "../basics/host.js";
 import { blockedCure, watchPolicy } from "../basics/policy.js";
+import { trusted } from "../basics/trusted.js";
 import type { RunningEngine } from "../engine.js";
 import { engineAddress, isWorker, packaged, type Assets } from "./assets.js";
 import { BUILD } from "./build.js";
@@ -99,12 +100,13 @@ async function makeWorker(call: WorkerCall): Promise<Worker> {
   try {
     return startWorker(call);
   } catch (cause) {
+    if (cause instanceof LlavaError) throw cause;
     throw await doesNotRun(call.url, cause); // some browsers throw what others tell by an event
   }
 }
 
 function startWorker({ url, options }: WorkerCall): Worker {
-  if (!isForeign(new URL(url))) return new Worker(url, options);
+  if (!isForeign(new URL(url))) return new Worker(trusted(url), options);
   const text = options?.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
   return ownWorker(scriptUrl(text), options);
 }
@@ -120,7 +122,7 @@ function scriptUrl(text: string): string {
 
 /** A worker of such a script, whose URL is given back once it has been read. */
 function ownWorker(url: string, options: WorkerOptions | undefined): Worker {
-  const worker = new Worker(url, options);
+  const worker = new Worker(trusted(url), options);
   for (const event of ["message", "error"]) worker.addEventListener(event, () => URL.revokeObjectURL(url), { once: true });
   return worker;
 }
