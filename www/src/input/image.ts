@@ -169,7 +169,7 @@ async function fetchFile(url: string, signal?: AbortSignal): Promise<Uint8Array>
       throw failed(`cannot be fetched. Check the address${ANOTHER_HOST}.`, error);
     });
     const response = await beforeStall(answer);
-    if (response.status === 404) throw badImage(`there is no such file (404): ${shorten(url)}`);
+    if (response.status === 404) throw badImage(`${shorten(url)}: there is no such file (404)`);
     if (!response.ok) throw badImage(`${shorten(url)} answered ${response.status} ${shorten(response.statusText)}`.trimEnd());
     checkBytes(Number(response.headers.get("content-length")));
     const reader = response.body!.getReader();
