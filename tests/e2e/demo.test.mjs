@@ -46,6 +46,7 @@ describe("with the engine and the default model", () => {
     await sample.click();
     const answer = await answered();
     for (const thing of things) assert.ok(answer.includes(thing), `${answer}: where is the ${thing}?`);
+    assert.ok((await page.locator("#sureness").evaluate(({ value }) => value)) > 0.5);
     // Not a limit: how long the software GPU takes to compile the shaders depends on what else the machine does.
     console.log(`from the press on a sample to the end of the answer: ${((performance.now() - opened) / 1000).toFixed(1)} s`);
     assert.match(await page.locator("#stored-total").textContent(), /MB/);
@@ -320,6 +321,18 @@ describe("the page", () => {
     await release();
     await done();
     assert.ok(!(await page.locator("#loading").isVisible()));
+  });
+
+  test("a bar below the answer tells how sure the model was, until the next question", async () => {
+    await visit({ answer: "a red star", sure: 0.4 });
+    await sample(0).click();
+    await done();
+    const [meter, text] = [page.locator("#sureness"), page.locator("#sure-text")];
+    assert.equal(await text.textContent(), "80 % sure"); // of three words two are certain
+    assert.ok(Math.abs((await meter.evaluate(({ value }) => value)) - 0.8) < 1e-6);
+    await change({ hold: "answer" });
+    await page.click("#go");
+    assert.ok(!(await page.locator("#sure").isVisible()));
   });
 
   test("beside an answer that says it does not know stands what the model knows, and what to try", async () => {

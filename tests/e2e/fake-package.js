@@ -4,6 +4,7 @@
 //   problems, failure, warnings   errors as { code, message }: what availability finds, how load fails, what it warns of
 //   refusal                       how a question fails
 //   answer                        what the model says
+//   sure                          the probability of every second word; the others are certain
 //   hold                          "download", "compile" or "answer": stays there until fake.release()
 
 const fake = (globalThis.fake ??= {});
@@ -72,7 +73,7 @@ function stream(image, prompt, { signal, onToken }) {
         fail(error);
         throw error;
       }
-      finish({ token_ids: words, finish_reason: "stop", timings: { tokens_per_second: 50 } });
+      finish({ token_ids: words, token_logprobs: words.map((_, index) => Math.log(fake.sure ?? 0.5) * (index % 2)), finish_reason: "stop", timings: { tokens_per_second: 50 } });
     },
   };
 }

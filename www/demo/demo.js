@@ -13,6 +13,8 @@ part("asleep").remove();
 const prompt = part("prompt");
 /** @type {HTMLProgressElement} */
 const bar = part("bar");
+/** @type {HTMLMeterElement} */
+const meter = part("sureness");
 /** @type {HTMLInputElement} */
 const modelUrl = part("model-url");
 const answer = part("answer");
@@ -85,7 +87,8 @@ async function ask() {
     };
     const stream = model.stream(image, prompt.value.trim() || undefined, { signal, onToken });
     for await (const piece of stream) answer.textContent += piece;
-    const { token_ids, timings, finish_reason } = await stream.result;
+    const { token_ids, token_logprobs, timings, finish_reason } = await stream.result;
+    showSureness(token_logprobs);
     status.textContent = [
       `${token_ids.length} tokens`,
       `${timings.tokens_per_second.toFixed(1)} tokens/s`,
@@ -101,9 +104,18 @@ async function ask() {
   }
 }
 
+/** Shows how sure the model was of its answer: the mean of its tokens' probabilities. @param {number[]} logprobs */
+function showSureness(logprobs) {
+  const sureness = logprobs.reduce((sum, logprob) => sum + Math.exp(logprob), 0) / logprobs.length;
+  meter.value = sureness;
+  part("sure-text").textContent = `${Math.round(100 * sureness)} % sure`;
+  part("sure").hidden = false;
+}
+
 /** Shows `text` in place of the last answer, and of what went wrong with it. @param {string} text */
 function say(text) {
   answer.textContent = text;
+  part("sure").hidden = true;
   status.textContent = "";
   part("unknown").hidden = true;
   showProblems(part("failure"), []);
