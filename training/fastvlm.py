@@ -8,10 +8,10 @@ import tower
 from model import write
 
 POSITIONS = tower.GRID**2
-SIZE = 1184, 2, 448  # width (a unit for each kind), layers and inner width of the decoder
-HEADS, HEAD = 4, 64  # each with keys and values of its own: what is learned of a picture goes through 256 values a layer
+SIZE = 1184, 2, 160  # width (a unit for each kind), layers and inner width of the decoder
+HEADS, HEAD = 8, 64  # each with keys and values of its own: what is learned of a picture goes through 512 values a layer
 QUIET = 0.1  # what the units' values are multiplied by
-LOUD = 300 * QUIET  # about the greatest length of a position's units
+LOUD = 100 * QUIET  # about the length of a loud position's units
 
 
 def build(tokenizer, size=SIZE):
@@ -45,6 +45,36 @@ def show_units(model, units):
     projector.linear_2.weight.copy_(QUIET * torch.eye(len(projector.linear_2.weight)))
     spare = projector.linear_2.bias.zero_()[len(units) :]
     spare += LOUD / len(spare) ** 0.5
+
+
+@torch.no_grad()
+def begin(model, members, average, heads, seed=0):
+    """Weights to begin with, by which a picture's kinds are named from the first step on. Each layer hands the units' mean on, in
+    directions of its own, so that a number of the last state stands for a unit; and a token's embedding is long where it
+    belongs to a unit's name. Most heads look at the picture.
+
+    `members` (tokens, units): how much a token belongs to a name; `average` (units): values of the units in the middle of
+    many pictures; `heads`: of the loss on units."""
+    count = members.shape[1]
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.linalg.qr(torch.randn(count, count, generator=generator)).Q
+    loud = model.model.multi_modal_projector.linear_2.bias[-1]
+    embeddings = model.get_input_embeddings().weight
+    embeddings[:, :count] += 0.4 * members / members.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    embeddings[:, count:] = -0.4 / (embeddings.shape[1] - count) ** 0.5  # pictures have LOUD there
+    still = HEAD // 2 - 1  # of a head's numbers the one that positions turn least
+    for layer, own in zip(model.model.language_model.layers, directions.split(HEADS * HEAD)):
+        attention = layer.self_attn
+        attention.q_proj.weight.mul_(0.3)
+        for head in range(HEADS * 3 // 4):
+            attention.q_proj.weight[head * HEAD + still, count:] = -0.1
+            attention.k_proj.weight[head * HEAD + still, count:] = 0.1
+        attention.v_proj.weight.zero_()[: len(own), :count] = own
+        attention.v_proj.weight[: len(own), count:] -= (own @ (QUIET * average / loud))[:, None] / len(embeddings[0, count:])
+        attention.o_proj.weight.zero_()[:count, : len(own)] = 2 * own.T
+    for head in heads:
+        head.weight.zero_()[:, :count] = 8 * torch.eye(count)
+        head.bias.zero_()
 
 
 def load_tower(model, cache):

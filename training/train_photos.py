@@ -27,15 +27,26 @@ from lessons import Lessons
 from muon import Muon, share as sum_over
 from packing import Packer, answer_loss
 from train import Mean, clock, rate, time_left
-from units import FLOOR
+from units import FLOOR, NOTHING
 
-PIECES = 1500  # of the tokenizer, letters included
+PIECES = 1400  # of the tokenizer, letters included
 
 
 def tokenizer_of(cache, photos):
     names = {p.name for p in photographs.load(photos, cache, "train") if p.name} | set(gist.CAPTIONS)
     corpus = sayings.corpus(Kinds.load(cache), sorted(names), np.random.default_rng(0))
     return vocabulary.build(corpus, PIECES)
+
+
+def members(tokenizer, lessons):
+    """How much each token belongs to the name of each unit (tokens, units): 1 in its own name, half in a wider one."""
+    found = torch.zeros(tokenizer.get_vocab_size(), len(lessons.units))
+    ids = lambda name: tokenizer.encode(sayings.DO_NOT_KNOW if name == NOTHING else name, add_special_tokens=False).ids
+    for names, share in ((lessons.kinds.exact, 1), (lessons.kinds.wider, 0.5)):
+        for name in names:
+            for token in ids(name.name):
+                found[token, list(name.kinds)] += share
+    return found
 
 
 def arguments():
@@ -54,8 +65,8 @@ def arguments():
     parser.add_argument("--ending", type=float, default=0.3, help="rate below which all steps do")
     parser.add_argument("--two-every", type=int, default=3, help="one step in so many asks two questions about a picture")
     parser.add_argument("--size", type=int, nargs=3, default=list(fastvlm.SIZE), metavar=("WIDTH", "LAYERS", "INNER"))
-    parser.add_argument("--muon", type=float, default=0.02, help="learning rate of the weight matrices")
-    parser.add_argument("--adam", type=float, default=2e-3, help="learning rate of everything else")
+    parser.add_argument("--muon", type=float, default=0.008, help="learning rate of the weight matrices")
+    parser.add_argument("--adam", type=float, default=1.5e-3, help="learning rate of everything else")
     parser.add_argument("--kinds-weight", type=float, default=0.3, help="of the loss on the classifier's softmax")
     parser.add_argument("--withhold", type=int, default=0, help="leave out the photographs of one in so many kinds: a measurement")
     parser.add_argument("--seed", type=int, default=1)
@@ -89,8 +100,11 @@ def main():
     lessons = Lessons(args.cache, args.photos, args.features, args.withhold)
     model = fastvlm.build(tokenizer, args.size)
     model.model.vision_tower = nn.Identity()  # it is frozen
-    fastvlm.show_units(model, lessons.units)
     heads = nn.ModuleList(nn.Linear(args.size[0], len(lessons.units)) for _ in range(args.size[1] - 1))
+    fastvlm.show_units(model, lessons.units)
+    if not state:
+        outputs = lessons.batch(256, np.random.default_rng(args.seed), 1, 1)[0]
+        fastvlm.begin(model, members(tokenizer, lessons), F.gelu(outputs - FLOOR).mean((0, 1)), heads)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and p.requires_grad and "embed" not in n and "lm_head" not in n]
     chosen = {id(p) for p in matrices}
     others = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in chosen and p.requires_grad]
