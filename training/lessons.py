@@ -12,6 +12,7 @@ import units
 from exchange import Exchange
 from kinds import Kinds
 from sayings import Known
+from teacher import SURE as TEACHER_SURE
 from teacher import VERY_SURE, Teacher, softmax
 from tower import GRID
 from units import FOLDS, NOTHING, Units
@@ -21,6 +22,8 @@ POSITIONS = GRID**2
 MIX = {"photographs": 0.36, "exchanged": 0.5, "drawn": 0.06, "nothing": 0.08}
 SURE = 0.25  # of a picture whose kind is exchanged
 SCRAMBLED = 0.5  # of the exchanged, of which nothing else stays in its place either
+LOUDER = -3, 2  # what is added to all outputs of an exchanged picture: how loud it is says nothing of its kind
+CONFLICTS = 0.35  # of the photographs, of which the classifier is sure of something that their label does not say
 ADDED = -5, 3  # how much more than the classifier's kinds the added ones weigh in an exchanged picture, in logarithms
 SORT, ABSENT = 0.6, 0.01  # shares that make a sort true, a name false
 
@@ -65,7 +68,11 @@ class Lessons:
         self.covered = self._members(self.names)
         outputs = units.means(folder, "train") @ self.units.weight[:1000].T + self.units.bias[:1000]
         sure = (outputs.softmax(-1).amax(-1) >= SURE).numpy()
-        self.exchangeable = np.argwhere(sure & np.isin(np.arange(len(self.photos)), self.rows)[:, None])
+        kept = np.isin(np.arange(len(self.photos)), self.rows)[:, None]
+        self.exchangeable = np.argwhere(sure & kept)
+        best = outputs.argmax(-1).numpy()
+        other = np.array([[p.label and kind not in p.kinds for kind in row] for p, row in zip(self.photos, best)], bool)
+        self.conflicts = np.argwhere((outputs.softmax(-1).amax(-1) > TEACHER_SURE).numpy() & kept & other)
 
     def _members(self, names):
         found = np.zeros((len(self.units), len(names)), np.float32)
@@ -100,9 +107,10 @@ class Lessons:
         which = str(rng.choice(list(MIX), p=list(MIX.values())))
         if which in ("drawn", "nothing"):
             return which, which, int(rng.integers(len(self.blocks[which]))), 0
-        if which == "photographs":
+        if which == "photographs" and rng.random() >= CONFLICTS:
             return which, "train", int(self.rows[rng.integers(len(self.rows))]), int(rng.integers(self.blocks["train"].views))
-        row, view = self.exchangeable[rng.integers(len(self.exchangeable))]
+        among = self.conflicts if which == "photographs" else self.exchangeable
+        row, view = among[rng.integers(len(among))]
         return which, "train", int(row), int(view)
 
     def exchanged(self, outputs, rng):
@@ -118,7 +126,7 @@ class Lessons:
         outputs = outputs[:, places]
         own, added = outputs.mean(0).split([1000, count - 1000])
         outputs[:, 1000:] += own.logsumexp(-1) - added.logsumexp(-1) + rng.uniform(*ADDED)
-        return outputs
+        return outputs + rng.uniform(*LOUDER)
 
     def look(self, features, folds):
         """The outputs of the units (B, positions, units), of each picture those that were learned without it."""
