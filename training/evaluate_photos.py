@@ -186,6 +186,7 @@ def score(folder, texts):
             if "kind words" in case:
                 named = [*(bool(things(text) & set(case["kind words"])) for text in answers), n % 2]
                 rows["sure kinds, named"].append(named)
+                rows["sure kinds, named, or the label"].append([*(a or m.get("right", False) for a, m in zip(named, marks)), n % 2])
                 if case["unseen"]:
                     rows["sure kinds without a labelled photograph, named"].append(named)
             log.append(case | {"said": answers[0]} | marks[0])
@@ -193,7 +194,7 @@ def score(folder, texts):
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     scores = {}
     for name, marks in rows.items():
-        marks = np.array(marks)
+        marks = np.array(marks, float)
         own, blanked, shuffled = 100 * marks[:, :3].mean(0)
         halves = [100 * marks[marks[:, 3] == n, 0].mean() for n in (0, 1)]
         scores[name] = round(float(own), 1)

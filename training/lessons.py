@@ -10,14 +10,13 @@ import photographs
 import sayings
 import units
 from exchange import Exchange
+from fastvlm import POSITIONS
 from kinds import Kinds
 from sayings import Known
 from teacher import SURE as TEACHER_SURE
 from teacher import VERY_SURE, Teacher, softmax
-from tower import GRID
 from units import FOLDS, NOTHING, Units
 
-POSITIONS = GRID**2
 # What share of a batch each sort of picture has.
 MIX = {"photographs": 0.36, "exchanged": 0.5, "drawn": 0.06, "nothing": 0.08}
 SURE = 0.25  # of a picture whose kind is exchanged
