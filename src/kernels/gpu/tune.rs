@@ -12,6 +12,11 @@ use super::*;
 use crate::device;
 use crate::error::{Error, Result};
 
+/// The operations that have variants.
+const LINEAR: [(&str, LinearUse); 2] = [("linear_vec", LinearUse::Vec), ("linear_mat", LinearUse::Mat)];
+const ATTENTION: [(&str, AttentionUse); 2] =
+    [("attention_decode", AttentionUse::Decode), ("attention_flash", AttentionUse::Flash)];
+
 /// How much of what a variant computes is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
@@ -46,7 +51,7 @@ pub async fn tune(
     let inputs: &[Inputs] = if stored.is_empty() { &[Inputs::Plain, Inputs::Outliers] } else { &[Inputs::Plain] };
     let stored = |operation: &str| stored.get(operation).map(String::as_str);
     let mut chosen = Variants::new();
-    for (operation, use_, n) in [("linear_vec", LinearUse::Vec, 1), ("linear_mat", LinearUse::Mat, 64)] {
+    for ((operation, use_), n) in LINEAR.into_iter().zip([1, 64]) {
         let fits = |variant: &LinearVariant| {
             variant.available(&adapter.features)
                 && variant.takes(use_)
@@ -70,9 +75,7 @@ pub async fn tune(
         };
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, &launch, gpu).await?);
     }
-    for (operation, use_, n) in
-        [("attention_decode", AttentionUse::Decode, 1), ("attention_flash", AttentionUse::Flash, 37)]
-    {
+    for ((operation, use_), n) in ATTENTION.into_iter().zip([1, 37]) {
         let candidate = |variant: AttentionVariant| Candidate {
             name: variant.name(),
             preferred: variant.for_cpu() == adapter.software,
@@ -104,6 +107,21 @@ pub async fn tune(
         }
     }
     Ok(chosen)
+}
+
+/// Sets what was chosen.
+pub fn select(variants: &Variants) {
+    let name = |operation: &str| variants.get(operation).map(|chosen| chosen.variant);
+    for (operation, use_) in LINEAR {
+        set_linear_variant(
+            use_,
+            LinearVariant::ALL.into_iter().find(|variant| Some(variant.name()) == name(operation)),
+        );
+    }
+    for (operation, use_) in ATTENTION {
+        let variant = AttentionVariant::ALL.into_iter().find(|variant| Some(variant.name()) == name(operation));
+        set_attention_variant(use_, variant);
+    }
 }
 
 /// Compares the selected variant with everything that is made of its sums, on the formats of the model.
