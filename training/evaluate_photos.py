@@ -8,8 +8,9 @@
                                                                drawings: SET/outputs-pair.jsonl has the latter's answer
                                                                where this one says "a drawing", for `evaluate.py score`
 
-Every question is "What is in this picture?". Beside each score stand two controls: the answer on a blanked picture (plain
-grey) and that on another picture of the set.
+Every question is "What is in this picture?". Beside each score stand those of every other picture of the set, the first and the
+second ones, of which only the first are there to choose by; and two controls: the answer on a blanked picture (plain grey) and
+that on another picture of the set.
 """
 
 import argparse
@@ -171,29 +172,34 @@ def score(folder, texts):
     assert len(inputs) == len(texts), f"{len(inputs)} inputs but {len(texts)} outputs"
     said = {i["image"]: text for i, text in zip(inputs, texts)}
     blank = texts[0]
-    rows, log = defaultdict(list), []
+    rows, log = defaultdict(list), []  # of each mark: (own, blanked, shuffled) and whether it is of the second half
     of_set = defaultdict(list)
     for case in cases:
         of_set[case["set"]].append(case)
     for which, members in of_set.items():
         half = len(members) // 2
-        for case, other in zip(members, members[half:] + members[:half]):
+        for n, (case, other) in enumerate(zip(members, members[half:] + members[:half])):
             answers = said[case["image"]], blank, said[other["image"]]
             marks = [judge(case, text) for text in answers]
             for mark in marks[0]:
-                rows[f"{which}, {mark}"].append([m[mark] for m in marks])
+                rows[f"{which}, {mark}"].append([*(m[mark] for m in marks), n % 2])
             if "kind words" in case:
-                named = [bool(things(text) & set(case["kind words"])) for text in answers]
+                named = [*(bool(things(text) & set(case["kind words"])) for text in answers), n % 2]
                 rows["sure kinds, named"].append(named)
+                rows["sure kinds, named, or the label"].append([*(a or m.get("right", False) for a, m in zip(named, marks)), n % 2])
                 if case["unseen"]:
                     rows["sure kinds without a labelled photograph, named"].append(named)
             log.append(case | {"said": answers[0]} | marks[0])
-    print(f"blanked: {blank}\n\n| what | pictures | score | blanked | shuffled | goal |\n|---|--:|--:|--:|--:|--:|")
+    print(f"blanked: {blank}\n\n| what | pictures | score | first half | second half | blanked | shuffled | goal |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
     scores = {}
     for name, marks in rows.items():
-        share = 100 * np.mean(marks, 0)
-        scores[name] = round(float(share[0]), 1)
-        print(f"| {name} | {len(marks)} | {share[0]:.1f} | {share[1]:.1f} | {share[2]:.1f} | {GOALS.get(name, '')} |")
+        marks = np.array(marks, float)
+        own, blanked, shuffled = 100 * marks[:, :3].mean(0)
+        halves = [100 * marks[marks[:, 3] == n, 0].mean() for n in (0, 1)]
+        scores[name] = round(float(own), 1)
+        figures = " | ".join(f"{x:.1f}" for x in (own, *halves, blanked, shuffled))
+        print(f"| {name} | {len(marks)} | {figures} | {GOALS.get(name, '')} |")
     described = of_set["described"]
     meant = [words_of(c["description"]) for c in described]
     constant = words_of("A photograph shows a group of people.")
@@ -201,7 +207,7 @@ def score(folder, texts):
         own = measure([words_of(said[c["image"]]) for c in described], meant)
         fixed = measure([constant] * len(meant), meant)
         scores[name] = round(own, 3)
-        print(f"| described, {name} (a constant caption: {fixed:.3f}) | {len(meant)} | {own:.3f} | | | |")
+        print(f"| described, {name} (a constant caption: {fixed:.3f}) | {len(meant)} | {own:.3f} | | | | | |")
     write(folder / "judged.jsonl", log)
     return scores
 

@@ -25,7 +25,7 @@ from scenes import size, wear
 
 BLOCK = 256
 DRAWN = {"scenes": 0.4, "emoji": 0.35, "clothes": 0.15, "easy_vqa": 0.1}
-NOTHING = {"texture": 0.6, "empty": 0.25, "mixed": 0.15}
+NOTHING = {"texture": 0.5, "empty": 0.2, "mixed": 0.15, "plain": 0.15}
 
 
 def part(image, rng):
@@ -47,6 +47,9 @@ def drawn(cache, rng):
 
 def nothing(cache, rng):
     kind = str(rng.choice(list(NOTHING), p=list(NOTHING.values())))
+    if kind == "plain":  # of one colour, half of them gray
+        colour = rng.integers(0, 256, 3) if rng.random() < 0.5 else [rng.integers(0, 256)] * 3
+        return Image.new("RGB", (tower.IMAGE_SIZE,) * 2, tuple(int(c) for c in colour))
     if kind == "empty":
         return collage.empty(rng)[0]
     if kind == "texture":

@@ -46,11 +46,10 @@ def ask_there(known, rng):
 
 
 def ask(known, rng, count=2):
-    """`count` questions and answers, mostly captions; at least one is."""
+    """`count` questions and answers, the first one a caption."""
     found = [ask_caption(known, rng)]
     for _ in range(count - 1):
-        kind = rng.random()
-        more = ask_caption if kind < 0.4 else ask_sort if kind < 0.6 else ask_there
+        more = ask_sort if rng.random() < 0.35 else ask_there
         found.append(more(known, rng) or ask_caption(known, rng))
     return found
 

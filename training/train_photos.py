@@ -26,16 +26,27 @@ from kinds import Kinds
 from lessons import Lessons
 from muon import Muon, share as sum_over
 from packing import Packer, answer_loss
-from train import Mean, rate
-from units import FLOOR
+from train import Mean, clock, rate, time_left
+from units import FLOOR, NOTHING
 
-PIECES = 1500  # of the tokenizer, letters included
+PIECES = 1400  # of the tokenizer, letters included
 
 
 def tokenizer_of(cache, photos):
     names = {p.name for p in photographs.load(photos, cache, "train") if p.name} | set(gist.CAPTIONS)
     corpus = sayings.corpus(Kinds.load(cache), sorted(names), np.random.default_rng(0))
     return vocabulary.build(corpus, PIECES)
+
+
+def members(tokenizer, lessons):
+    """How much each token belongs to the name of each unit (tokens, units): 1 in its own name, half in a wider one."""
+    found = torch.zeros(tokenizer.get_vocab_size(), len(lessons.units))
+    ids = lambda name: tokenizer.encode(sayings.DO_NOT_KNOW if name == NOTHING else name, add_special_tokens=False).ids
+    for names, share in ((lessons.kinds.exact, 1), (lessons.kinds.wider, 0.5)):
+        for name in names:
+            for token in ids(name.name):
+                found[token, list(name.kinds)] += share
+    return found
 
 
 def arguments():
@@ -46,13 +57,16 @@ def arguments():
     parser.add_argument("--features", type=Path, required=True, help="features.py's")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--decay", type=float, default=0.5, help="share of the steps over which the rate falls")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--kept", type=int, default=24, help="positions of a picture that most steps see")
+    parser.add_argument("--end", type=clock, metavar="HH:MM", help="stop at this time, before --steps: where others use the machine too")
+    parser.add_argument("--fall", type=float, default=35, help="minutes before --end over which the rate falls")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--kept", type=int, default=16, help="positions of a picture that most steps see")
     parser.add_argument("--full-every", type=int, default=8, help="one step in so many sees all positions")
-    parser.add_argument("--ending", type=float, default=0.15, help="share of the steps, the last ones, that see all")
+    parser.add_argument("--ending", type=float, default=0.3, help="rate below which all steps do")
+    parser.add_argument("--two-every", type=int, default=3, help="one step in so many asks two questions about a picture")
     parser.add_argument("--size", type=int, nargs=3, default=list(fastvlm.SIZE), metavar=("WIDTH", "LAYERS", "INNER"))
-    parser.add_argument("--muon", type=float, default=0.02, help="learning rate of the weight matrices")
-    parser.add_argument("--adam", type=float, default=2e-3, help="learning rate of everything else")
+    parser.add_argument("--muon", type=float, default=0.008, help="learning rate of the weight matrices")
+    parser.add_argument("--adam", type=float, default=1.5e-3, help="learning rate of everything else")
     parser.add_argument("--kinds-weight", type=float, default=0.3, help="of the loss on the classifier's softmax")
     parser.add_argument("--withhold", type=int, default=0, help="leave out the photographs of one in so many kinds: a measurement")
     parser.add_argument("--seed", type=int, default=1)
@@ -67,14 +81,6 @@ def kinds_loss(heads, states, means):
     """How far what the states say, after each layer, is from the units' softmax."""
     share = means.softmax(-1)
     return sum(F.cross_entropy(head(s).float(), share) for head, s in zip(heads, states))
-
-
-def some(outputs, width, count, rng):
-    """The hidden units (B, count, width) at random positions, and which these are."""
-    kept = np.argsort(rng.random(outputs.shape[:2]), 1)[:, :count]
-    kept = torch.from_numpy(np.sort(kept, 1))
-    rows = outputs.gather(1, kept[..., None].expand(-1, -1, outputs.shape[-1]))
-    return F.gelu(F.pad(rows - FLOOR, (0, width - rows.shape[-1]), value=-FLOOR)), kept
 
 
 def main():
@@ -94,9 +100,11 @@ def main():
     lessons = Lessons(args.cache, args.photos, args.features, args.withhold)
     model = fastvlm.build(tokenizer, args.size)
     model.model.vision_tower = nn.Identity()  # it is frozen
-    projector = model.model.multi_modal_projector
-    lessons.units.put_into(projector.linear_1.requires_grad_(False))
     heads = nn.ModuleList(nn.Linear(args.size[0], len(lessons.units)) for _ in range(args.size[1] - 1))
+    fastvlm.show_units(model, lessons.units)
+    if not state:
+        outputs = lessons.batch(256, np.random.default_rng(args.seed), 1, 1)[0]
+        fastvlm.begin(model, members(tokenizer, lessons), F.gelu(outputs - FLOOR).mean((0, 1)), heads)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and p.requires_grad and "embed" not in n and "lm_head" not in n]
     chosen = {id(p) for p in matrices}
     others = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in chosen and p.requires_grad]
@@ -122,9 +130,16 @@ def main():
 
     while step < args.steps:
         rng = np.random.default_rng([args.seed, step, rank])
-        outputs, means, pairs = lessons.batch(args.batch // workers, rng)
-        whole = step % args.full_every == 0 or step >= args.steps * (1 - args.ending)
-        hidden, kept = some(outputs, args.size[0], fastvlm.POSITIONS if whole else args.kept, rng)
+        now = rate(step, args.steps, args.decay)
+        if args.end:
+            left = time_left(args.end, workers)
+            if left <= 0:
+                break
+            now = min(now, max(0.02, left / args.fall))
+        whole = step % args.full_every == 0 or now < args.ending
+        count = fastvlm.POSITIONS if whole else args.kept
+        outputs, kept, means, pairs = lessons.batch(args.batch // workers, rng, count, 1 + (step % args.two_every == 0))
+        hidden = F.pad(F.gelu(outputs - FLOOR), (0, args.size[0] - outputs.shape[-1]))
         with torch.autocast("cpu", torch.bfloat16):
             answers, states = answer_loss(model, packer, hidden, kept, packer(pairs))
             kinds = kinds_loss(heads, states, means)
@@ -132,7 +147,6 @@ def main():
         sum_over([p.grad for p in matrices + others], workers)
         norm = nn.utils.clip_grad_norm_(others, 1.0)
         assert torch.isfinite(norm), f"the gradient is not finite at step {step}"
-        now = rate(step, args.steps, args.decay)
         for optimizer, lr in zip(optimizers, (args.muon, args.adam)):
             for group in optimizer.param_groups:
                 group["lr"] = lr * now
@@ -151,6 +165,8 @@ def main():
         if rank == 0 and (step == args.steps or time.time() - last_saved > 60 * args.minutes):
             save()
             last_saved = time.time()
+    if rank == 0 and step < args.steps:
+        save()
 
 
 if __name__ == "__main__":
