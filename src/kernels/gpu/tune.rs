@@ -46,12 +46,16 @@ pub async fn tune(
     let inputs: &[Inputs] = if stored.is_empty() { &[Inputs::Plain, Inputs::Outliers] } else { &[Inputs::Plain] };
     let stored = |operation: &str| stored.get(operation).map(String::as_str);
     let mut chosen = Variants::new();
-    for (operation, use_, n) in [("linear_vec", LinearUse::Vec, 1), ("linear_mat", LinearUse::Mat, 64)] {
+    // Of few rows after of many, whose bits they must have.
+    let operations =
+        [("linear_vec", LinearUse::Vec, 1), ("linear_mat", LinearUse::Mat, 64), ("linear_few", LinearUse::Few, 20)];
+    for (operation, use_, n) in operations {
         let fits = |variant: &LinearVariant| {
             variant.available(&adapter.features)
                 && variant.takes(use_)
                 && shapes.decoder.iter().any(|format| variant.fits(*format))
                 && (variant.exact() || shapes.precision == Precision::Fast)
+                && (use_ != LinearUse::Few || variant.goes_with(linear_variant(LinearUse::Mat)))
         };
         let candidate = |variant: LinearVariant| Candidate {
             name: variant.name(),
@@ -113,7 +117,8 @@ async fn linear_is_correct(use_: LinearUse, shapes: &ModelShapes, inputs: &[Inpu
             let check = check::Linear::new(use_, format, inputs, device);
             // An f16 cache cannot hold outliers.
             let rope_cache = inputs == Inputs::Outliers || check.rope_cache(shapes.kv_cache).await?;
-            if !(check.sum().await? && check.gated().await? && rope_cache) {
+            let as_many = use_ != LinearUse::Few || check::few_as_many(format, device).await?;
+            if !(check.sum().await? && check.gated().await? && rope_cache && as_many) {
                 return Ok(false);
             }
         }
@@ -121,7 +126,7 @@ async fn linear_is_correct(use_: LinearUse, shapes: &ModelShapes, inputs: &[Inpu
         let others = match (use_, &shapes.vision) {
             (LinearUse::Vec, _) => &shapes.head,
             (LinearUse::Mat, Some(vision)) => &vision.formats,
-            (LinearUse::Mat, None) => continue,
+            (LinearUse::Mat, None) | (LinearUse::Few, _) => continue,
         };
         for &format in others.iter().filter(|format| !shapes.decoder.contains(format)) {
             if !check::Linear::new(use_, format, inputs, device).sum().await? {
