@@ -7,11 +7,13 @@
 // mapped so that integers order as the floats do. The draw walks the tokens in the order of (lane, token).
 //
 // If any logit is no finite number there is nothing to draw from: BROKEN is recorded as the token.
+//
+// Beside the token its log-probability is recorded, by the logits as they are: what the model thought of it.
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>; // [vocab]
 @group(0) @binding(1) var<storage, read_write> params: array<u32>; // [9..], see kernels::sample
 @group(0) @binding(2) var<storage, read_write> seen: array<u32>; // [vocab]: in the prompt (bit 0), times generated
-@group(0) @binding(3) var<storage, read_write> tokens: array<u32>; // [max_new]
+@group(0) @binding(3) var<storage, read_write> tokens: array<u32>; // [2, max_new]: tokens, log-probabilities (f32)
 @group(0) @binding(4) var<storage, read_write> state: array<u32>; // [position, step, token, _]
 @group(0) @binding(5) var<storage, read_write> scores: array<f32>; // [vocab] scratch: after penalties and temperature
 
@@ -27,6 +29,12 @@ struct Best {
     token: u32,
 }
 
+// The sum of exp(logit - top) over some logits, of which top is the largest.
+struct Mass {
+    top: f32,
+    sum: f32,
+}
+
 // Who draws, and at which mass of its own tokens.
 struct Draw {
     lane: u32,
@@ -36,12 +44,16 @@ struct Draw {
 var<workgroup> shared_setup: Setup;
 var<workgroup> partial_bests: array<Best, LANES>;
 var<workgroup> partial_sums: array<vec3<f32>, LANES>;
+var<workgroup> partial_masses: array<Mass, LANES>;
 var<workgroup> best: Best;
+var<workgroup> whole: Mass;
 var<workgroup> draw: Draw;
 var<workgroup> drawn: u32;
 
 const NO_TOKEN: u32 = 0xffffffffu;
 const BROKEN: u32 = 0xfffffffeu;
+// Below any logit, and no infinity, of which compilers may take for granted that there is none.
+const LOWEST: f32 = -3e38;
 
 // By its bits: compilers may take for granted that floats are finite numbers.
 fn is_broken(x: f32) -> bool {
@@ -57,6 +69,11 @@ fn better(a: Best, b: Best) -> Best {
         return b;
     }
     return a;
+}
+
+fn joined(a: Mass, b: Mass) -> Mass {
+    let top = max(a.top, b.top);
+    return Mass(top, a.sum * exp(a.top - top) + b.sum * exp(b.top - top));
 }
 
 // The sum over all invocations, the same in each, in two steps; LANES is the square of STEP.
@@ -122,28 +139,35 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
 
     var own = Best(0.0, NO_TOKEN);
+    var own_mass = Mass(LOWEST, 0.0);
     for (var token = lane; token < dims.vocab; token += LANES) {
         let logit = logits[token];
         let score = penalized(token, logit);
         own = better(own, Best(score, select(token, BROKEN, is_broken(logit))));
+        own_mass = joined(own_mass, Mass(logit, 1.0));
         if (setup.greedy == 0u) {
             scores[token] = score / bitcast<f32>(params[1]);
         }
     }
     partial_bests[lane] = own;
+    partial_masses[lane] = own_mass;
     workgroupBarrier();
     if (lane < STEP) {
         for (var i = lane + STEP; i < LANES; i += STEP) {
             own = better(own, partial_bests[i]);
+            own_mass = joined(own_mass, partial_masses[i]);
         }
         partial_bests[lane] = own;
+        partial_masses[lane] = own_mass;
     }
     workgroupBarrier();
     if (lane == 0u) {
         for (var i = 1u; i < STEP; i++) {
             own = better(own, partial_bests[i]);
+            own_mass = joined(own_mass, partial_masses[i]);
         }
         best = own;
+        whole = own_mass;
         drawn = own.token;
     }
 
@@ -231,6 +255,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         tokens[step] = token;
         if (token != BROKEN) {
             seen[token] += 2u;
+            tokens[dims.max_new + step] = bitcast<u32>(logits[token] - whole.top - log(whole.sum));
         }
         state[0] += 1u;
         state[1] = step + 1u;

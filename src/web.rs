@@ -11,7 +11,7 @@ use wasm_bindgen_futures::JsFuture;
 use crate::bundle::Manifest;
 use crate::bundle::source::ChunkSource;
 use crate::device;
-use crate::engine::{self, LoadOptions};
+use crate::engine::{self, LoadOptions, Models};
 use crate::error::{Error, Result};
 use crate::image::{Picture, Source};
 use crate::promise::promise;
@@ -32,10 +32,10 @@ pub fn start() {
     std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&panic.to_string().into())));
 }
 
-/// The engine as JS sees it; one request at a time.
+/// A bundle's models as JS sees them; one request at a time.
 #[wasm_bindgen]
 pub struct Engine {
-    engine: Rc<RefCell<engine::Engine>>,
+    models: Rc<RefCell<Models>>,
 }
 
 /// Whether the wasm was once given no memory: then that is what it crashed of.
@@ -67,11 +67,11 @@ pub fn helper_lost() {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Loads a bundle. `read_chunk(index)` returns a promise of the chunk's bytes (`Uint8Array`), already verified;
+    /// Loads a bundle, with the tokenizer.json of each of its models. `read_chunk(index)` returns a promise of the chunk's bytes (`Uint8Array`), already verified;
     /// `on_all_read()` is called when there is no further chunk to read.
     pub fn load(
         manifest: String,
-        tokenizer: String,
+        tokenizers: Vec<String>,
         read_chunk: Function,
         on_all_read: Function,
         options: String,
@@ -81,11 +81,11 @@ impl Engine {
             let manifest = Manifest::from_json(&manifest)?;
             let source = JsSource { manifest, read_chunk, on_all_read };
             let gpu = device::open().await?;
-            engine::Engine::load(gpu, &source, tokenizer.as_bytes(), options).await
+            Models::load(gpu, &source, &tokenizers, options).await
         };
         promise(async {
-            let engine = load.await.map_err(to_js)?;
-            Ok(Engine { engine: Rc::new(RefCell::new(engine)) }.into())
+            let models = load.await.map_err(to_js)?;
+            Ok(Engine { models: Rc::new(RefCell::new(models)) }.into())
         })
     }
 
@@ -107,9 +107,9 @@ impl Engine {
     // One request at a time is the contract of this class, enforced by `try_borrow_mut`.
     #[allow(clippy::await_holding_refcell_ref)]
     pub fn generate(&self, image: JsValue, input: String, on_piece: Function) -> Promise {
-        let engine = self.engine.clone();
+        let models = self.models.clone();
         let generate = async move {
-            let mut engine = engine
+            let mut models = models
                 .try_borrow_mut()
                 .map_err(|_| Error::input("generate", "a request is already running; wait for it to settle"))?;
             let input: engine::Input =
@@ -119,7 +119,7 @@ impl Engine {
                 let answer = on_piece.call2(&JsValue::NULL, &text.into(), &(tokens as u32).into());
                 !matches!(answer.map(|go_on| go_on.as_bool()), Ok(Some(false)) | Err(_))
             };
-            engine.generate(picture.as_ref(), &input, &mut on_piece).await
+            models.generate(picture.as_ref(), &input, &mut on_piece).await
         };
         promise(async {
             let output = generate.await.map_err(to_js)?;
@@ -130,8 +130,8 @@ impl Engine {
 
     /// Model, adapter and limits as JSON.
     pub fn info(&self) -> std::result::Result<String, JsValue> {
-        match self.engine.try_borrow() {
-            Ok(engine) => Ok(engine.info().to_string()),
+        match self.models.try_borrow() {
+            Ok(models) => Ok(models.info().to_string()),
             Err(_) => Err(to_js(Error::input("info", "a request is running; wait for it to settle"))),
         }
     }

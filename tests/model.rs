@@ -60,6 +60,7 @@ impl Made {
             tensors,
             chunks: Vec::new(),
             total_bytes: 0,
+            second: None,
         };
         Self { manifest, values, read: RefCell::default() }
     }

@@ -192,7 +192,7 @@ impl Decoder {
     ) -> Result<Self> {
         let device = bench.opened.device.clone();
         let words = |len| Buffer::zeros(len, &device);
-        let (state, params, seen, tokens) = (words(4), words(Sampling::WORDS), words(vocab), words(capacity));
+        let (state, params, seen, tokens) = (words(4), words(Sampling::WORDS), words(vocab), words(2 * capacity));
         params.write(&Sampling::default().to_words(0));
         let start = Instant::now();
         let work = Work { llama, state, params, seen, tokens };

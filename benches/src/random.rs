@@ -103,6 +103,7 @@ impl RandomSource {
             tensors: needed.map(entry).collect(),
             chunks: Vec::new(),
             total_bytes: 0,
+            second: None,
         })
     }
 

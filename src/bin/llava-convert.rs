@@ -19,6 +19,7 @@ mod native {
     use std::io::IsTerminal;
     use std::path::PathBuf;
 
+    use llava_web::bundle::pair;
     use llava_web::convert::synthetic::Synthetic;
     use llava_web::convert::{Options, gguf, hf};
     use llava_web::progress::Progress;
@@ -31,6 +32,7 @@ Turns a LLaVA-1.5 or FastVLM checkpoint, or a LLaMA decoder alone, into a bundle
     llava-convert <hf-folder> <out> --quant FORMAT [options]
     llava-convert <model.gguf> <out> [--mmproj <mmproj.gguf>] [--quant FORMAT] [options]
     llava-convert synthetic <model> <out> [--quant FORMAT] [--seed N] [options]
+    llava-convert pair <bundle> <second-bundle> <out> --question TEXT --answer TEXT [--force]
 
 A Hugging Face folder holds config.json, tokenizer.json and *.safetensors. A GGUF is llama.cpp's, of LLaMA architecture:
 with --mmproj a LLaVA-1.5, without it a decoder that answers text prompts. Types read: F32, F16, BF16, Q4_0, Q4_1, Q5_0,
@@ -48,7 +50,10 @@ Q5_1, Q8_0, Q4_K, Q5_K, Q6_K.
 
 The third form makes a model of random weights, to try what a model of that size needs: <model> is llava-1.5-7b,
 llava-1.5-13b or the path of a config.json. With --quant it is a bundle, without a Hugging Face folder in f16.
-    --seed N             other weights (default 0)";
+    --seed N             other weights (default 0)
+
+The fourth form makes one bundle of two, for pictures of two kinds: about each the first model is asked the question, and where
+it gives just this answer, the second one answers in its place.";
 
     pub fn run() -> Result<(), Box<dyn std::error::Error>> {
         let mut args = Arguments::from_env();
@@ -65,6 +70,8 @@ llava-1.5-13b or the path of a config.json. With --quant it is a bundle, without
         options.name = args.opt_value_from_str("--name")?;
         options.license = args.opt_value_from_str("--license")?;
         options.force = args.contains("--force");
+        let [question, answer] = ["--question", "--answer"].map(|name| args.opt_value_from_str::<_, String>(name));
+        let (question, answer) = (question?, answer?);
         let mmproj: Option<PathBuf> = args.opt_value_from_os_str("--mmproj", |path| Ok::<_, String>(path.into()))?;
         let words = args.finish();
         if let Some(option) = words.iter().find(|word| word.to_string_lossy().starts_with("--")) {
@@ -72,6 +79,21 @@ llava-1.5-13b or the path of a config.json. With --quant it is a bundle, without
         }
         let words: Vec<PathBuf> = words.into_iter().map(PathBuf::from).collect();
         let summary = match &words[..] {
+            [form, first, second, out] if form.as_os_str() == "pair" => {
+                let (Some(question), Some(answer)) = (&question, &answer) else {
+                    return Err("`pair` needs --question and --answer".into());
+                };
+                if format.is_some() || options.name.is_some() || options.license.is_some() {
+                    return Err("`pair` takes both bundles as they are, without --quant, --name and --license".into());
+                }
+                let manifest = pair(first, second, question, answer, out, options.force)?;
+                let other = manifest.second.as_ref().map_or("", |second| &second.manifest.model.name);
+                println!("{} and {other} are in {}", manifest.model.name, out.display());
+                return Ok(());
+            }
+            _ if question.is_some() || answer.is_some() => {
+                return Err("--question and --answer go with `pair <bundle> <second-bundle> <out>`".into());
+            }
             [first, model, out] if first.as_os_str() == "synthetic" => {
                 let model = Synthetic::new(&model.to_string_lossy(), seed.unwrap_or(0))?;
                 if format.is_none() {

@@ -24,7 +24,7 @@ mod native {
     use futures_lite::future::block_on;
     use llava_web::bundle::FolderSource;
     use llava_web::device::{self, Opened};
-    use llava_web::engine::{Engine, Input, LoadOptions};
+    use llava_web::engine::{Input, LoadOptions, Models};
     use llava_web::image::Source;
     use pico_args::Arguments;
     use serde::Deserialize;
@@ -71,7 +71,7 @@ object a line, in order: description, token_ids, prompt_tokens, timings and the 
 
     async fn answer(opened: Opened, bundle: &Path, lines: &[Line], folder: &Path) -> Result<(), Box<dyn Error>> {
         let source = FolderSource::open(bundle)?;
-        let mut engine = Engine::load(opened, &source, &source.tokenizer()?, LoadOptions::default()).await?;
+        let mut models = Models::load(opened, &source, &source.tokenizers()?, LoadOptions::default()).await?;
         for Line { image, input } in lines {
             let picture = match image {
                 None => None,
@@ -81,7 +81,7 @@ object a line, in order: description, token_ids, prompt_tokens, timings and the 
                     Some(Source::Encoded(bytes))
                 }
             };
-            let output = engine.generate(picture.as_ref(), input, &mut |_, _| true).await?;
+            let output = models.generate(picture.as_ref(), input, &mut |_, _| true).await?;
             writeln!(stdout(), "{}", serde_json::to_string(&output)?)?;
         }
         Ok(())

@@ -7,6 +7,9 @@ use super::manifest::{FileEntry, MANIFEST_FILE, Manifest};
 use super::source::ChunkSource;
 use crate::{Error, Result};
 
+/// Where the files of a second model lie, each under its own path.
+pub(super) const SECOND_FOLDER: &str = "second";
+
 /// A bundle on disk.
 #[derive(Debug)]
 pub struct FolderSource {
@@ -33,6 +36,16 @@ impl FolderSource {
     pub fn tokenizer(&self) -> Result<Vec<u8>> {
         read_file(&self.folder, &self.manifest.tokenizer)
     }
+
+    /// The same of each model in the bundle, in order.
+    ///
+    /// # Errors
+    /// As [`FolderSource::tokenizer`].
+    pub fn tokenizers(&self) -> Result<Vec<Vec<u8>>> {
+        let second = self.manifest.second.as_ref();
+        let second = second.map(|second| read_file(&self.folder.join(SECOND_FOLDER), &second.manifest.tokenizer));
+        std::iter::once(self.tokenizer()).chain(second).collect()
+    }
 }
 
 impl ChunkSource for FolderSource {
@@ -41,8 +54,12 @@ impl ChunkSource for FolderSource {
     }
 
     async fn read_chunk(&self, index: usize) -> Result<Vec<u8>> {
-        let entry = self.manifest.chunks.get(index);
-        read_file(&self.folder, entry.ok_or_else(|| Error::bundle(format!("chunk {index}"), "does not exist"))?)
+        let Manifest { chunks, second, .. } = &self.manifest;
+        let second = second.iter().flat_map(|second| &second.manifest.chunks);
+        let second = second.map(|entry| (self.folder.join(SECOND_FOLDER), entry));
+        let entry = chunks.iter().map(|entry| (self.folder.clone(), entry)).chain(second).nth(index);
+        let (folder, entry) = entry.ok_or_else(|| Error::bundle(format!("chunk {index}"), "does not exist"))?;
+        read_file(&folder, entry)
     }
 }
 

@@ -21,6 +21,8 @@ pub const LARGEST_CHUNK: usize = 16 << 20;
 pub const DEFAULT_CHUNK: usize = 4 << 20;
 /// Far above any real tokenizer.json (LLaMA-3's has 9 MB).
 const LARGEST_TOKENIZER: usize = 64 << 20;
+/// No answer that is waited for is longer, in bytes: each of them may be a token to generate.
+const LONGEST_ANSWER: usize = 64;
 pub(super) const MANIFEST_FILE: &str = "manifest.json";
 pub(super) const TOKENIZER_FILE: &str = "tokenizer.json";
 
@@ -51,6 +53,20 @@ pub struct Manifest {
     pub chunks: Vec<FileEntry>,
     /// Sum over chunks and tokenizer.
     pub total_bytes: u64,
+    /// Another model, for pictures that this one does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<Box<Second>>,
+}
+
+/// A model beside the first one, and which pictures are its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Second {
+    /// What the first model is asked about a picture.
+    pub question: String,
+    /// Where it answers this, the second model is asked in its place.
+    pub answer: String,
+    /// The second model's own manifest; its files lie in the folder `second/`.
+    pub manifest: Manifest,
 }
 
 /// What the model is called and where it comes from: free text for people.
@@ -112,6 +128,21 @@ impl FileEntry {
     }
 }
 
+impl Second {
+    fn validate(&self) -> Result<()> {
+        if self.question.trim().is_empty() {
+            return Err(broken("`second.question` is empty"));
+        }
+        if self.answer.trim().is_empty() || self.answer.len() > LONGEST_ANSWER {
+            return Err(broken(format!("`second.answer` must have 1 to {LONGEST_ANSWER} bytes")));
+        }
+        if self.manifest.second.is_some() {
+            return Err(broken("`second.manifest` has a `second` of its own, and two models are the most"));
+        }
+        self.manifest.validate()
+    }
+}
+
 impl TensorEntry {
     /// Bytes of the tensor by its shape and format; `None` if they do not go together.
     fn byte_len(&self) -> Option<usize> {
@@ -159,7 +190,13 @@ impl Manifest {
             }
         }
         self.validate_files()?;
-        self.validate_tensors()
+        self.validate_tensors()?;
+        self.second.as_ref().map_or(Ok(()), |second| second.validate())
+    }
+
+    /// Chunks of all models in the bundle.
+    pub fn chunk_count(&self) -> usize {
+        self.chunks.len() + self.second.as_ref().map_or(0, |second| second.manifest.chunks.len())
     }
 
     fn validate_files(&self) -> Result<()> {

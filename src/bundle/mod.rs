@@ -4,6 +4,7 @@
 //! manifest.json            what is in the bundle: written last, so that a bundle without it is no bundle
 //! tokenizer.json
 //! chunks/<sha256>.bin      tensor bytes, in the order the model needs them
+//! second/                  the files of a second model, in a bundle of two
 //! ```
 //!
 //! Tensors are packed one after the other over all chunks and may cross from one chunk into the next. Every chunk
@@ -14,6 +15,9 @@
 mod folder;
 mod manifest;
 mod memory;
+#[cfg(not(target_family = "wasm"))]
+mod pair;
+mod part;
 pub mod reader;
 pub mod source;
 #[cfg(not(target_family = "wasm"))]
@@ -22,9 +26,12 @@ mod writer;
 #[cfg(not(target_family = "wasm"))]
 pub use folder::FolderSource;
 pub use manifest::{
-    DEFAULT_CHUNK, FORMAT_NAME, FORMAT_VERSION, FileEntry, LARGEST_CHUNK, Manifest, ModelInfo, Span, TensorEntry,
-    sha256_hex,
+    DEFAULT_CHUNK, FORMAT_NAME, FORMAT_VERSION, FileEntry, LARGEST_CHUNK, Manifest, ModelInfo, Second, Span,
+    TensorEntry, sha256_hex,
 };
 pub use memory::{LargestWeight, Memory};
+#[cfg(not(target_family = "wasm"))]
+pub use pair::pair;
+pub use part::Part;
 #[cfg(not(target_family = "wasm"))]
 pub use writer::{BundleHead, BundleWriter, check_space};

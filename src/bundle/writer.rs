@@ -51,16 +51,7 @@ impl BundleWriter {
             let problem = format!("{chunk_bytes} is not a multiple of 4 from 4 to {LARGEST_CHUNK}");
             return Err(Error::input("chunk-bytes", problem));
         }
-        if folder.join("config.json").exists() {
-            let problem = format!("{} holds a checkpoint; choose another folder", folder.display());
-            return Err(Error::input("out", problem));
-        }
-        if folder.join(MANIFEST_FILE).exists() && !force {
-            let problem = format!("{} already holds a bundle; --force replaces it", folder.display());
-            return Err(Error::input("out", problem));
-        }
-        let chunks = folder.join("chunks");
-        fs::create_dir_all(&chunks).map_err(io(&chunks))?;
+        new_folder(folder, force)?;
         let (folder, buffer) = (folder.to_owned(), Vec::with_capacity(chunk_bytes));
         Ok(Self { folder, chunk_bytes, buffer, chunks: Vec::new(), tensors: Vec::new() })
     }
@@ -129,6 +120,7 @@ impl BundleWriter {
             total_bytes: self.chunks.iter().map(|chunk| chunk.bytes as u64).sum::<u64>() + tokenizer.len() as u64,
             tensors: self.tensors,
             chunks: self.chunks,
+            second: None,
         };
         manifest.validate()?;
         write_file(&self.folder.join(TOKENIZER_FILE), tokenizer)?;
@@ -164,6 +156,20 @@ impl FileEntry {
     }
 }
 
+/// Makes the folder of a bundle, unless it holds something that must stay.
+pub(super) fn new_folder(folder: &Path, force: bool) -> Result<()> {
+    if folder.join("config.json").exists() {
+        let problem = format!("{} holds a checkpoint; choose another folder", folder.display());
+        return Err(Error::input("out", problem));
+    }
+    if folder.join(MANIFEST_FILE).exists() && !force {
+        let problem = format!("{} already holds a bundle; --force replaces it", folder.display());
+        return Err(Error::input("out", problem));
+    }
+    let chunks = folder.join("chunks");
+    fs::create_dir_all(&chunks).map_err(io(&chunks))
+}
+
 /// Files of `chunks/` that a replaced bundle or an interrupted conversion left behind.
 fn remove_strays(folder: &Path, manifest: &Manifest) -> Result<()> {
     let used: HashSet<_> = manifest.chunks.iter().map(|chunk| folder.join(&chunk.file)).collect();
@@ -180,7 +186,7 @@ fn remove_strays(folder: &Path, manifest: &Manifest) -> Result<()> {
 }
 
 /// Writes under a temporary name first: a file with its proper name is complete.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);

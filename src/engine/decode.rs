@@ -82,11 +82,13 @@ impl Decode<'_> {
             }
             let mut piece = String::new();
             let mut reason = None;
-            for &token in &words[tokens.len()..drawn] {
+            let logprobs = &words[words.len() / 2..];
+            for (&token, &logprob) in words[..drawn].iter().zip(logprobs).skip(tokens.len()) {
                 if token == kernels::BROKEN_LOGITS {
                     return Err(self.broken_logits(tokens.len()));
                 }
                 tokens.push(token);
+                output.token_logprobs.push(f32::from_bits(logprob));
                 reason = self.take(token, tokens.len(), &mut text, &mut piece)?;
                 if reason.is_some() {
                     break;

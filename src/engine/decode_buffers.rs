@@ -14,7 +14,7 @@ pub struct DecodeBuffers {
     pub params: Buffer,
     /// Per token of the vocabulary: bit 0 = in the prompt, the rest = times generated.
     seen: Buffer,
-    /// Generated tokens by step.
+    /// Generated tokens by step, then their log-probabilities.
     pub tokens: Buffer,
 }
 
@@ -22,7 +22,7 @@ impl DecodeBuffers {
     /// For a vocabulary of `vocab` tokens and answers of up to `capacity`.
     pub fn new(vocab: usize, capacity: usize, device: &Device) -> Self {
         let words = |len| Buffer::zeros(len, device);
-        Self { state: words(4), params: words(Sampling::WORDS), seen: words(vocab), tokens: words(capacity) }
+        Self { state: words(4), params: words(Sampling::WORDS), seen: words(vocab), tokens: words(2 * capacity) }
     }
 
     /// Readies all for a request that begins at `position`: `ids` are the prompt's, `sampling` its [words](Sampling::to_words).

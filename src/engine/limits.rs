@@ -27,6 +27,18 @@ pub struct MemoryUse {
     pub total: u64,
 }
 
+impl MemoryUse {
+    /// What two models take, each with room of its own.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            weights: self.weights + other.weights,
+            context: self.context + other.context,
+            work: self.work + other.work,
+            total: self.total + other.total,
+        }
+    }
+}
+
 /// How many of the widest intermediate results there is room for: what an operation reads, writes and keeps for later, in an
 /// allocator's pages, which are never full. Measured (tests/memory.rs).
 const WORK_RESULTS: usize = 4;

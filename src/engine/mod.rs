@@ -5,6 +5,7 @@ mod decode;
 mod decode_buffers;
 mod layers;
 mod limits;
+mod models;
 mod options;
 mod pace;
 mod pictures;
@@ -37,6 +38,7 @@ use crate::text::sampling::Sampling;
 use crate::text::template::Template;
 use crate::text::tokenizer::{PromptTokens, Tokenizer};
 
+pub use self::models::Models;
 pub use self::options::LoadOptions;
 pub use self::request::{FinishReason, Input, Output, Timings};
 
@@ -135,6 +137,7 @@ impl Engine {
         on_piece: &mut dyn FnMut(&str, usize) -> bool,
     ) -> Result<Output> {
         let (prompt, max_tokens) = self.prompt(input, picture.is_some())?;
+        kernels::select(&self.gpu.device, &self.variants);
         let image_started = Instant::now();
         let image = match picture {
             Some(picture) => {
@@ -149,8 +152,10 @@ impl Engine {
         // overwritten. Where tokens are drawn, a seed must give the same ones whatever was there.
         let cached_tokens = self.cached.keep_common(&slots[..prompt_tokens - 1], input.sampling.draws());
         let mut output = Output {
+            model: self.name.clone(),
             description: String::new(),
             token_ids: Vec::new(),
+            token_logprobs: Vec::new(),
             prompt_tokens,
             cached_tokens,
             completion_tokens: 0,

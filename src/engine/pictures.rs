@@ -27,7 +27,18 @@ struct Encoded {
 }
 
 /// SHA-256 of an encoded picture and of how it is made square: tells a known file without decoding it.
-type FileHash = [u8; 32];
+pub type FileHash = [u8; 32];
+
+/// The hash of an encoded picture.
+pub fn file_hash(source: &Source, aspect_ratio: Option<AspectRatio>) -> Option<FileHash> {
+    match source {
+        Source::Encoded(bytes) => {
+            let way = format!("{aspect_ratio:?}\0");
+            Some(Sha256::new_with_prefix(way).chain_update(bytes).finalize().into())
+        }
+        Source::Decoded(_) => None,
+    }
+}
 
 /// A request's picture.
 pub struct Image {
@@ -53,13 +64,7 @@ impl Pictures {
     /// # Errors
     /// [`Error::Image`] or [`Error::TooLarge`].
     pub fn identify(&self, source: &Source, aspect_ratio: Option<AspectRatio>) -> Result<Image> {
-        let file: Option<FileHash> = match source {
-            Source::Encoded(bytes) => {
-                let way = format!("{aspect_ratio:?}\0");
-                Some(Sha256::new_with_prefix(way).chain_update(bytes).finalize().into())
-            }
-            Source::Decoded(_) => None,
-        };
+        let file = file_hash(source, aspect_ratio);
         if let Some(last) = &self.last
             && file.is_some()
             && last.file == file

@@ -53,9 +53,13 @@ pub struct Timings {
 /// The answer to one request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Output {
+    /// The model that answered, by its name in the manifest.
+    pub model: String,
     pub description: String,
     /// Every generated token, the end-of-sequence token included.
     pub token_ids: Vec<u32>,
+    /// The logarithm of the probability that the model gave to each of them, before penalties, temperature, top-k and top-p.
+    pub token_logprobs: Vec<f32>,
     pub prompt_tokens: usize,
     /// Of those, positions whose keys and values were still there from the requests before.
     pub cached_tokens: usize,

@@ -56,7 +56,7 @@ pub use heads::Heads;
 pub use kv_cache::{KvCache, KvFormat};
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_gated, linear_rope_cache};
-pub use ops::{DeviceOps, LlavaOps, tune};
+pub use ops::{DeviceOps, LlavaOps, select, tune};
 pub use rms_norm::rms_norm;
 pub use rope::rope_table;
 pub use sample::{BROKEN_LOGITS, sample, sample_lanes};

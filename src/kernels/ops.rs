@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::{Heads, KvCache, ModelShapes, TuneWork, Variants, WeightLayout, Window};
 use crate::activation::Activation;
@@ -98,6 +98,8 @@ pub trait DeviceOps: Runtime {
         work: &TuneWork<'_>,
         stored: &BTreeMap<String, String>,
     ) -> impl Future<Output = Result<Variants>>;
+    /// As [`select`](super::select).
+    fn select(variants: &Variants);
 }
 
 pub(super) fn embed_drawn(state: &Buffer, weight: &Buffer, layout: WeightLayout, start: usize) -> Tensor<2> {
@@ -121,4 +123,9 @@ pub async fn tune(
     stored: &BTreeMap<String, String>,
 ) -> Result<Variants> {
     each_kind!(Kind, kind(&opened.device), |B, _| B::tune(opened, shapes, work, stored).await)
+}
+
+/// Sets for this process what [`tune`] chose for a model, where another one was tuned for meanwhile.
+pub fn select(device: &Device, variants: &Variants) {
+    each_kind!(Kind, kind(device), |B, _| B::select(variants))
 }

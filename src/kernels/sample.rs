@@ -8,8 +8,9 @@ use crate::device::{each_kind, kind};
 /// Recorded instead of a token where a logit is no finite number.
 pub const BROKEN_LOGITS: u32 = 0xffff_fffe;
 
-/// Draws one token and records it, in place: `tokens[step] = token; seen[token] += 2; state = [position + 1, step + 1,
-/// token]`. Once `step` has reached the length of `tokens` it does nothing. If a logit is no finite number the token is
+/// Draws one token and records it, in place: `tokens[0][step] = token; tokens[1][step] = its log-probability; seen[token] += 2;
+/// state = [position + 1, step + 1, token]`. The log-probability is an f32's bits: the logarithm of the softmax of the logits as they
+/// are, whatever is asked of the draw. Once `step` has reached `max_new` it does nothing. If a logit is no finite number the token is
 /// [`BROKEN_LOGITS`], and `seen` stays as it is.
 ///
 /// `params` are words, floats as their bits: greedy flag, temperature, top_k (0 keeps all), top_p (1 keeps all), seed
@@ -20,7 +21,7 @@ pub const BROKEN_LOGITS: u32 = 0xffff_fffe;
 /// `seen[t]`: bit 0 says that the token is in the prompt, the other bits count how often it was generated.
 ///
 /// # Shapes
-/// - `logits`: `[1, vocab]`, `params`: `[9..]`, `seen`: `[vocab]`, `tokens`: `[max_new]`, `state`: `[4]`
+/// - `logits`: `[1, vocab]`, `params`: `[9..]`, `seen`: `[vocab]`, `tokens`: `[2, max_new]`, `state`: `[4]`
 pub fn sample(logits: Tensor<2>, params: &Buffer, seen: &Buffer, tokens: &Buffer, state: &Buffer) {
     let [params, seen, tokens, state] = [params, seen, tokens, state].map(Buffer::clone);
     Dispatch::sample(logits.into_dispatch(), params, seen, tokens, state);
@@ -34,6 +35,7 @@ pub fn sample_lanes(device: &Device) -> usize {
 /// [`sample`] on plain slices, with the same random numbers, and with the order of the vocabulary that [`sample_lanes`] tells.
 pub fn naive(logits: &[f32], lanes: usize, params: &[u32], seen: &mut [u32], tokens: &mut [u32], state: &mut [u32]) {
     let step = state[1];
+    let (tokens, logprobs) = tokens.split_at_mut(tokens.len() / 2);
     if step as usize >= tokens.len() {
         return;
     }
@@ -89,6 +91,9 @@ pub fn naive(logits: &[f32], lanes: usize, params: &[u32], seen: &mut [u32], tok
             }
         }
     }
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mass: f64 = logits.iter().map(|logit| f64::from(logit - top).exp()).sum();
+    logprobs[step as usize] = ((f64::from(logits[token] - top) - mass.ln()) as f32).to_bits();
     tokens[step as usize] = token as u32;
     seen[token] += 2;
     (state[0], state[1], state[2]) = (state[0] + 1, step + 1, token as u32);
@@ -122,7 +127,7 @@ mod tests {
     /// How often each token is drawn in `draws` steps that see the same logits.
     fn histogram(logits: &[f32], params: &[u32], draws: usize) -> Vec<usize> {
         let mut counts = vec![0; logits.len()];
-        let (mut tokens, mut state) = (vec![0; draws], vec![0; 4]);
+        let (mut tokens, mut state) = (vec![0; 2 * draws], vec![0; 4]);
         for _ in 0..draws {
             naive(logits, 1, params, &mut vec![0; logits.len()], &mut tokens, &mut state);
             counts[state[2] as usize] += 1;
@@ -162,7 +167,7 @@ mod tests {
             let mut params = params(0.0, 0, 1.0, penalties);
             params[0] = 1;
             let mut state = vec![0; 4];
-            naive(logits, 1, &params, &mut seen.to_vec(), &mut [0], &mut state);
+            naive(logits, 1, &params, &mut seen.to_vec(), &mut [0; 2], &mut state);
             state[2]
         };
         assert_eq!(greedy(&[1.0, -1.0, 0.9], &[0, 0, 0], [2.0, 0.0, 0.0]), 0);

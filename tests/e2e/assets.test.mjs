@@ -160,6 +160,15 @@ test("a policy that allows what is needed", async () => {
   assert.equal(await failure(), undefined);
 });
 
+const TRUSTED = `${POLICY}; require-trusted-types-for 'script'`;
+
+test("a page that takes trusted types alone", async () => {
+  site.headers["content-security-policy"] = `${TRUSTED}; trusted-types llava-web`;
+  assert.equal(await failure(), undefined);
+  site.headers["content-security-policy"] = `${TRUSTED}; trusted-types other`;
+  assert.match(await failure(), /^engine_failed: .*add llava-web to its trusted-types\.$/);
+});
+
 /** A page's own service worker, which keeps the page and what it imports, as pages that work offline have. */
 const SHELL = `
 const files = ["/blank", "/dist/index.js"];

@@ -48,6 +48,7 @@ test("caption, stream, onToken and run give the same answer", async () => {
     usage: { prompt_tokens: 7, cached_tokens: 5, completion_tokens: 3, total_tokens: 10 },
     finish_reason: "stop",
     token_ids: [0, 1, 2],
+    token_logprobs: [-0.5, -0.5, -0.5],
     model: "fake",
     adapter: "fake",
   });

@@ -15,21 +15,22 @@ export const out_of_memory = () => false;
 export class Engine {
   #name;
 
-  static async load(manifestText, tokenizer, readChunk, onAllRead, options) {
+  static async load(manifestText, tokenizers, readChunk, onAllRead, options) {
     const manifest = JSON.parse(manifestText);
-    JSON.parse(tokenizer);
+    tokenizers.map((text) => JSON.parse(text));
     const engine = new Engine();
     engine.#name = manifest.model.name;
     engine.device = await (await navigator.gpu.requestAdapter()).requestDevice();
     engine.mood = Math.random();
     const { context_length = 2048, kv_cache = "the engine's choice" } = JSON.parse(options);
     Object.assign(engine, { context_length, kv_cache });
-    for (let index = 0; index < manifest.chunks.length; index++) {
+    const chunks = [...manifest.chunks, ...(manifest.second?.manifest.chunks ?? [])];
+    for (let index = 0; index < chunks.length; index++) {
       const bytes = await readChunk(index).catch((error) => {
         throw Object.assign(new Error(`chunk ${index}: ${error.message}`), { code: "io" });
       });
       const hash = hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
-      if (hash !== manifest.chunks[index].sha256) throw new Error(`the loader handed over a damaged chunk ${index}`);
+      if (hash !== chunks[index].sha256) throw new Error(`the loader handed over a damaged chunk ${index}`);
     }
     onAllRead();
     return engine;
@@ -70,8 +71,10 @@ export class Engine {
       goesOn = onPiece(words.at(-1), words.length);
     }
     return JSON.stringify({
+      model: this.#name,
       description: prompt.includes("echo") ? JSON.stringify({ image: await describe(image), input }) : words.join(""),
       token_ids: words.map((_, index) => index),
+      token_logprobs: words.map(() => -0.5),
       prompt_tokens: 7,
       cached_tokens: 5,
       completion_tokens: words.length,

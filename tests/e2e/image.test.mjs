@@ -182,7 +182,7 @@ test("addresses that look like files are fetched", async () => {
     const fetched = page.waitForRequest((request) => request.url() === `${site.origin}/${address}`);
     const { error } = await seen(`() => ${JSON.stringify(address)}`);
     await fetched;
-    assert.match(error.message, /answered 404/);
+    assert.match(error.message, /no such file \(404\)/);
   }
 });
 

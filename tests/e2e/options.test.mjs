@@ -82,6 +82,9 @@ test("callbacks that are no functions, and options nobody knows", async () => {
     () => llava.load(url, { onWarning: true }),
     () => llava.availability(url, { contextLength: 5 }),
     () => llava.createAI({ m: url }).run("m", { image, prompt: "x" }, { onPiece() {} }),
+    () => llava.caption(image, "x", { model: url, precison: "fast" }),
+    () => llava.caption(image, "x", { model: url, precision: "slow" }),
+    () => llava.caption(image, "x", { model: url, prompt: "y" }),
   ]);
   assertEach(told, [
     /^invalid_input: `onToken` must be a function/,
@@ -90,6 +93,9 @@ test("callbacks that are no functions, and options nobody knows", async () => {
     /^invalid_input: `onWarning` must be a function/,
     /^invalid_input: `contextLength` is not an option of availability. Known: device, context_length/,
     /^invalid_input: `onPiece` is not an option of run/,
+    /^invalid_input: `precison` is not an option of caption. Known: messages, max_tokens,.* stop, model, device, precision, onProgress, signal, onToken/,
+    /^invalid_input: `precision` must be "exact" or "fast"/,
+    /^invalid_input: `prompt` is an argument of its own/,
   ]);
 });
 

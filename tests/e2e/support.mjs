@@ -57,6 +57,13 @@ export function makeBundle({ name = "fake", seeds = [1, 2, 3, 4, 5, 6], chunkByt
   return { files, manifest, chunkPaths: chunks.map(({ file }) => file), total_bytes };
 }
 
+/** One bundle of two: of which pictures the first model says `answer`, the second one is asked. */
+export function pairOf(first, second, question, answer) {
+  const manifest = { ...first.manifest, second: { question, answer, manifest: second.manifest } };
+  const files = new Map([...first.files, ...[...second.files].map(([path, bytes]) => [`second/${path}`, bytes])]);
+  return { manifest, files: files.set("manifest.json", Buffer.from(JSON.stringify(manifest))) };
+}
+
 /** A bundle from its folder. */
 export async function readBundle(folder) {
   const manifest = JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"));

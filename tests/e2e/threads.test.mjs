@@ -18,11 +18,12 @@ after(async () => {
   await site.close();
 });
 
-/** Loads the default model on a page with these headers, whose worker begins with `prelude`; what it says and answers. */
-async function visit({ headers = ISOLATED, prelude = "", prompts = PROMPTS, precision } = {}) {
+/** Loads the default model on a page with these headers that has run `script`, and whose worker begins with `prelude`; what it says and answers. */
+async function visit({ headers = ISOLATED, prelude = "", script = "", prompts = PROMPTS, precision } = {}) {
   Object.assign(site, { headers, prelude });
   const page = await browser.open(site);
   try {
+    await page.evaluate(script);
     const { value, error } = await load(page, undefined, { device: "cpu", precision });
     assert.equal(error, undefined, error?.message);
     await page.evaluate(drawRedCircle);
@@ -64,9 +65,10 @@ test("with less precision, too, both give the same tokens", async () => {
 /** What takes threads away: a page's policy, a browser. */
 const WITHOUT = {
   "a policy that allows no worker of a blob": { headers: { ...ISOLATED, "content-security-policy": "script-src 'self' 'wasm-unsafe-eval' 'unsafe-inline'; worker-src 'self'" } },
-  "a thread whose script does not run": { prelude: 'URL.createObjectURL = () => "blob:null/nothing";' },
-  "a worker that knows no other": { prelude: "delete self.Worker;" },
-  "memory that cannot be sent": { prelude: 'Worker.prototype.postMessage = () => { throw new DOMException("no", "DataCloneError"); };' },
+  "a thread whose script does not run": { script: 'URL.createObjectURL = () => "blob:null/nothing";' },
+  "a thread that never answers": { script: 'URL.createObjectURL = () => "data:text/javascript,";' },
+  "memory that cannot be sent to the page": { prelude: 'const { postMessage } = self; self.postMessage = (reply) => { if (reply.type === "help") throw new DOMException("no", "DataCloneError"); postMessage(reply); };' },
+  "memory that cannot be sent on": { script: 'const { postMessage } = Worker.prototype; Worker.prototype.postMessage = function (data) { if (data.memory) throw new DOMException("no", "DataCloneError"); postMessage.call(this, data); };' },
 };
 for (const [what, given] of Object.entries(WITHOUT)) {
   test(`${what} leaves one thread, without an error`, async () => {
@@ -90,8 +92,8 @@ test("a phone that keeps no 4 GiB of addresses free gets an engine with fewer", 
 
 test("a thread that crashes ends the engine, and nothing waits for it", async () => {
   // Of two helpers the second says, as a crashed one does, that it is lost.
-  const prelude = `
-    Object.defineProperty(navigator, "hardwareConcurrency", { value: 3 });
+  const prelude = 'Object.defineProperty(navigator, "hardwareConcurrency", { value: 3 });';
+  const script = `
     const { Blob: RealBlob } = self;
     let made = 0;
     const { createObjectURL } = URL;
@@ -99,12 +101,29 @@ test("a thread that crashes ends the engine, and nothing waits for it", async ()
     self.Blob = class extends RealBlob { constructor(parts, options) { super(parts, options); texts.push(parts[0]); } };
     const { Worker: RealWorker } = self;
     self.Worker = class extends RealWorker {
-      constructor(url) {
-        const lost = texts.at(-1).replace(/([a-z]+)\\.help\\(\\)/, "$1.helper_lost()");
-        super(made++ === 1 ? createObjectURL(new RealBlob([lost])) : url);
+      constructor(url, options) {
+        const lost = texts.at(-1)?.replace(/([a-z]+)\\.help\\(\\)/, "$1.helper_lost()");
+        super(made++ === 2 ? createObjectURL(new RealBlob([lost])) : url, options);
       }
     };`;
-  const { threads, answers } = await visit({ prelude, prompts: PROMPTS.slice(0, 1) }).catch((error) => ({ answers: [error] }));
+  const { threads, answers } = await visit({ prelude, script, prompts: PROMPTS.slice(0, 1) }).catch((error) => ({ answers: [error] }));
   assert.ok(threads === undefined || threads === 3);
   assert.match(answers[0].message, /engine crashed/i);
+});
+
+test("the threads of a model end with it", async () => {
+  Object.assign(site, { headers: ISOLATED });
+  const page = await browser.open(site);
+  try {
+    const workers = () => page.workers().length;
+    const { value } = await load(page, undefined, { device: "cpu" });
+    assert.deepEqual([value.threads, workers()], [CORES, CORES]);
+    await page.evaluate(() => globalThis.model.dispose());
+    const end = Date.now() + 5000;
+    while (workers() > 0 && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(workers(), 0);
+  } finally {
+    await page.close();
+    Object.assign(site, { headers: {} });
+  }
 });

@@ -72,8 +72,21 @@ describe("kinds of pictures", () => {
     const host = await start({ handler: serveFiles({ "/": HELD_OUT }) });
     try {
       assert.equal(await model.caption(`${host.origin}/scene-0010.png`, QUESTION), SAID);
-      await assert.rejects(model.caption(`${host.origin}/none.png`), { code: "bad_image", message: /answered 404.*no such file/ });
+      await assert.rejects(model.caption(`${host.origin}/none.png`), { code: "bad_image", message: /no such file \(404\)/ });
     } finally {
+      await host.close();
+    }
+  });
+
+  test("a server that takes the question and never answers is given up", async (t) => {
+    const host = await start({ handler: () => undefined });
+    try {
+      t.mock.timers.enable({ apis: ["setTimeout"] });
+      const answer = assert.rejects(model.caption(`${host.origin}/silent.png`, QUESTION), { code: "network", message: /silent\.png sent nothing for 30 s/ });
+      t.mock.timers.tick(30_000);
+      await answer;
+    } finally {
+      t.mock.timers.reset();
       await host.close();
     }
   });
@@ -92,6 +105,7 @@ describe("errors", () => {
     "an icon": [() => join(ROOT, "tests/e2e/pictures/red.ico"), "bad_image", new RegExp(`ICO.*${formats.source}`)],
     "an SVG": [() => '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>', "bad_image", new RegExp(`SVG.*${formats.source}`)],
     "a JPEG that the engine does not decode": [() => join(ROOT, "tests/e2e/pictures/arithmetic.jpg"), "bad_image", formats],
+    "a text": [() => Buffer.from("hello I am text"), "bad_image", new RegExp(`"hello I am text", and no ${formats.source}`)],
     "a web page": [() => Buffer.from("<!doctype html><title>no</title>"), "bad_image", /an HTML file, and no picture/],
     "a file that is cut off": [() => bytes.subarray(0, bytes.length / 2), "bad_image", /./],
     "a path where nothing is": [() => "no/such/picture.png", "bad_image", /no such file/],

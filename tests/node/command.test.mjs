@@ -32,7 +32,7 @@ test("--json prints the whole answer", async () => {
   const answer = JSON.parse(stdout);
   assert.equal(code, 0);
   assert.match(answer.description, /blue/);
-  assert.deepEqual(Object.keys(answer), ["description", "usage", "finish_reason", "token_ids", "seed", "timings", "model", "adapter"]);
+  assert.deepEqual(Object.keys(answer), ["description", "usage", "finish_reason", "token_ids", "token_logprobs", "seed", "timings", "model", "adapter"]);
 });
 
 test("--model takes a folder, and an address, which is kept", async () => {
@@ -53,12 +53,16 @@ test("on a terminal the answer comes piece by piece, and stderr tells how far th
   assert.equal(stdout.replaceAll(/\r\x1b\[K[^\r]*(?=\r\x1b\[K)/g, "").replaceAll("\r\x1b[K", "").trim(), SAID);
 });
 
+test("--precision and --device", async () => {
+  assert.deepEqual(await command("picture.png", QUESTION, "--precision", "fast", "--device", "cpu"), { code: 0, stdout: `${SAID}\n`, stderr: "" });
+});
+
 test("--help and --version", async () => {
   const { version } = JSON.parse(await readFile(join(ROOT, "www/package.json"), "utf8"));
   assert.deepEqual(await command("--version"), { code: 0, stdout: `${version}\n`, stderr: "" });
   const { code, stdout } = await command("--help");
   assert.equal(code, 0);
-  for (const option of ["--model", "--json", "--help", "--version"]) assert.ok(stdout.includes(option), option);
+  for (const option of ["--model", "--device", "--precision", "--json", "--help", "--version"]) assert.ok(stdout.includes(option), option);
 });
 
 describe("what goes wrong is told on stderr, with its code, and the command fails", () => {
@@ -66,6 +70,8 @@ describe("what goes wrong is told on stderr, with its code, and the command fail
     "no picture": [[], "invalid_input", /picture is missing.*--help/],
     "too much": [["picture.png", "What", "is", "it?"], "invalid_input", /"is".*quotes/],
     "an option that is not known": [["picture.png", "--modle", "x"], "invalid_input", /--modle/],
+    "a precision that is not known": [["picture.png", "--precision", "none"], "invalid_input", /`precision` must be "exact" or "fast"/],
+    "a device that is not there": [["picture.png", "--device", "gpu"], "webgpu_unavailable", /./],
     "a picture that is not there": [["none.png"], "bad_image", /none\.png.*no such file/],
     "a file that is no picture": [["package.json"], "bad_image", /PNG, JPEG, WebP or GIF/],
     "a folder without a model": [["picture.png", "--model", "node_modules"], "no_such_model", /manifest\.json/],

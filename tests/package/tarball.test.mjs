@@ -61,6 +61,11 @@ for (const version of EVERYTHING ? COMPILERS : QUICK) {
   }
 }
 
+test("TypeScript takes the types where those of a page are not known", async () => {
+  const options = "--noEmit --strict --exactOptionalPropertyTypes --skipLibCheck false --target es2023 --lib es2023 --types node --module nodenext";
+  await shell(`tsc ${options} use.ts`, await install("typescript-node"));
+});
+
 // Which registry wrote a lock is nobody's business, and another one has the same packages.
 test("the apps' locks name no registry", async () => {
   const paths = await readdir(import.meta.dirname, { recursive: true });

@@ -9,8 +9,9 @@ const MODEL = fileURLToPath(new URL("../../models/llava-sketches/", import.meta.
 
 async function readManifest() {
   const bytes = await readFile(join(MODEL, "manifest.json"));
-  const { tokenizer, chunks } = JSON.parse(bytes);
-  return { bytes, paths: ["manifest.json", tokenizer.file, ...chunks.map(({ file }) => file)] };
+  const { second, ...first } = JSON.parse(bytes);
+  const files = ({ tokenizer, chunks }, folder) => [tokenizer, ...chunks].map(({ file }) => folder + file);
+  return { bytes, paths: ["manifest.json", ...files(first, ""), ...(second ? files(second.manifest, "second/") : [])] };
 }
 
 /** The name in the package. Some bundlers make a script of every .json, whatever asks for it. */
@@ -21,8 +22,11 @@ function shippedName(path) {
 /** Copies the files, and the model's card, into `folder`. */
 export async function copyDefaultModel(folder) {
   const { paths } = await readManifest();
-  await mkdir(join(folder, "chunks"), { recursive: true });
-  for (const path of [...paths, "README.md"]) await cp(join(MODEL, path), join(folder, shippedName(path)));
+  for (const path of [...paths, "README.md"]) {
+    const to = join(folder, shippedName(path));
+    await mkdir(dirname(to), { recursive: true });
+    await cp(join(MODEL, path), to);
+  }
 }
 
 async function main() {

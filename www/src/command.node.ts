@@ -2,7 +2,7 @@
 // npx llava-web: answers a question about a picture.
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { createAI, DEFAULT_MODEL, LlavaError, type LoadProgress } from "llava-web";
+import { createAI, DEFAULT_MODEL, LlavaError, type DeviceChoice, type LoadOptions, type LoadProgress } from "llava-web";
 import { VERSION } from "./engine/build.js";
 
 const USAGE = `usage: llava-web <picture> [question] [options]
@@ -11,7 +11,9 @@ const USAGE = `usage: llava-web <picture> [question] [options]
   [question]       "What is in this picture?" where absent
 
   --model URL|DIR  the folder of a bundle that llava-convert has made; where absent the small model in the package
-  --json           print an object: description, usage, finish_reason, token_ids, seed, timings, model, adapter
+  --device WHAT    "cpu" or "gpu"; in Node there is the CPU
+  --precision HOW  "fast" computes large products in 8 bits; "exact" where absent
+  --json           print an object: description, usage, finish_reason, token_ids, token_logprobs, seed, timings, model, adapter
   --help           print this
   --version        print the package's version
 
@@ -19,6 +21,8 @@ Models from a URL are kept in LLAVA_WEB_CACHE, or in the user's cache folder.`;
 
 const OPTIONS = {
   model: { type: "string" },
+  device: { type: "string" },
+  precision: { type: "string" },
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean" },
@@ -37,6 +41,7 @@ async function main(): Promise<void> {
   if (image === undefined) throw wrongUse("The picture is missing");
   if (more.length > 0) throw wrongUse(`There is one picture and one question, and ${JSON.stringify(more[0])} is too much: put the question in quotes`);
   const { model = DEFAULT_MODEL, json = false } = values;
+  const [device, precision] = [values.device as DeviceChoice | undefined, values.precision as LoadOptions["precision"]];
   const streaming = !json && stdout.isTTY === true;
   const onToken = (piece: string) => {
     progress.clear();
@@ -44,7 +49,7 @@ async function main(): Promise<void> {
   };
   const ai = createAI({ [model]: model }, { onWarning: ({ message }) => progress.tell(`warning: ${message}`) });
   try {
-    const result = await ai.run(model, { image, prompt }, { onToken, onProgress: progress.show });
+    const result = await ai.run(model, { image, prompt }, { device, precision, onToken, onProgress: progress.show });
     progress.clear();
     stdout.write(json ? `${JSON.stringify(result)}\n` : streaming ? "\n" : `${result.description}\n`);
   } finally {

@@ -1,5 +1,5 @@
 // The engine as a module, for threads that have no Worker. `import * as engine from "llava-web/engine"`
-import type { Reply, Request } from "./engine/protocol.js";
+import type { Help, Reply, Request } from "./engine/protocol.js";
 import { isCrash, serve } from "./engine/serve.js";
 
 /** The page's hold on an engine that runs in its own thread. @internal */
@@ -11,11 +11,11 @@ export interface RunningEngine {
 /** What `llava-web/engine` exports; `configure({ engine })` takes it as it is. */
 export interface EngineModule {
   /** @internal */
-  startEngine(post: (reply: Reply) => void): RunningEngine;
+  startEngine(post: (reply: Reply | Help) => void): RunningEngine;
 }
 
 /** Starts an engine in this thread. Replies come later, never within `receive`. @internal */
-export function startEngine(post: (reply: Reply) => void): RunningEngine {
+export function startEngine(post: (reply: Reply | Help) => void): RunningEngine {
   const engine = serve(post);
   // Here errors of others come by too; a Rust panic ends in this one.
   const crash = (reason: unknown) => {

@@ -21,7 +21,7 @@ declare module "llava-web:glue/*" {
      */
     static load(
       manifest: string,
-      tokenizer: string,
+      tokenizers: string[],
       readChunk: (index: number) => Promise<Uint8Array>,
       onAllRead: () => void,
       options: string,

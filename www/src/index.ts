@@ -1,9 +1,8 @@
 // The public API. Everything else in this package may change without notice.
 import { configuration } from "./api/configure.js";
 import { DEFAULT_MODEL } from "./api/model-url.js";
-import { asInput, Model, type CaptionOptions, type LoadOptions } from "./api/model.js";
-import { asOptions } from "./api/options.js";
-import { runShared, SharedModels, type SharedLoadOptions } from "./api/shared.js";
+import { asInput, captionOptions, Model, type CaptionOptions, type LoadOptions } from "./api/model.js";
+import { runShared, SHARED_OPTIONS, SharedModels, type SharedLoadOptions } from "./api/shared.js";
 import type { ImageInput } from "./input/image.js";
 
 export { createAI, type AI } from "./api/ai.js";
@@ -28,7 +27,7 @@ const shared = new SharedModels({}, () => configuration().idle_timeout);
  * Describes a picture, or answers a question about it. The model is loaded by the first call and kept for the next ones, until
  * `dispose()` or, if `configure` says so, after a time without use.
  *
- * @param options generation settings, `signal`, `onToken`, `onProgress`, `device`, and `model`: the URL of another bundle
+ * @param options generation settings, `signal`, `onToken`, `onProgress`, `device`, `precision`, and `model`: the URL of another bundle
  * @throws LlavaError
  */
 export async function caption(
@@ -36,8 +35,9 @@ export async function caption(
   prompt?: string,
   options: CaptionOptions & SharedLoadOptions & { model?: string | URL } = {},
 ): Promise<string> {
-  const { model = DEFAULT_MODEL, device, onProgress, signal, onToken, ...fields } = asOptions(options, "caption");
-  return (await runShared(shared, model, asInput(image, prompt, fields), { device, onProgress, signal, onToken })).description;
+  const given = captionOptions(options, "caption", ["model", ...SHARED_OPTIONS]);
+  const { model = DEFAULT_MODEL, device, precision, onProgress, signal, onToken, ...fields } = given;
+  return (await runShared(shared, model, asInput(image, prompt, fields), { device, precision, onProgress, signal, onToken })).description;
 }
 
 /** Frees the models of `caption()`, with the memory they hold. The next call loads them again, from the store. */

@@ -79,7 +79,8 @@ impl WasmToolchain {
             command.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1");
         }
         if self.threads {
-            command.args(["--config", THREADS]);
+            // Of what std has in a fast and a small form, small: the engine sorts and prints little.
+            command.args(["-Zbuild-std-features=optimize_for_size", "--config", THREADS]);
         }
         if debian {
             command

@@ -186,6 +186,8 @@ impl DeviceOps for Flex {
         super::set_precision(shapes.precision);
         Ok(Variants::new())
     }
+
+    fn select(_: &Variants) {}
 }
 
 /// Rows by their ids, of a part of the table that begins with the id `start`; zeros for ids that another part holds.

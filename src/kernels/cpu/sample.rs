@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::activation::exp;
 use super::simd::{Kernel, Simd, run};
 use crate::kernels::BROKEN_LOGITS;
 use crate::kernels::sample::uniform;
@@ -9,18 +10,18 @@ use crate::kernels::sample::uniform;
 /// Draws from `logits`, in the order of the vocabulary.
 pub fn sample(logits: &[f32], params: &[u32], seen: &mut [u32], tokens: &mut [u32], state: &mut [u32]) {
     let step = state[1];
-    let Some(place) = tokens.get_mut(step as usize) else { return };
-    let mut record = |token: u32, state: &mut [u32]| {
-        *place = token;
-        (state[0], state[1], state[2]) = (state[0] + 1, step + 1, token);
-    };
-    if !run(Extent(logits)).finite {
-        return record(BROKEN_LOGITS, state);
+    let (tokens, logprobs) = tokens.split_at_mut(tokens.len() / 2);
+    let Some((token, logprob)) = tokens.get_mut(step as usize).zip(logprobs.get_mut(step as usize)) else { return };
+    let Found { finite, top } = run(Extent(logits));
+    *token = BROKEN_LOGITS;
+    if finite {
+        let scores = Scores::new(logits, params, seen);
+        let drawn = if params[0] != 0 { scores.largest() } else { scores.draw(params, step) };
+        seen[drawn] += 2;
+        *token = drawn as u32;
+        *logprob = (logits[drawn] - top - run(Mass(logits, top)).ln()).to_bits();
     }
-    let scores = Scores::new(logits, params, seen);
-    let token = if params[0] != 0 { scores.largest() } else { scores.draw(params, step) };
-    seen[token] += 2;
-    record(token as u32, state);
+    (state[0], state[1], state[2]) = (state[0] + 1, step + 1, *token);
 }
 
 /// What logits are, in one pass.
@@ -52,6 +53,26 @@ impl Kernel for Extent<'_> {
         let rest = &self.0[whole..];
         let finite = S::sum(S::add(zeros[0], zeros[1])) == 0.0 && rest.iter().all(|value| value.is_finite());
         Found { finite, top: lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max) }
+    }
+}
+
+/// The sum of exp(logit - top) over logits, of which `.1` is the largest.
+struct Mass<'a>(&'a [f32], f32);
+
+impl Kernel for Mass<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> f32 {
+        let Self(logits, top) = self;
+        let whole = logits.len() / S::LANES * S::LANES;
+        let mut sum = S::splat(0.0);
+        for at in (0..whole).step_by(S::LANES) {
+            // SAFETY: there are so many.
+            let logits = unsafe { S::load(logits.as_ptr().add(at)) };
+            sum = S::add(sum, exp::<S>(S::sub(logits, S::splat(top))));
+        }
+        S::sum(sum) + logits[whole..].iter().map(|logit| (logit - top).exp()).sum::<f32>()
     }
 }
 

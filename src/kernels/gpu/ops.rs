@@ -109,4 +109,8 @@ impl DeviceOps for Cube {
     ) -> Result<Variants> {
         tune::tune(opened, shapes, work, stored).await
     }
+
+    fn select(variants: &Variants) {
+        tune::select(variants);
+    }
 }

@@ -36,7 +36,7 @@ pub(super) fn launch(logits: GpuTensor, params: &Buffer, seen: &Buffer, tokens: 
     assert!(params.words() >= 9, "sample: too few parameters");
     assert!(state.words() >= 3, "sample: too short a state");
     let scores = gpu::output(&logits, [vocab]);
-    let dims = [vocab as u32, tokens.words() as u32];
+    let dims = [vocab as u32, (tokens.words() / 2) as u32];
     let [params, seen, tokens, state] = [params, seen, tokens, state].map(Buffer::gpu);
     gpu::launch(shader(step()), &[&logits, params, seen, tokens, state, &scores], &dims, 1);
 }

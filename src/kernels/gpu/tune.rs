@@ -12,6 +12,12 @@ use super::*;
 use crate::device;
 use crate::error::{Error, Result};
 
+/// The operations that have variants; few rows after many, whose bits they must have.
+const LINEAR: [(&str, LinearUse); 3] =
+    [("linear_vec", LinearUse::Vec), ("linear_mat", LinearUse::Mat), ("linear_few", LinearUse::Few)];
+const ATTENTION: [(&str, AttentionUse); 2] =
+    [("attention_decode", AttentionUse::Decode), ("attention_flash", AttentionUse::Flash)];
+
 /// How much of what a variant computes is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
@@ -46,10 +52,7 @@ pub async fn tune(
     let inputs: &[Inputs] = if stored.is_empty() { &[Inputs::Plain, Inputs::Outliers] } else { &[Inputs::Plain] };
     let stored = |operation: &str| stored.get(operation).map(String::as_str);
     let mut chosen = Variants::new();
-    // Of few rows after of many, whose bits they must have.
-    let operations =
-        [("linear_vec", LinearUse::Vec, 1), ("linear_mat", LinearUse::Mat, 64), ("linear_few", LinearUse::Few, 20)];
-    for (operation, use_, n) in operations {
+    for ((operation, use_), n) in LINEAR.into_iter().zip([1, 64, 20]) {
         let fits = |variant: &LinearVariant| {
             variant.available(&adapter.features)
                 && variant.takes(use_)
@@ -74,9 +77,7 @@ pub async fn tune(
         };
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, &launch, gpu).await?);
     }
-    for (operation, use_, n) in
-        [("attention_decode", AttentionUse::Decode, 1), ("attention_flash", AttentionUse::Flash, 37)]
-    {
+    for ((operation, use_), n) in ATTENTION.into_iter().zip([1, 37]) {
         let candidate = |variant: AttentionVariant| Candidate {
             name: variant.name(),
             preferred: variant.for_cpu() == adapter.software,
@@ -108,6 +109,21 @@ pub async fn tune(
         }
     }
     Ok(chosen)
+}
+
+/// Sets what was chosen.
+pub fn select(variants: &Variants) {
+    let name = |operation: &str| variants.get(operation).map(|chosen| chosen.variant);
+    for (operation, use_) in LINEAR {
+        set_linear_variant(
+            use_,
+            LinearVariant::ALL.into_iter().find(|variant| Some(variant.name()) == name(operation)),
+        );
+    }
+    for (operation, use_) in ATTENTION {
+        let variant = AttentionVariant::ALL.into_iter().find(|variant| Some(variant.name()) == name(operation));
+        set_attention_variant(use_, variant);
+    }
 }
 
 /// Compares the selected variant with everything that is made of its sums, on the formats of the model.

@@ -18,6 +18,7 @@ const pictures: ImageInput[] = [
   new Uint8Array(8),
   new Uint8Array(8).buffer,
   new ImageData(1, 1),
+  new OffscreenCanvas(1, 1),
   new Image(),
   document.createElement("canvas"),
   document.createElement("video"),

@@ -5,7 +5,7 @@ import { checkDevice } from "./configure.js";
 import type { RunOptions } from "./model.js";
 import { asOptions } from "./options.js";
 import type { Result } from "./result.js";
-import { runShared, SharedModels, type CommonLoadOptions, type SharedLoadOptions } from "./shared.js";
+import { runShared, SHARED_OPTIONS, SharedModels, type CommonLoadOptions, type SharedLoadOptions } from "./shared.js";
 
 /** The hosted service's binding: `ai.run(name, input)`. */
 export interface AI {
@@ -19,8 +19,6 @@ export interface AI {
   /** Frees every model that was loaded. */
   dispose(): void;
 }
-
-const RUN_OPTIONS = ["device", "onToken", "onProgress", "signal"];
 
 /**
  * A binding whose models run in this browser, from the URLs given for their names.
@@ -36,13 +34,13 @@ export function createAI(urls: Record<string, string | URL>, options: CommonLoad
   const models = new SharedModels(common, () => idle_timeout);
   return {
     async run(name, input, options = {}) {
-      const { device, onToken, onProgress, signal } = asOptions(options, "run", RUN_OPTIONS);
+      const given = asOptions(options, "run", SHARED_OPTIONS);
       const url = Object.hasOwn(urls, name) ? urls[name] : undefined;
       if (url === undefined) {
         const known = Object.keys(urls).map(shorten).join(", ") || "none";
         throw new LlavaError("no_such_model", `There is no model called ${nameOf(name)}. Given to createAI: ${known}.`);
       }
-      return runShared(models, url, typeof input === "string" ? { image: input } : input, { device, onToken, onProgress, signal });
+      return runShared(models, url, typeof input === "string" ? { image: input } : input, given);
     },
     dispose: () => models.dispose(),
   };

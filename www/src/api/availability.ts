@@ -155,7 +155,7 @@ function planMemory(
     return { largest_weight: undefined, context_length: askedLength, max_context_length: undefined, memory: undefined };
   }
   const { limits } = device;
-  const { largest_weight } = needs;
+  const { largest_weight } = needs.reduce((a, b) => (b.largest_weight.bytes > a.largest_weight.bytes ? b : a));
   const choose = <T>(choice: () => T, otherwise: T): T => {
     try {
       return choice();

@@ -6,7 +6,7 @@ import { memoryLimit } from "../engine/memory-limit.js";
 import type { DeviceChoice } from "../engine/choice.js";
 import { RecoveringEngine } from "../engine/recovering-engine.js";
 import { readImage, type ImageInput } from "../input/image.js";
-import { checkInput, type EngineInput, type GenerateOptions, type Input } from "../input/input.js";
+import { checkInput, OPTIONAL_FIELDS, type EngineInput, type GenerateOptions, type Input } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
 import { checkDevice, chosenDevice, configuration } from "./configure.js";
 import { sourceOf } from "./model-url.js";
@@ -111,7 +111,7 @@ export class Model {
 
   /** The description of a picture, or the answer to a question about it; without a picture from a model that sees none. */
   async caption(image: ImageInput | undefined, prompt?: string, options: CaptionOptions = {}): Promise<string> {
-    const { signal, onToken, ...fields } = asOptions(options, "caption");
+    const { signal, onToken, ...fields } = captionOptions(options, "caption", RUN_OPTIONS);
     const result = await this.run(asInput(image, prompt, fields), { signal, onToken });
     return result.description;
   }
@@ -119,7 +119,7 @@ export class Model {
   /** The same, piece by piece: `for await (const piece of model.stream(image, prompt))`. */
   stream(image: ImageInput | undefined, prompt?: string, options: CaptionOptions = {}): TextStream {
     return new TextStream(async (stop, push) => {
-      const { signal, onToken, ...fields } = asOptions(options, "stream");
+      const { signal, onToken, ...fields } = captionOptions(options, "stream", RUN_OPTIONS);
       const either = signal ? AbortSignal.any([signal, stop]) : stop;
       const tell = (piece: string, tokens: number) => {
         push(piece);
@@ -154,9 +154,10 @@ export class Model {
       usage: { prompt_tokens, cached_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
       finish_reason: output.finish_reason as Result["finish_reason"],
       token_ids: output.token_ids,
+      token_logprobs: output.token_logprobs,
       seed,
       timings: { load: this.info.load_ms, ...output.timings },
-      model: this.info.model,
+      model: output.model,
       adapter: this.info.adapter,
     };
   }
@@ -199,10 +200,16 @@ function checkSettings(settings: LoadOptions): void {
   checkContextOptions(settings);
   checkAssets(settings);
   checkDevice(settings.device);
-  if (precision !== undefined && precision !== "exact" && precision !== "fast") throw bad('`precision` must be "exact" or "fast".');
+  checkPrecision(precision);
   for (const [name, value] of Object.entries({ update, evict })) {
     if (value !== undefined && typeof value !== "boolean") throw bad(`\`${name}\` must be true or false.`);
   }
+}
+
+/** @throws LlavaError `invalid_input` */
+export function checkPrecision(precision: LoadOptions["precision"]): void {
+  if (precision === undefined || precision === "exact" || precision === "fast") return;
+  throw new LlavaError("invalid_input", '`precision` must be "exact" or "fast".');
 }
 
 /** @throws LlavaError `invalid_input` for what no model and no GPU could do. */
@@ -216,13 +223,19 @@ export function checkContextOptions({ context_length, kv_cache }: Pick<LoadOptio
 }
 
 /**
- * Arguments of a call as the hosted model's input.
+ * The options of a call that has picture and prompt as arguments: the input's other fields, and what else is `known`.
  *
- * @throws LlavaError `invalid_input` where an option would take the place of an argument
+ * @throws LlavaError `invalid_input`, naming the option
  */
-export function asInput(image: ImageInput | undefined, prompt: string | undefined, fields: GenerateOptions): Input {
+export function captionOptions<T extends object>(options: T, call: string, known: readonly string[]): T {
+  const given = asOptions(options, call);
   for (const name of ["image", "prompt"]) {
-    if (name in fields) throw new LlavaError("invalid_input", `\`${name}\` is an argument of its own, not an option: caption(image, prompt, options).`);
+    if (name in given) throw new LlavaError("invalid_input", `\`${name}\` is an argument of its own, not an option: ${call}(image, prompt, options).`);
   }
+  return asOptions(given, call, [...OPTIONAL_FIELDS, ...known]);
+}
+
+/** Arguments of a call as the hosted model's input. */
+export function asInput(image: ImageInput | undefined, prompt: string | undefined, fields: GenerateOptions): Input {
   return { image, prompt, ...fields };
 }

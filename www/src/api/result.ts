@@ -20,10 +20,15 @@ export interface Result {
   finish_reason: "stop" | "length";
   /** Every generated token. */
   token_ids: number[];
+  /**
+   * The logarithm of the probability that the model gave to each of them, before penalties, temperature, top-k and top-p: how sure it
+   * was. The mean of `Math.exp` of them says that of the whole answer.
+   */
+  token_logprobs: number[];
   /** The input's `seed`, or the one that was drawn for it: the same request with this seed gives the same answer. */
   seed: number;
   timings: Timings;
-  /** The model's name. */
+  /** The name of the model that answered; a bundle may have two. */
   model: string;
   /** The GPU that ran it. */
   adapter: string;

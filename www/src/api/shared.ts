@@ -10,11 +10,14 @@ import { checkInput, type Input } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
 import { checkDevice, chosenDevice } from "./configure.js";
 import { modelUrl } from "./model-url.js";
-import { Model, type LoadOptions, type RunOptions } from "./model.js";
+import { checkPrecision, Model, type LoadOptions, type RunOptions } from "./model.js";
 import type { Result } from "./result.js";
 
 /** Options of a load that several callers may wait for. */
-export type SharedLoadOptions = Pick<LoadOptions, "device" | "onProgress" | "signal">;
+export type SharedLoadOptions = Pick<LoadOptions, "device" | "precision" | "onProgress" | "signal">;
+
+/** The names of these, and of what concerns the answer. */
+export const SHARED_OPTIONS = ["device", "precision", "onProgress", "signal", "onToken"];
 
 /** Options of all loads of a `SharedModels`. */
 export type CommonLoadOptions = Omit<LoadOptions, "signal" | "onProgress">;
@@ -57,7 +60,8 @@ export class SharedModels {
     // As `load` would take it: what is asked for in several ways is one model.
     const device = chosenDevice(options.device ?? this.#options.device);
     if (signal?.aborted) throw aborted(signal);
-    const entry = this.#entry(modelUrl(url), device, picture);
+    const { precision = this.#options.precision ?? "exact" } = options;
+    const entry = this.#entry(modelUrl(url), { device, precision }, picture);
     clearTimeout(entry.timer);
     entry.users++;
     let loaded: Model;
@@ -133,15 +137,15 @@ export class SharedModels {
     this.#forget(entry);
   }
 
-  #entry(url: string, device: DeviceChoice, picture: EngineImage | undefined): Entry {
-    const key = JSON.stringify([url, device]);
+  #entry(url: string, options: { device: DeviceChoice; precision: "exact" | "fast" }, picture: EngineImage | undefined): Entry {
+    const key = JSON.stringify([url, options]);
     const known = this.#entries.get(key);
     if (known && !known.loaded?.ended) return known;
     const listeners: Entry["listeners"] = new Set();
     const stop = new AbortController();
     const model = Model.loadFor(picture, url, {
       ...this.#options,
-      device,
+      ...options,
       signal: stop.signal,
       onProgress: (progress) => listeners.forEach((listener) => listener(progress)),
     });
@@ -164,13 +168,14 @@ export class SharedModels {
 
 /** Answers `input` with the model behind `url`. What is wrong with the input is told before anything is fetched. */
 export async function runShared(models: SharedModels, url: string | URL, input: Input, options: RunOptions & SharedLoadOptions): Promise<Result> {
-  const { device, onProgress, signal, onToken } = options;
+  const { device, precision, onProgress, signal, onToken } = options;
   modelUrl(url);
   checkDevice(device);
+  checkPrecision(precision);
   const { image, fields } = checkInput(input);
   needsBrowser(); // before the picture is looked for: a server that renders a page has no use for it
   const checkAlive = models.watch();
   const picture = image === undefined ? undefined : await readImage(image, signal);
   checkAlive();
-  return models.use(url, picture, { device, onProgress, signal }, (model) => model.answer(picture, fields, { signal, onToken }));
+  return models.use(url, picture, { device, precision, onProgress, signal }, (model) => model.answer(picture, fields, { signal, onToken }));
 }

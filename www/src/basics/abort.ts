@@ -1,4 +1,4 @@
-// Waiting that an AbortSignal ends.
+// Waiting that has an end: by an AbortSignal, or by time.
 import { aborted } from "./errors.js";
 
 /**
@@ -14,6 +14,22 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefin
     signal.addEventListener("abort", stop);
     void work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
   });
+}
+
+/** A connection that sends nothing for this long, in ms, is given up. */
+export const PATIENCE = 30_000;
+
+/** What `work` resolves to, if it does so within `ms` milliseconds; else it rejects with what `error` makes. */
+export async function within<T>(work: Promise<T>, ms: number, error: () => unknown): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(error()), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** @throws LlavaError `aborted` */

@@ -1,4 +1,5 @@
 import { LlavaError } from "../basics/errors.js";
+import type { Global } from "../basics/global.js";
 import { absolute } from "../basics/host.js";
 import { DEVICE_KINDS, type DeviceKind } from "../basics/info.js";
 import type { EngineModule } from "../engine.js";
@@ -7,7 +8,7 @@ import { ADDRESSES } from "./kinds.js";
 /** Where the package's own files are, for environments whose bundler does not follow them. In Node `worker` and `engine` do nothing, and `wasm` may be paths. */
 export interface Assets {
   /** `dist/llava-web/worker.js` of the package: its URL, a Worker that runs it (for one model), or a function that makes one. */
-  worker?: string | URL | Worker | (() => Worker);
+  worker?: string | URL | Global<"Worker"> | (() => Global<"Worker">);
   /**
    * The URL of `dist/llava-web/engine.wasm`, the engine for GPUs; under that name the one for CPUs, `engine-cpu.wasm`, is looked for beside it.
    * Where they lie otherwise, their URLs by kind of device: `{ gpu, cpu }`. Only one of them is fetched.
@@ -21,7 +22,7 @@ export interface Assets {
 }
 
 /** Whether this is a Worker; there are threads that know no such class. */
-export function isWorker(value: unknown): value is Worker {
+export function isWorker(value: unknown): value is Global<"Worker"> {
   return typeof Worker !== "undefined" && value instanceof Worker;
 }
 

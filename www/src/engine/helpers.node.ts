@@ -2,10 +2,10 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { script } from "llava-web:helper";
-import { helpersFor, type Helpers } from "./helper-team.js";
+import { helpersAt, startTeam, type Helpers } from "./helper-team.js";
 
-export function startHelpers(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Helpers> {
-  return helpersFor(availableParallelism(), () => start({ module, memory }));
+export function startHelpers(module: WebAssembly.Module, memory: WebAssembly.Memory, _ask: unknown): Promise<Helpers> {
+  return startTeam(helpersAt(availableParallelism()), () => start({ module, memory }));
 }
 
 function start(data: { module: WebAssembly.Module; memory: WebAssembly.Memory }): Promise<Worker | undefined> {

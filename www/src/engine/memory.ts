@@ -12,6 +12,9 @@ const WORK_RESULTS = 4;
 /** Heads' sizes that f16 fits are multiples of this, as in src/kernels. */
 const F16_HEADS = 8;
 
+/** What each model of a bundle needs. */
+export type Needs = readonly MemoryNeeds[];
+
 /** How large a buffer of a GPU may be. */
 export type BufferLimits = Pick<GPUSupportedLimits, "maxBufferSize" | "maxStorageBufferBindingSize">;
 
@@ -25,24 +28,26 @@ export function largestBinding({ maxBufferSize, maxStorageBufferBindingSize }: B
  *
  * @throws LlavaError `invalid_input` where what is asked for does not.
  */
-export function chooseKvFormat(needs: MemoryNeeds, asked: KvFormat | undefined): KvFormat {
-  if (asked === "f16" && !fitsF16(needs)) {
-    const problem = `f16 needs heads whose size is a multiple of ${F16_HEADS}, and this model's are ${needs.head_dim}`;
+export function chooseKvFormat(models: Needs, asked: KvFormat | undefined): KvFormat {
+  const unfit = models.find((needs) => !fitsF16(needs));
+  if (asked === "f16" && unfit) {
+    const problem = `f16 needs heads whose size is a multiple of ${F16_HEADS}, and this model's are ${unfit.head_dim}`;
     throw new LlavaError("invalid_input", `\`kv_cache\`: ${problem}. Ask for "f32", or leave it out.`);
   }
-  return asked ?? (fitsF16(needs) ? "f16" : "f32");
+  return asked ?? (unfit ? "f32" : "f16");
 }
 
 function fitsF16({ head_dim }: MemoryNeeds): boolean {
   return head_dim % F16_HEADS === 0;
 }
 
-/** What the model takes on its device. */
-export function memoryUse({ chunks }: Manifest, needs: MemoryNeeds, context_length: number, kv_cache: KvFormat): MemoryUse {
+/** What the models take on their device, each with room of its own. */
+export function memoryUse({ chunks }: Manifest, models: Needs, context_length: number, kv_cache: KvFormat): MemoryUse {
+  const sum = (values: number[]) => values.reduce((sum, value) => sum + value, 0);
   // There they are as they are stored.
-  const weights = chunks.reduce((sum, { bytes }) => sum + bytes, 0);
-  const context = 2 * needs.layers * context_length * rowBytes(needs, kv_cache);
-  const work = WORK_RESULTS * largestResult(needs, context_length) + context_length * rotationBytes(needs);
+  const weights = sum(chunks.map(({ bytes }) => bytes));
+  const context = sum(models.map((needs) => 2 * needs.layers * context_length * rowBytes(needs, kv_cache)));
+  const work = sum(models.map((needs) => WORK_RESULTS * largestOf(needs, context_length) + context_length * rotationBytes(needs)));
   return { weights, context, work, total: weights + context + work };
 }
 
@@ -55,7 +60,11 @@ export function checkAddressable({ weights, total }: MemoryUse, most: number | u
 }
 
 /** Bytes of the largest intermediate result of a picture and a prompt in a context of `context_length` positions. */
-export function largestResult({ picture_bytes, position_bytes }: MemoryNeeds, context_length: number): number {
+export function largestResult(models: Needs, context_length: number): number {
+  return Math.max(...models.map((needs) => largestOf(needs, context_length)));
+}
+
+function largestOf({ picture_bytes, position_bytes }: MemoryNeeds, context_length: number): number {
   return Math.max(picture_bytes, position_bytes * Math.min(context_length, MAX_PREFILL));
 }
 
@@ -69,8 +78,12 @@ function rotationBytes({ head_dim }: MemoryNeeds): number {
   return head_dim * 4;
 }
 
-/** The most positions that the model was trained for and whose buffers the GPU can bind. */
-export function largestContext(needs: MemoryNeeds, limits: BufferLimits, kv_cache: KvFormat): number {
+/** The most positions that every model was trained for and whose buffers the GPU can bind. */
+export function largestContext(models: Needs, limits: BufferLimits, kv_cache: KvFormat): number {
+  return Math.min(...models.map((needs) => mostPositions(needs, limits, kv_cache)));
+}
+
+function mostPositions(needs: MemoryNeeds, limits: BufferLimits, kv_cache: KvFormat): number {
   const widest = Math.max(rowBytes(needs, kv_cache), rotationBytes(needs));
   return Math.min(needs.trained_positions, Math.floor(largestBinding(limits) / widest));
 }
@@ -80,8 +93,12 @@ export function largestContext(needs: MemoryNeeds, limits: BufferLimits, kv_cach
  *
  * @throws LlavaError `invalid_input` where it is more than fits, naming the largest that does, or less than a picture takes.
  */
-export function chooseContext(needs: MemoryNeeds, limits: BufferLimits, kv_cache: KvFormat, asked: number | undefined): number {
-  const largest = largestContext(needs, limits, kv_cache);
+export function chooseContext(models: Needs, limits: BufferLimits, kv_cache: KvFormat, asked: number | undefined): number {
+  return Math.min(...models.map((needs) => contextOf(needs, limits, kv_cache, asked)));
+}
+
+function contextOf(needs: MemoryNeeds, limits: BufferLimits, kv_cache: KvFormat, asked: number | undefined): number {
+  const largest = mostPositions(needs, limits, kv_cache);
   if (asked === undefined) return Math.min(largest, DEFAULT_CONTEXT);
   const refusal = (why: string, ask: string) => new LlavaError("invalid_input", `\`context_length\`: ${asked} does not fit: ${why}. Ask for ${ask}.`);
   const least = Math.max(needs.image_tokens, 1) + 1;
@@ -93,6 +110,6 @@ export function chooseContext(needs: MemoryNeeds, limits: BufferLimits, kv_cache
     largest === trained
       ? `the model was trained for ${trained} positions`
       : `a layer's keys would take ${keys}, and this GPU binds ${most} at most`;
-  const more = kv_cache === "f32" && fitsF16(needs) && largestContext(needs, limits, "f16") > largest;
+  const more = kv_cache === "f32" && fitsF16(needs) && mostPositions(needs, limits, "f16") > largest;
   throw refusal(why, `${largest} at most${more ? ', or more with kv_cache: "f16"' : ""}`);
 }

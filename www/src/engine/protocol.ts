@@ -8,8 +8,11 @@ import type { MemoryLimit } from "./memory-limit.js";
 
 /** The engine's answer, as src/engine.rs writes it. */
 export interface EngineOutput {
+  /** The model that answered: a bundle may have two. */
+  model: string;
   description: string;
   token_ids: number[];
+  token_logprobs: number[];
   prompt_tokens: number;
   cached_tokens: number;
   completion_tokens: number;
@@ -48,8 +51,16 @@ export interface Answers {
   generate: EngineOutput;
 }
 
-/** Page to engine. `id` ties replies to requests; an abort names the request it stops. */
-export type Request = ((LoadRequest | GenerateRequest) & { id: number }) | { type: "abort"; id: number } | { type: "hello" };
+/** Asks the page for threads that help; for none, where they are of no more use. They take the engine's wasm and its memory. */
+export interface Help {
+  type: "help";
+  wanted: number;
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+}
+
+/** Page to engine. `id` ties replies to requests; an abort names the request it stops; `helping` answers `Help`. */
+export type Request = ((LoadRequest | GenerateRequest) & { id: number }) | { type: "abort"; id: number } | { type: "hello" } | { type: "helping"; count: number };
 
 /** Told on the way to an answer. */
 export type Event =

@@ -11,7 +11,7 @@ import { startHelpers } from "./helpers.js";
 import { ENGINES } from "./kinds.js";
 import { checkAddressable, chooseContext, chooseKvFormat, memoryUse } from "./memory.js";
 import { lowMemory } from "./memory-limit.js";
-import type { Answers, EngineOutput, Event, GenerateRequest, LoadRequest, Reply, Request } from "./protocol.js";
+import type { Answers, EngineOutput, Event, GenerateRequest, Help, LoadRequest, Reply, Request } from "./protocol.js";
 import { sharedMemory } from "./shared-memory.js";
 import type { Helpers } from "./helper-team.js";
 import { keepVariants, namesOf, storedVariants } from "./variants.js";
@@ -27,10 +27,12 @@ export interface Served {
 }
 
 /** Serves one engine, whose replies go to `post`. */
-export function serve(post: (reply: Reply) => void): Served {
+export function serve(post: (reply: Reply | Help) => void): Served {
   const stops = new Map<number, AbortController>();
   let engine: Engine | undefined;
   let helpers: Promise<Helpers> | undefined;
+  /** Told how many came. */
+  let onHelping: ((count: number) => void) | undefined;
   /** Since it runs. */
   let wasm: Glue | undefined;
   /** Settles when the request before has; the engine takes one at a time. */
@@ -39,10 +41,22 @@ export function serve(post: (reply: Reply) => void): Served {
 
   function receive(request: Request): void {
     if (request.type === "hello") return post({ type: "ready", build: BUILD });
+    if (request.type === "helping") return onHelping?.(request.count);
     if (request.type === "abort") return stops.get(request.id)?.abort();
     const stop = new AbortController();
     stops.set(request.id, stop);
     previous = previous.then(() => answer(request, stop.signal)).finally(() => stops.delete(request.id));
+  }
+
+  function askForHelp(help: Help): Promise<number> {
+    return new Promise((resolve) => {
+      onHelping = resolve;
+      try {
+        post(help);
+      } catch {
+        resolve(0); // what cannot be sent
+      }
+    });
   }
 
   async function crash(reason: unknown): Promise<void> {
@@ -106,7 +120,7 @@ export function serve(post: (reply: Reply) => void): Served {
         ),
       ]);
       wasm = glue;
-      helpers = glue.module && startHelpers(glue.module(), exports.memory);
+      helpers = glue.module && startHelpers(glue.module(), exports.memory, askForHelp);
       // Neither a picture that cannot be read nor a context that does not fit may cost a download.
       if (request.picture) glue.Engine.check_picture(request.picture);
       const { memory: needs } = loader.manifest;
@@ -124,7 +138,7 @@ export function serve(post: (reply: Reply) => void): Served {
           readFailure = error;
           throw error;
         });
-      const tokenizer = await loader.tokenizer();
+      const tokenizers = await loader.tokenizers();
       let stored: Promise<void> | undefined;
       const onAllRead = () => (stored = loader.finish());
       const options = { context_length, kv_cache, precision };
@@ -134,7 +148,7 @@ export function serve(post: (reply: Reply) => void): Served {
         onLost: (what) => post({ type: "lost", what }),
         onOutOfMemory: (what, cure) => post({ type: "out_of_memory", code: "gpu", what, cure }),
       });
-      engine = await glue.Engine.load(loader.manifestText, tokenizer, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
+      engine = await glue.Engine.load(loader.manifestText, tokenizers, readChunk, onAllRead, JSON.stringify({ ...options, variants }));
       await stored;
       const helping = (await helpers)?.count ?? 0;
       const info = JSON.parse(engine.info()) as ModelInfo;

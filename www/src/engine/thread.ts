@@ -1,12 +1,14 @@
 import { EngineCrashed, LlavaError } from "../basics/errors.js";
 import { absolute, FILES_CURE } from "../basics/host.js";
 import { blockedCure, watchPolicy } from "../basics/policy.js";
+import { trusted } from "../basics/trusted.js";
 import type { RunningEngine } from "../engine.js";
 import { engineAddress, isWorker, packaged, type Assets } from "./assets.js";
 import { BUILD } from "./build.js";
 import { cachedCopy, keepCopy } from "./cached.js";
 import { needsBrowser } from "./browser.js";
-import type { Reply, Request, Thread, ThreadEvents } from "./protocol.js";
+import { helperCrew } from "./helper-crew.js";
+import type { Help, Reply, Request, Thread, ThreadEvents } from "./protocol.js";
 
 /** How a worker is made. */
 interface WorkerCall {
@@ -44,11 +46,13 @@ export async function openThread({ worker, engine }: Assets, events: ThreadEvent
 
 // ---- this thread ----
 
-type StartEngine = (post: (reply: Reply) => void) => RunningEngine;
+type StartEngine = (post: (reply: Reply | Help) => void) => RunningEngine;
 
 function sameThread({ startEngine }: { startEngine: StartEngine }, { onReply }: ThreadEvents): Thread {
-  const running = startEngine(onReply);
-  return { post: (request) => running.receive(request), end: () => running.end() };
+  const post = (request: Request) => running.receive(request);
+  const crew = helperCrew(post);
+  const running = startEngine((reply) => (reply.type === "help" ? crew.ask(reply) : onReply(reply)));
+  return { post, end: () => running.end() }; // it ends its helpers when it has ended its work
 }
 
 async function importEngine(): Promise<{ startEngine: StartEngine }> {
@@ -96,12 +100,13 @@ async function makeWorker(call: WorkerCall): Promise<Worker> {
   try {
     return startWorker(call);
   } catch (cause) {
+    if (cause instanceof LlavaError) throw cause;
     throw await doesNotRun(call.url, cause); // some browsers throw what others tell by an event
   }
 }
 
 function startWorker({ url, options }: WorkerCall): Worker {
-  if (!isForeign(new URL(url))) return new Worker(url, options);
+  if (!isForeign(new URL(url))) return new Worker(trusted(url), options);
   const text = options?.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
   return ownWorker(scriptUrl(text), options);
 }
@@ -117,7 +122,7 @@ function scriptUrl(text: string): string {
 
 /** A worker of such a script, whose URL is given back once it has been read. */
 function ownWorker(url: string, options: WorkerOptions | undefined): Worker {
-  const worker = new Worker(url, options);
+  const worker = new Worker(trusted(url), options);
   for (const event of ["message", "error"]) worker.addEventListener(event, () => URL.revokeObjectURL(url), { once: true });
   return worker;
 }
@@ -177,9 +182,15 @@ async function greet(worker: Worker, address: string, { onReply, onFailure }: Th
   } finally {
     clearTimeout(timer);
   }
-  worker.onmessage = ({ data }: MessageEvent<Reply>) => onReply(data);
+  const post = (request: Request) => worker.postMessage(request);
+  const crew = helperCrew(post);
+  worker.onmessage = ({ data }: MessageEvent<Reply | Help>) => (data.type === "help" ? crew.ask(data) : onReply(data));
   worker.onerror = ({ message }) => onFailure(new EngineCrashed("engine_failed", `The worker failed: ${message}. Load the model again.`));
-  return { post: (request) => worker.postMessage(request), end: () => worker.terminate() };
+  const end = () => {
+    worker.terminate();
+    crew.end();
+  };
+  return { post, end };
 }
 
 async function doesNotRun(address: string, cause: unknown): Promise<LlavaError> {

@@ -6,6 +6,7 @@ import { badImage, type Pixels } from "./pixels.js";
 export async function decodeInBrowser(bytes: Uint8Array): Promise<Pixels> {
   const format = formatOf(bytes);
   if (format && !format.decoder) throw badImage(`it is ${formatName(bytes)}, and no picture`);
+  if (!format) throw badImage(`it is ${formatName(bytes)}, and no PNG, JPEG, WebP or GIF. Convert it to one of them`);
   throw badImage(`it seems to be ${formatName(bytes)}, which only browsers decode, if it is not damaged. Convert it to PNG, JPEG, WebP or GIF`);
 }
 

@@ -1,5 +1,6 @@
-import { unlessAborted } from "../basics/abort.js";
+import { PATIENCE, unlessAborted, within } from "../basics/abort.js";
 import { aborted, LlavaError } from "../basics/errors.js";
+import type { Global } from "../basics/global.js";
 import { ANOTHER_HOST, bytesOfBlob, fetchUrl } from "../basics/host.js";
 import { classOf, nameOf, shorten } from "../basics/naming.js";
 import { blockedCure, watchPolicy } from "../basics/policy.js";
@@ -28,9 +29,13 @@ export type ImageInput =
   | string
   | Blob
   | URL
-  | ImageData
-  // All of the above that a canvas draws, as far as a library of types has names for them; not SVG's <image>.
-  | Exclude<CanvasImageSource, { readonly ownerSVGElement: unknown }>;
+  | Global<"ImageData">
+  | Global<"ImageBitmap">
+  | Global<"VideoFrame">
+  | Global<"HTMLImageElement">
+  | Global<"HTMLVideoElement">
+  | Global<"HTMLCanvasElement">
+  | Global<"OffscreenCanvas">;
 
 const KINDS = "encoded bytes, a Blob or File, a URL, ImageData, ImageBitmap, <img>, <canvas>, <video> or VideoFrame";
 
@@ -154,20 +159,21 @@ async function fromBlob(blob: Blob): Promise<EngineImage> {
 async function fetchFile(url: string, signal?: AbortSignal): Promise<Uint8Array> {
   const failed = (problem: string, cause: unknown) => new LlavaError("network", `\`image\`: ${shorten(url)} ${problem}`, { cause });
   const end = new AbortController();
+  const beforeStall = <T>(work: Promise<T>) => within(work, PATIENCE, () => failed(`sent nothing for ${PATIENCE / 1000} s.`, undefined));
   watchPolicy();
   try {
-    const response = await fetchUrl(url, { signal: signal ? AbortSignal.any([signal, end.signal]) : end.signal }).catch(async (error: unknown) => {
+    const answer = fetchUrl(url, { signal: signal ? AbortSignal.any([signal, end.signal]) : end.signal }).catch(async (error: unknown) => {
       if (error instanceof LlavaError) throw error;
       const cure = URL.canParse(url, globalThis.location?.href) ? await blockedCure(url) : undefined;
       if (cure) throw failed(`was not fetched. ${cure}`, error);
       throw failed(`cannot be fetched. Check the address${ANOTHER_HOST}.`, error);
     });
-    if (!response.ok) {
-      const answer = `${shorten(url)} answered ${response.status} ${shorten(response.statusText)}`.trimEnd();
-      throw badImage(response.status === 404 ? `${answer}: there is no such file` : answer);
-    }
+    const response = await beforeStall(answer);
+    if (response.status === 404) throw badImage(`${shorten(url)}: there is no such file (404)`);
+    if (!response.ok) throw badImage(`${shorten(url)} answered ${response.status} ${shorten(response.statusText)}`.trimEnd());
     checkBytes(Number(response.headers.get("content-length")));
-    return await readBody(response.body!.getReader());
+    const reader = response.body!.getReader();
+    return await readBody(() => beforeStall(reader.read()));
   } catch (error) {
     throw error instanceof LlavaError ? error : failed("broke off while it was read. Try again.", error);
   } finally {
@@ -175,10 +181,10 @@ async function fetchFile(url: string, signal?: AbortSignal): Promise<Uint8Array>
   }
 }
 
-async function readBody(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array> {
+async function readBody(read: () => Promise<ReadableStreamReadResult<Uint8Array>>): Promise<Uint8Array> {
   const pieces: BlobPart[] = [];
   for (let size = 0; ; ) {
-    const { done, value } = await reader.read();
+    const { done, value } = await read();
     if (done) return new Uint8Array(await new Blob(pieces).arrayBuffer());
     size += value.length;
     checkBytes(size);

@@ -112,6 +112,9 @@ type Fields = Omit<EngineInput, "messages" | "max_tokens" | "stop"> & {
   stop?: string[];
 };
 
+/** Those that are options of a call that has picture and prompt as arguments. */
+export const OPTIONAL_FIELDS = Object.keys(FIELDS).filter((field) => field !== "image" && field !== "prompt");
+
 function readFields(input: unknown): Fields {
   if (typeof input !== "object" || input === null || Array.isArray(input) || ArrayBuffer.isView(input)) {
     throw new LlavaError("invalid_input", `The input must be an object like { image, prompt }, but it is ${nameOf(input)}.`);

@@ -1,4 +1,4 @@
-import { sleep } from "../basics/abort.js";
+import { PATIENCE, sleep, within } from "../basics/abort.js";
 import { aborted, LlavaError, type ErrorCode } from "../basics/errors.js";
 import { ANOTHER_HOST, fetchUrl } from "../basics/host.js";
 import { blockedCure } from "../basics/policy.js";
@@ -13,8 +13,6 @@ const FIRST_PAUSE = 500;
 const CROWDED_PAUSE = 10_000;
 /** Longest pause, also where a server asks for more with Retry-After. */
 const LONGEST_PAUSE = 30_000;
-/** A connection that sends nothing for this long, in ms, is given up and tried again. */
-const PATIENCE = 30_000;
 
 /** A failure that may pass: worth another try. */
 class Passing {
@@ -135,17 +133,8 @@ async function readBody(response: Response, { patience }: FetchOptions, onPiece:
   }
 }
 
-async function beforeStall<T>(promise: Promise<T>, url: string, patience = PATIENCE): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const stalled = new Promise<never>((_, reject) => {
-    const error = new LlavaError("network", `${url} sent nothing for ${patience / 1000} s.`);
-    timer = setTimeout(() => reject(new Passing(error)), patience);
-  });
-  try {
-    return await Promise.race([promise, stalled]);
-  } finally {
-    clearTimeout(timer);
-  }
+function beforeStall<T>(promise: Promise<T>, url: string, patience = PATIENCE): Promise<T> {
+  return within(promise, patience, () => new Passing(new LlavaError("network", `${url} sent nothing for ${patience / 1000} s.`)));
 }
 
 /** Not the file the manifest names: damaged on the way (worth another try), or another one altogether. */

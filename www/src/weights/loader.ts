@@ -91,23 +91,27 @@ export class Loader {
     return loader;
   }
 
-  /** tokenizer.json. */
-  async tokenizer(): Promise<string> {
-    const bytes = await this.#read(0);
-    this.#progress.handed(bytes.length);
-    return new TextDecoder().decode(bytes);
+  /** The tokenizer.json of each model. */
+  tokenizers(): Promise<string[]> {
+    const read = async (_: BundleFile, index: number) => {
+      const bytes = await this.#read(index);
+      this.#progress.handed(bytes.length);
+      return new TextDecoder().decode(bytes);
+    };
+    return Promise.all(this.manifest.tokenizers.map(read));
   }
 
   /** A chunk's verified bytes. The ones that follow are fetched meanwhile, a few at once. */
   async chunk(index: number): Promise<Uint8Array<ArrayBuffer>> {
     this.#next = Math.max(this.#next, index);
-    const end = Math.min(index + WINDOW, this.manifest.chunks.length);
+    const { chunks, tokenizers } = this.manifest;
+    const end = Math.min(index + WINDOW, chunks.length);
     for (; this.#next < end; this.#next++) {
-      const coming = this.#read(1 + this.#next);
+      const coming = this.#read(tokenizers.length + this.#next);
       coming.catch(() => undefined); // reported when the engine asks for this chunk
       this.#coming.set(this.#next, coming);
     }
-    const bytes = await (this.#coming.get(index) ?? this.#read(1 + index));
+    const bytes = await (this.#coming.get(index) ?? this.#read(tokenizers.length + index));
     if (this.#coming.delete(index)) this.#progress.handed(bytes.length);
     return bytes;
   }
@@ -124,7 +128,7 @@ export class Loader {
   /** File `index` of the bundle, from the store if it is there and sound. */
   async #read(index: number): Promise<Uint8Array<ArrayBuffer>> {
     const file = this.#files[index];
-    if (!file) throw new LlavaError("bad_bundle", `There is no chunk ${index - 1}.`);
+    if (!file) throw new LlavaError("bad_bundle", `There is no chunk ${index - this.manifest.tokenizers.length}.`);
     return (await this.#fromStore(file)) ?? (await this.#fromNetwork(index, file));
   }
 

@@ -9,16 +9,19 @@ export interface BundleFile {
   sha256: string;
 }
 
-/** The part of manifest.json that loading needs; the engine reads and checks the rest. */
+/** The part of manifest.json that loading needs, of all models in it; the engine reads and checks the rest. */
 export interface Manifest {
+  /** The names of all, joined by a plus. */
   name: string;
   quantization: string;
-  tokenizer: BundleFile;
+  /** One for each model. */
+  tokenizers: BundleFile[];
+  /** Those of the second model follow those of the first, and the engine counts them so. */
   chunks: BundleFile[];
   /** Bytes of all files named here. */
   total_bytes: number;
-  /** What loading will take of memory; absent from bundles made before manifests told it. */
-  memory: MemoryNeeds | undefined;
+  /** What each model will take of memory; undefined in bundles made before manifests told it. */
+  memory: MemoryNeeds[] | undefined;
 }
 
 /** As the converter works it out (src/bundle/memory.rs has the same fields). Sizes are in bytes. */
@@ -45,6 +48,8 @@ const VERSION = 1;
 /** Static hosts cap files at 25 MiB and the converter stays below 16; more is not ours, and would fill memory. */
 const MAX_CHUNK_BYTES = 16 * 1024 * 1024;
 const MAX_TOKENIZER_BYTES = 64 * 1024 * 1024;
+/** Where the files of a second model lie, as in src/bundle. */
+const SECOND_FOLDER = "second/";
 
 /**
  * Reads manifest.json.
@@ -53,7 +58,7 @@ const MAX_TOKENIZER_BYTES = 64 * 1024 * 1024;
  * @throws LlavaError `bad_bundle`, naming the field.
  */
 export function parseManifest(text: string, where: string): Manifest {
-  const bad = (problem: string, cause?: unknown) => new LlavaError("bad_bundle", `${where}: ${problem}`, { cause });
+  const bad: Bad = (problem, cause) => new LlavaError("bad_bundle", `${where}: ${problem}`, { cause });
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -66,7 +71,27 @@ export function parseManifest(text: string, where: string): Manifest {
       error,
     );
   }
-  const { format, version, model, quantization, memory, tokenizer, chunks } = (json ?? {}) as Record<string, unknown>;
+  const { second, ...first } = (json ?? {}) as Record<string, unknown>;
+  const parts = [readModel(first, "", bad)];
+  if (second !== undefined && second !== null) {
+    parts.push(readModel((second as { manifest?: Record<string, unknown> }).manifest ?? {}, SECOND_FOLDER, (problem) => bad(`in \`second.manifest\`, ${problem}`)));
+  }
+  const memory = parts.flatMap(({ memory }) => memory ?? []);
+  const files = { tokenizers: parts.map(({ tokenizer }) => tokenizer), chunks: parts.flatMap(({ chunks }) => chunks) };
+  return {
+    name: parts.map(({ name }) => name).join(" + "),
+    quantization: parts[0]!.quantization,
+    ...files,
+    total_bytes: filesOf(files).reduce((sum, { bytes }) => sum + bytes, 0),
+    memory: memory.length === parts.length ? memory : undefined,
+  };
+}
+
+type Bad = (problem: string, cause?: unknown) => LlavaError;
+
+/** One model of a bundle, whose files lie in `folder`. */
+function readModel(json: Record<string, unknown>, folder: string, bad: Bad) {
+  const { format, version, model, quantization, memory, tokenizer, chunks } = json;
   if (format !== FORMAT) throw bad(`\`format\` must be "${FORMAT}": this is not a bundle made by llava-convert.`);
   if (version !== VERSION) {
     throw bad(`\`version\` is ${String(version)}, but this package reads ${VERSION}: update llava-web, or convert the model again.`);
@@ -84,21 +109,18 @@ export function parseManifest(text: string, where: string): Manifest {
     if (typeof sha256 !== "string" || !/^[0-9a-f]{64}$/.test(sha256)) {
       throw bad(`\`${field}.sha256\` must be 64 lower-case hexadecimal digits.`);
     }
-    return { file, bytes: bytes!, sha256 };
+    return { file: folder + file, bytes: bytes!, sha256 };
   };
-  const files = chunks.map((chunk, index) => file(`chunks[${index}]`, chunk, MAX_CHUNK_BYTES));
-  const tokenizerFile = file("tokenizer", tokenizer, MAX_TOKENIZER_BYTES);
   return {
     name,
     quantization: String(quantization),
-    tokenizer: tokenizerFile,
-    chunks: files,
-    total_bytes: files.reduce((sum, { bytes }) => sum + bytes, tokenizerFile.bytes),
+    tokenizer: file("tokenizer", tokenizer, MAX_TOKENIZER_BYTES),
+    chunks: chunks.map((chunk, index) => file(`chunks[${index}]`, chunk, MAX_CHUNK_BYTES)),
     memory: memory === undefined || memory === null ? undefined : memoryNeeds(memory, bad),
   };
 }
 
-function memoryNeeds(memory: unknown, bad: (problem: string) => LlavaError): MemoryNeeds {
+function memoryNeeds(memory: unknown, bad: Bad): MemoryNeeds {
   const count = (object: unknown, path: string, field: string, least: number): number => {
     const value = (object as Record<string, unknown> | null | undefined)?.[field];
     if (Number.isSafeInteger(value) && (value as number) >= least) return value as number;
@@ -121,8 +143,8 @@ function memoryNeeds(memory: unknown, bad: (problem: string) => LlavaError): Mem
 }
 
 /** All files of the bundle, in the order they are needed. */
-export function filesOf({ tokenizer, chunks }: Manifest): BundleFile[] {
-  return [tokenizer, ...chunks];
+export function filesOf({ tokenizers, chunks }: Pick<Manifest, "tokenizers" | "chunks">): BundleFile[] {
+  return [...tokenizers, ...chunks];
 }
 
 /** Whether a relative path stays in its folder and on its host. */

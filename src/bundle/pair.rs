@@ -1,0 +1,43 @@
+//! Puts two bundles into one.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use super::folder::{FolderSource, SECOND_FOLDER, io, read_file};
+use super::manifest::{MANIFEST_FILE, Manifest, Second, broken};
+use super::source::ChunkSource;
+use super::writer::{new_folder, write_file};
+use crate::{Error, Result};
+
+/// Copies the bundle in `first` to `out`, with that in `second` as the model that is asked about pictures of which the first
+/// one, asked `question`, says `answer`. With `force` a bundle in `out` is replaced, once all else is in place.
+///
+/// # Errors
+/// One of the two is no whole bundle or sees no pictures, question or answer do not fit, or `out` holds a bundle or cannot be
+/// written.
+pub fn pair(first: &Path, second: &Path, question: &str, answer: &str, out: &Path, force: bool) -> Result<Manifest> {
+    new_folder(out, force)?;
+    let folders = [(first, out.to_owned()), (second, out.join(SECOND_FOLDER))];
+    let mut manifests = Vec::new();
+    for (from, to) in folders {
+        let manifest = FolderSource::open(from)?.manifest().clone();
+        if manifest.memory.as_ref().is_some_and(|memory| memory.image_tokens == 0) {
+            let problem = format!("the model in {} sees no pictures; give one with a vision tower", from.display());
+            return Err(Error::input("pair", problem));
+        }
+        let chunks = to.join("chunks");
+        fs::create_dir_all(&chunks).map_err(io(&chunks))?;
+        for entry in [&manifest.tokenizer].into_iter().chain(&manifest.chunks) {
+            let path = to.join(&entry.file);
+            write_file(&path, &read_file(from, entry)?)?;
+            File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
+        }
+        manifests.push(manifest);
+    }
+    let [mut manifest, second] = <[Manifest; 2]>::try_from(manifests).expect("of two folders");
+    manifest.second = Some(Box::new(Second { question: question.into(), answer: answer.into(), manifest: second }));
+    manifest.validate()?;
+    let json = serde_json::to_vec(&manifest).map_err(|error| broken(error.to_string()))?;
+    write_file(&out.join(MANIFEST_FILE), &json)?;
+    Ok(manifest)
+}
