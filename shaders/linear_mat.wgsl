@@ -14,13 +14,7 @@
 #import weight
 #import epilogue
 
-#if F16_TILES
-alias Tile4 = vec4<f16>;
-// Outliers of real layers come near the largest f16, and what is beyond is infinite: x is a 16th in its tile.
-const X_SCALE: f32 = 0.0625;
-#else
-alias Tile4 = vec4<f32>;
-#endif
+#import tile
 
 // What two halves of the invocations fetch at once: quads of columns.
 const STEP_QUADS: u32 = INVOCATIONS / 32u;
@@ -88,11 +82,7 @@ fn main(
         }
         if (takes_x) {
 #repeat i 4
-#if F16_TILES
             x_tile[stored + $iu * 16u] = Tile4(vec4<f32>(v0[$i], v1[$i], v2[$i], v3[$i]) * X_SCALE);
-#else
-            x_tile[stored + $iu * 16u] = Tile4(vec4<f32>(v0[$i], v1[$i], v2[$i], v3[$i]));
-#endif
 #end
         } else {
 #repeat i 4

@@ -1,10 +1,9 @@
-// finish(sums over k of x[i, k] * weight[j, k]) for few rows i on a GPU: every weight is read once, and reading it is the
-// cost.
+// finish(sums over k of x[0, k] * weight[j, k]) for one row on a GPU: reading the weights is the cost.
 //
-// Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take
-// the chunks of 32 columns in turn, so that neighbours read neighbouring bytes, and keep their chunk of x in registers for
-// all 4 rows. Scale and minimum are applied once per chunk: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x). The sums meet in workgroup memory, in two steps of at most 8 each; with SUBGROUPS the first step is
-// one instruction.
+// Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take the
+// pieces of 16 bytes of a row in turn, so that neighbours read neighbouring bytes, and keep their columns of x in registers for
+// all 4 rows. Scale and minimum are applied once a piece: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x). The sums meet in
+// workgroup memory, in two steps of at most 8 each; with SUBGROUPS the first step is one instruction.
 #import flat_index
 #import rows
 
@@ -24,39 +23,55 @@ fn main(
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 #endif
 ) {
-    let slots = 4u * 64u / LANES;
-    let row_groups = (dims.rows + slots - 1u) / slots;
-    let group = flat_index(workgroup, workgroups);
-    let at = group / row_groups;
-    if (at >= dims.n) {
+    let first_slot = flat_index(workgroup, workgroups) * (4u * 64u / LANES);
+    if (first_slot >= dims.rows) {
         return;
     }
     let part = lane % LANES;
-    let slot = group % row_groups * slots + lane / LANES * 4u;
+    let slot = first_slot + lane / LANES * 4u;
+    // Where PIECES is not set each quad is one.
+    let pieces = (dims.cols + 3u) / 4u / PIECE_QUADS;
 #repeat r 4
-    let row$r = row_of(slot + $ru);
+#if PIECES
+    let start$r = row_of(slot + $ru) * pieces;
+#else
+    let start$r = weight_start(row_of(slot + $ru));
+#endif
 #end
-    let chunks = (dims.cols + CHUNK - 1u) / CHUNK;
     var sums = vec4<f32>();
-    for (var chunk = part; chunk < chunks; chunk += LANES) {
-#if CHUNKED
+    for (var piece = part; piece < pieces; piece += LANES) {
+#if PIECES
         var total = vec4<f32>();
-#repeat i CHUNK_QUADS
-        let v$i = x4(at, chunk * CHUNK_QUADS + $iu);
+#repeat i PIECE_QUADS
+        let v$i = x4_at(0u, piece * PIECE_QUADS + $iu);
         total += v$i;
 #end
         let x_sum = dot(total, vec4<f32>(1.0));
 #repeat r 4
-        sums[$r] += weight_dot(row$r * chunks + chunk, v0, v1, v2, v3, v4, v5, v6, v7, x_sum);
+        {
+            // One sum, not four side by side that would meet at the end: fewer instructions, and fewer registers.
+            var products = 0.0;
+            let words = weight[start$r + piece];
+#repeat i PIECE_QUADS
+            {
+                let numbers = weight_numbers(words, $iu);
+#repeat k 4
+                products += numbers[$k] * v$i[$k];
+#end
+            }
+#end
+            let scale = weight_scale((start$r + piece) * PIECE_QUADS / CHUNK_QUADS);
+            sums[$r] += scale.x * products;
+            if (HAS_MINIMUM) {
+                sums[$r] += scale.y * x_sum;
+            }
+        }
 #end
 #else
-        let end = min(chunk * CHUNK_QUADS + CHUNK_QUADS, (dims.cols + 3u) / 4u);
-        for (var quad = chunk * CHUNK_QUADS; quad < end; quad++) {
-            let values = x4(at, quad);
+        let values = x4_at(0u, piece);
 #repeat r 4
-            sums[$r] += dot(weight4(row$r, quad), values);
+        sums[$r] += dot(weight4_at(start$r, piece), values);
 #end
-        }
 #endif
     }
 
@@ -86,7 +101,7 @@ fn main(
         }
         for (var i = 0u; i < 2u; i++) {
             if (slot / 2u + i < pair_count()) {
-                finish(at, slot / 2u + i, select(sums.xy, sums.zw, i == 1u));
+                finish(0u, slot / 2u + i, select(sums.xy, sums.zw, i == 1u));
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::Bench;
 use crate::ceilings::Ceilings;
 use crate::clock::time;
 use crate::random::Random;
-use crate::ways::{self, Attention, Linear, Way};
+use crate::ways::{self, Attention, Way};
 
 /// Copies of a weight that launches take turns among are this large together: a real token finds none of its weights in
 /// a cache.
@@ -105,14 +105,17 @@ async fn linear_layer(
     let prompt = bench.size(if software { 64 } else { 600 }, 8);
     let what = format!("{part} {out}x{cols} {}", format.name());
     let mut wanted = Vec::new();
-    for (of, n) in [(Linear::Vec, 1), (Linear::Mat, prompt)] {
-        let (name, shape) = match of {
-            Linear::Vec => ("mat-vec", what.clone()),
-            Linear::Mat => ("mat-mul", format!("{what} n={n}")),
+    // Follow-ups are measured at one length everywhere, at all lengths on `o`.
+    let few: &[usize] = if part == "o" { &[2, 3, 4, 8, 16, 20, 32, 48, 63] } else { &[20] };
+    let few = if bench.options.tiny { &[3] } else { few };
+    for n in [1].into_iter().chain(few.iter().copied()).chain([prompt]) {
+        let (name, shape) = match n {
+            1 => ("mat-vec", what.clone()),
+            _ => ("mat-mul", format!("{what} n={n}")),
         };
-        let once = of == Linear::Vec || part != "head";
+        let once = n == 1 || part != "head";
         let named = |way: &Way| once && bench.wants(&format!("{name} {shape} {}", way.name));
-        for way in ways::linear(bench, of, format, part == "o").into_iter().filter(named) {
+        for way in ways::linear(bench, n, format, part == "o").into_iter().filter(named) {
             wanted.push((n, name, shape.clone(), way));
         }
     }

@@ -12,20 +12,14 @@ pub struct Way {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Linear {
-    Vec,
-    Mat,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Attention {
     Decode,
     Flash,
 }
 
-/// The ways of a linear layer: `all`, or those that are made for this kind of adapter.
-pub fn linear(bench: &Bench<'_>, of: Linear, format: Format, all: bool) -> Vec<Way> {
-    if bench.on_cpu() { one() } else { gpu::linear(bench, of, format, all) }
+/// The ways of a linear layer of `n` rows: `all`, or those that are made for this kind of adapter.
+pub fn linear(bench: &Bench<'_>, n: usize, format: Format, all: bool) -> Vec<Way> {
+    if bench.on_cpu() { one() } else { gpu::linear(bench, n, format, all) }
 }
 
 /// The ways of attention: `all`, or those that are made for this kind of adapter.
@@ -71,18 +65,16 @@ mod gpu {
 
     /// Has all operations go the way that the adapter has them go.
     pub fn reset() {
-        kernels::set_linear_variant(LinearUse::Vec, None);
-        kernels::set_linear_variant(LinearUse::Mat, None);
+        for of in LinearUse::ALL {
+            kernels::set_linear_variant(of, None);
+        }
         kernels::set_attention_variant(AttentionUse::Decode, None);
         kernels::set_attention_variant(AttentionUse::Flash, None);
     }
 
-    pub fn linear(bench: &Bench<'_>, of: Linear, format: Format, all: bool) -> Vec<Way> {
+    pub fn linear(bench: &Bench<'_>, n: usize, format: Format, all: bool) -> Vec<Way> {
         let adapter = &bench.opened.adapter;
-        let of = match of {
-            Linear::Vec => LinearUse::Vec,
-            Linear::Mat => LinearUse::Mat,
-        };
+        let of = LinearUse::of(n);
         let runs = |variant: &LinearVariant| {
             let own_kind = all || variant.for_cpu() == adapter.software;
             own_kind && variant.takes(of) && variant.fits(format) && variant.available(&adapter.features)
@@ -119,7 +111,7 @@ pub fn reset() {}
 mod gpu {
     use super::*;
 
-    pub fn linear(_bench: &Bench<'_>, _of: Linear, _format: Format, _all: bool) -> Vec<Way> {
+    pub fn linear(_bench: &Bench<'_>, _n: usize, _format: Format, _all: bool) -> Vec<Way> {
         one()
     }
 

@@ -38,11 +38,24 @@ fn has_usual_heads(shader: &Shader) -> bool {
 fn has_usual_weight(shader: &Shader) -> bool {
     constant(shader, "FORMAT").is_none_or(|format| Format::ALL[format as usize] != Format::F32)
         && (shader.name.starts_with("attention_") || constant(shader, "QUADS") != Some(0))
+        && constant(shader, "PIECES") != Some(0)
 }
 
 /// Constants that others follow from, or that no operation has two of.
-const UNSAID: [&str; 10] =
-    ["BLOCK", "CHUNKED", "CHUNK", "CHUNK_QUADS", "WORDS", "PAIRS", "ODD_QUADS", "OWN", "CHUNKS", "STEP"];
+const UNSAID: [&str; 12] = [
+    "BLOCK",
+    "CHUNKED",
+    "CHUNK",
+    "CHUNK_QUADS",
+    "PIECES",
+    "PIECE_QUADS",
+    "WORDS",
+    "PAIRS",
+    "ODD_QUADS",
+    "OWN",
+    "CHUNKS",
+    "STEP",
+];
 
 fn name(shader: &Shader) -> String {
     let mut name = shader.name.to_string();
@@ -70,8 +83,13 @@ mod tests {
         let kernels = hot();
         let names: BTreeSet<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
         assert_eq!(names.len(), kernels.len(), "{names:#?}");
-        for name in ["linear_mat-q4", "linear_vec-q8-gated-subgroups-lanes64", "attention_flash_gpu-full-64", "sample"]
-        {
+        for name in [
+            "linear_mat-q4",
+            "linear_few-q4-invocations64",
+            "linear_vec-q8-gated-subgroups-lanes64",
+            "attention_flash_gpu-full-64",
+            "sample",
+        ] {
             assert!(names.iter().any(|known| known.starts_with(name)), "no {name} among {names:#?}");
         }
     }

@@ -6,8 +6,14 @@ use llava_isa::{Measured, measure, table};
 
 /// The fewest waves of a SIMD (of 32, where one of 64 invocations counts twice) that a kernel may be left with, by what its name
 /// begins with; of several the longest.
-const WAVES: [(&str, u64); 5] =
-    [("", 20), ("attention_decode_gpu", 8), ("attention_flash_gpu", 10), ("linear", 12), ("linear_dot_x", 20)];
+const WAVES: [(&str, u64); 6] = [
+    ("", 20),
+    ("attention_decode_gpu", 8),
+    ("attention_flash_gpu", 10),
+    ("linear", 12),
+    ("linear_dot_x", 20),
+    ("linear_few", 8),
+];
 
 fn floor(kernel: &str) -> u64 {
     let known = WAVES.iter().filter(|(start, _)| kernel.starts_with(start));

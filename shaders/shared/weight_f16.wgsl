@@ -19,4 +19,14 @@ fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
     let words = weight[word / 4u];
     return vec4<f32>(unpack2x16float(words[word % 4u]), unpack2x16float(words[word % 4u + 1u]));
 }
+
+const HAS_MINIMUM: bool = false;
+
+fn weight_scale(chunk: u32) -> vec2<f32> {
+    return vec2<f32>(1.0, 0.0);
+}
+
+fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
+    return vec4<f32>(unpack2x16float(words[quad * 2u]), unpack2x16float(words[quad * 2u + 1u]));
+}
 #endif

@@ -17,4 +17,14 @@ fn weight_element(at: u32) -> f32 {
 fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(weight[start / 4u + quad]);
 }
+
+const HAS_MINIMUM: bool = false;
+
+fn weight_scale(chunk: u32) -> vec2<f32> {
+    return vec2<f32>(1.0, 0.0);
+}
+
+fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
+    return bitcast<vec4<f32>>(words);
+}
 #endif

@@ -12,12 +12,14 @@ fn weight_bytes(block: u32, j: u32) -> Octet {
     return Octet(unpack4x8unorm(word & 0x0f0f0f0fu), unpack4x8unorm((word >> 4u) & 0x0f0f0f0fu));
 }
 #else
+const HAS_MINIMUM: bool = true;
+
 fn weight_scale(block: u32) -> vec2<f32> {
     return unpack2x16float(weight[dims.rows * (dims.cols / BLOCK) + block / 4u][block % 4u]);
 }
 
 fn low_nibbles(word: u32) -> vec4<f32> {
-    return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u));
+    return vec4<f32>((vec4<u32>(word & 0x0f0f0f0fu) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
 
 fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
@@ -30,25 +32,7 @@ fn weight_word(block: u32, j: u32) -> u32 {
     return (weight[block][j % 4u] >> (j & 4u)) & 0x0f0f0f0fu;
 }
 
-fn weight_dot(
-    block: u32,
-    x0: vec4<f32>,
-    x1: vec4<f32>,
-    x2: vec4<f32>,
-    x3: vec4<f32>,
-    x4: vec4<f32>,
-    x5: vec4<f32>,
-    x6: vec4<f32>,
-    x7: vec4<f32>,
-    x_sum: f32,
-) -> f32 {
-    var products = vec4<f32>();
-    let words = weight[block];
-    products += low_nibbles(words.x) * x0 + low_nibbles(words.x >> 4u) * x4;
-    products += low_nibbles(words.y) * x1 + low_nibbles(words.y >> 4u) * x5;
-    products += low_nibbles(words.z) * x2 + low_nibbles(words.z >> 4u) * x6;
-    products += low_nibbles(words.w) * x3 + low_nibbles(words.w >> 4u) * x7;
-    let scale = weight_scale(block);
-    return scale.x * dot(products, vec4<f32>(1.0)) + scale.y * x_sum;
+fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
+    return low_nibbles(words[quad % 4u] >> (quad & 4u));
 }
 #endif

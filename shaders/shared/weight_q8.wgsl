@@ -12,6 +12,8 @@ fn weight_bytes(block: u32, j: u32) -> Octet {
     return Octet(unpack4x8unorm(weight[word] ^ 0x80808080u), unpack4x8unorm(weight[word + 4u] ^ 0x80808080u));
 }
 #else
+const HAS_MINIMUM: bool = false;
+
 fn scale_of(block: u32) -> f32 {
     let word = block / 2u;
     return unpack2x16float(weight[dims.rows * (dims.cols / 16u) + word / 4u][word % 4u])[block % 2u];
@@ -34,25 +36,7 @@ fn weight_word(block: u32, j: u32) -> u32 {
     return weight[block * 2u + j / 4u][j % 4u];
 }
 
-fn weight_dot(
-    block: u32,
-    x0: vec4<f32>,
-    x1: vec4<f32>,
-    x2: vec4<f32>,
-    x3: vec4<f32>,
-    x4: vec4<f32>,
-    x5: vec4<f32>,
-    x6: vec4<f32>,
-    x7: vec4<f32>,
-    x_sum: f32,
-) -> f32 {
-    var products = vec4<f32>();
-    let first = weight[block * 2u];
-    products += signed_bytes(first.x) * x0 + signed_bytes(first.y) * x1;
-    products += signed_bytes(first.z) * x2 + signed_bytes(first.w) * x3;
-    let second = weight[block * 2u + 1u];
-    products += signed_bytes(second.x) * x4 + signed_bytes(second.y) * x5;
-    products += signed_bytes(second.z) * x6 + signed_bytes(second.w) * x7;
-    return scale_of(block) * dot(products, vec4<f32>(1.0));
+fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
+    return signed_bytes(words[quad]);
 }
 #endif

@@ -137,9 +137,15 @@ mod tests {
         let gpu = block_on(device::open()).unwrap();
         let device = &gpu.device;
         let mut seen_to_differ = false;
-        let mats = LinearVariant::ALL
-            .into_iter()
-            .filter(|variant| variant.takes(LinearUse::Mat) && variant.available(&gpu.adapter.features));
+        let ways = |use_| {
+            let runs = move |variant: &LinearVariant| variant.takes(use_) && variant.available(&gpu.adapter.features);
+            LinearVariant::ALL.into_iter().filter(runs)
+        };
+        // Rows in kernels for few have the bits that they have in those for many, of the same kind of adapter.
+        let pairs: Vec<_> = ways(LinearUse::Mat)
+            .flat_map(|mat| ways(LinearUse::Few).map(move |few| (mat, few)))
+            .filter(|(mat, few)| mat.for_cpu() == few.for_cpu() && few.goes_with(*mat))
+            .collect();
         for (checkpoint, format) in [("gqa", Format::F32), ("gqa", Format::Q4), ("biased", Format::Q8)] {
             let folder = tempfile::tempdir().unwrap();
             let checkpoint = Path::new("tests/golden/checkpoints").join(checkpoint);
@@ -151,19 +157,23 @@ mod tests {
             for kv_cache in KvFormat::ALL.into_iter().filter(|kv_cache| kv_cache.fits(config.text.head_dim)) {
                 let model = block_on(Llava::load(&source, &config, CAPACITY, kv_cache, device)).unwrap();
                 let decoder = &model.language_model;
-                for (mat, flash) in mats.clone().flat_map(|mat| AttentionVariant::ALL.map(|flash| (mat, flash))) {
+                let flashes = |pair| AttentionVariant::ALL.map(|flash| (pair, flash));
+                for ((mat, few), flash) in pairs.iter().copied().flat_map(flashes) {
                     kernels::set_linear_variant(LinearUse::Mat, Some(mat));
+                    kernels::set_linear_variant(LinearUse::Few, Some(few));
                     kernels::set_attention_variant(AttentionUse::Flash, Some(flash));
                     let whole = logits(decoder, &ids, &[0], device);
                     for starts in
                         [&[0, 1][..], &[0, 33], &[0, 64, 65, 66, 70, 90], &[0, 91], &[0, 92], &[0, 93], &[0, 94]]
                     {
-                        let what = format!("{} {kv_cache:?} {mat:?} {flash:?}", checkpoint.display());
+                        let what = format!("{} {kv_cache:?} {mat:?} {few:?} {flash:?}", checkpoint.display());
                         assert!(logits(decoder, &ids, starts, device) == whole, "{what}: from {starts:?} on");
                     }
                     seen_to_differ |= decoded(decoder, &ids, device) != whole;
                 }
-                kernels::set_linear_variant(LinearUse::Mat, None);
+                for use_ in LinearUse::ALL {
+                    kernels::set_linear_variant(use_, None);
+                }
                 kernels::set_attention_variant(AttentionUse::Flash, None);
             }
         }

@@ -4,8 +4,11 @@
 use super::*;
 use crate::quant::CHUNK;
 
-/// On a GPU the kernels for many rows are used from this many on.
-pub(super) const MIN_MAT_ROWS: usize = 4;
+/// On a GPU the kernels for few rows are used from this many on: a row's results are the same bits there whatever rows run
+/// beside it.
+pub(super) const MIN_FEW_ROWS: usize = 2;
+/// And those for many from this many on.
+pub(super) const MIN_MAT_ROWS: usize = 49;
 
 /// `act(x Wᵀ + bias) + residual`; `residual` must not be `x` itself.
 ///

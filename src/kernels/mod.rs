@@ -78,9 +78,9 @@ pub mod naive {
     pub use super::sample::naive as sample;
 }
 
-/// From this many rows on every operation goes its way for many, where a row's results are the same bits whatever rows run
+/// From this many rows on every operation goes a way where a row's results are the same bits whatever rows run
 /// beside it.
-pub const MANY_ROWS: usize = match linear::MIN_MAT_ROWS > attention::MAX_DECODE_QUERIES {
-    true => linear::MIN_MAT_ROWS,
+pub const MANY_ROWS: usize = match linear::MIN_FEW_ROWS > attention::MAX_DECODE_QUERIES {
+    true => linear::MIN_FEW_ROWS,
     false => attention::MAX_DECODE_QUERIES + 1,
 };

@@ -25,5 +25,5 @@ pub struct Chosen {
     pub wrong: Vec<&'static str>,
 }
 
-/// By operation: `linear_vec`, `linear_mat`, `attention_decode`, `attention_flash`.
+/// By operation: `linear_vec`, `linear_few`, `linear_mat`, `attention_decode`, `attention_flash`.
 pub type Variants = BTreeMap<&'static str, Chosen>;

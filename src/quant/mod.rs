@@ -99,6 +99,11 @@ impl Format {
         self.spec().block
     }
 
+    /// Neighbouring columns whose quants are 16 bytes: what a shader reads at once.
+    pub fn piece(self) -> usize {
+        16 * self.spec().block / self.spec().quants
+    }
+
     /// Whether elements come in blocks with scales.
     pub fn is_quantized(self) -> bool {
         self.spec().block > 1

@@ -115,6 +115,11 @@ const LINEAR: &[[usize; 3]] = &[
     [2, 17, 2],
     [65, 3, 3],
     [40, 100, 257],
+    [48, 67, 224],
+    [20, 130, 96],
+    [17, 36, 41],
+    [1, 65, 588],
+    [1, 7, 35],
 ];
 
 /// Columns of three blocks, and of no tile but the smallest.

@@ -13,7 +13,7 @@ use llava_web::quant::Format;
 
 /// As `each_linear_variant` of all devices.
 pub async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(n: usize, format: Format, mut case: F) {
-    let use_ = if n < 4 { LinearUse::Vec } else { LinearUse::Mat };
+    let use_ = LinearUse::of(n);
     let runs = |variant: &LinearVariant| {
         variant.available(&device::gpu::adapter_features()) && variant.takes(use_) && variant.fits(format)
     };
@@ -21,7 +21,7 @@ pub async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(n: 
         let (tolerance, inputs): (_, Rounding) = match variant {
             // A rounding of x may fall to the other side.
             LinearVariant::Dot => (5e-3, naive::bytes),
-            LinearVariant::MatF16 => (2e-3, <[f32]>::to_vec),
+            LinearVariant::FewF16 | LinearVariant::MatF16 => (2e-3, <[f32]>::to_vec),
             _ => (2e-5, <[f32]>::to_vec),
         };
         kernels::set_linear_variant(use_, Some(variant));
@@ -143,8 +143,9 @@ async fn choose_variants(gpu: &device::Opened, stored: &BTreeMap<String, String>
 
 /// Leaves the choice to the kind of adapter again.
 fn release_variants() {
-    kernels::set_linear_variant(LinearUse::Vec, None);
-    kernels::set_linear_variant(LinearUse::Mat, None);
+    for use_ in LinearUse::ALL {
+        kernels::set_linear_variant(use_, None);
+    }
     kernels::set_attention_variant(AttentionUse::Decode, None);
     kernels::set_attention_variant(AttentionUse::Flash, None);
 }
@@ -154,7 +155,7 @@ pub async fn tune(_: &Device) {
     let gpu = device::open().await.unwrap();
     let chosen = choose_variants(&gpu, &Default::default()).await;
     let operations: Vec<&str> = chosen.keys().copied().collect();
-    assert_eq!(operations, ["attention_decode", "attention_flash", "linear_mat", "linear_vec"]);
+    assert_eq!(operations, ["attention_decode", "attention_flash", "linear_few", "linear_mat", "linear_vec"]);
     for (operation, chosen) in &chosen {
         assert!(chosen.wrong.is_empty(), "{operation} is wrong here: {:?}", chosen.wrong);
     }

@@ -122,6 +122,7 @@ fn shared(name: &str) -> &'static str {
         "finish_tile" => wgsl!("shared/finish_tile"),
         "flat_index" => wgsl!("shared/flat_index"),
         "rows" => wgsl!("shared/rows"),
+        "tile" => wgsl!("shared/tile"),
         "weight" => wgsl!("shared/weight"),
         _ => panic!("unknown shader import `{name}`"),
     }

@@ -11,6 +11,7 @@ use burn::tensor::TensorData;
 use super::*;
 use crate::device;
 use crate::error::Result;
+use crate::kernels::linear::MIN_MAT_ROWS;
 use crate::quant::CHUNK;
 
 /// What the inputs of a comparison are like.
@@ -66,13 +67,37 @@ fn cols(format: Format) -> usize {
 /// Rows of the weight.
 const OUT: usize = 67;
 
+/// Rows of x.
+fn rows_of(use_: LinearUse) -> usize {
+    match use_ {
+        LinearUse::Vec => 1,
+        LinearUse::Few => 9,
+        LinearUse::Mat => MIN_MAT_ROWS + 1,
+    }
+}
+
+/// Whether a row among few comes out as the same bits as among many, in the selected variants of both.
+pub async fn few_as_many(format: Format, device: &Device) -> Result<bool> {
+    let (few, many) = (rows_of(LinearUse::Few), rows_of(LinearUse::Mat));
+    let cols = cols(format);
+    let bytes = format.encode("weight", OUT, cols, &Inputs::Plain.numbers(OUT * cols, 1))?;
+    let weight = Weight::from_bytes(bytes, format, OUT, cols, device);
+    let x = Inputs::Plain.numbers(many * cols, 2);
+    let mut outputs = Vec::new();
+    for n in [few, many] {
+        let out = linear(rows(&x[..n * cols], cols, device), &weight, None, None, Activation::None);
+        outputs.push(device::read_floats(out).await?.into_iter().map(f32::to_bits).take(few * OUT).collect::<Vec<_>>());
+    }
+    Ok(outputs[0] == outputs[1])
+}
+
 impl<'a> Linear<'a> {
     pub fn new(use_: LinearUse, format: Format, inputs: Inputs, device: &'a Device) -> Self {
-        let n = if use_ == LinearUse::Vec { 1 } else { 9 };
+        let n = rows_of(use_);
         let x = inputs.numbers(n * cols(format), 2);
         let (read, tolerance) = match linear_variant(use_) {
             variant @ LinearVariant::Dot if variant.fits(format) => (naive::bytes(&x), 1e-2),
-            LinearVariant::MatF16 => (x.clone(), 1e-2),
+            LinearVariant::FewF16 | LinearVariant::MatF16 => (x.clone(), 1e-2),
             _ => (x.clone(), 1e-4),
         };
         Self { n, format, inputs, read, tolerance, x: rows(&x, cols(format), device), device }

@@ -12,6 +12,7 @@ mod embedding;
 mod layer_norm;
 mod linear;
 mod linear_dot;
+mod linear_variant;
 mod ops;
 mod rms_norm;
 mod sample;
@@ -21,9 +22,10 @@ mod weight;
 use super::*;
 use crate::device::gpu::Shader;
 use choice::Choice;
+use weight::Columns;
 
 pub use attention::{AttentionUse, AttentionVariant, attention_variant, set_attention_variant};
-pub use linear::{LinearUse, LinearVariant, linear_variant, set_linear_variant};
+pub use linear_variant::{LinearUse, LinearVariant, linear_variant, set_linear_variant};
 
 /// Every variant of every shader, for tests that parse them all.
 pub fn shaders() -> Vec<Shader> {

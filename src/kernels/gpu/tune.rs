@@ -12,8 +12,9 @@ use super::*;
 use crate::device;
 use crate::error::{Error, Result};
 
-/// The operations that have variants.
-const LINEAR: [(&str, LinearUse); 2] = [("linear_vec", LinearUse::Vec), ("linear_mat", LinearUse::Mat)];
+/// The operations that have variants; few rows after many, whose bits they must have.
+const LINEAR: [(&str, LinearUse); 3] =
+    [("linear_vec", LinearUse::Vec), ("linear_mat", LinearUse::Mat), ("linear_few", LinearUse::Few)];
 const ATTENTION: [(&str, AttentionUse); 2] =
     [("attention_decode", AttentionUse::Decode), ("attention_flash", AttentionUse::Flash)];
 
@@ -51,12 +52,13 @@ pub async fn tune(
     let inputs: &[Inputs] = if stored.is_empty() { &[Inputs::Plain, Inputs::Outliers] } else { &[Inputs::Plain] };
     let stored = |operation: &str| stored.get(operation).map(String::as_str);
     let mut chosen = Variants::new();
-    for ((operation, use_), n) in LINEAR.into_iter().zip([1, 64]) {
+    for ((operation, use_), n) in LINEAR.into_iter().zip([1, 64, 20]) {
         let fits = |variant: &LinearVariant| {
             variant.available(&adapter.features)
                 && variant.takes(use_)
                 && shapes.decoder.iter().any(|format| variant.fits(*format))
                 && (variant.exact() || shapes.precision == Precision::Fast)
+                && (use_ != LinearUse::Few || variant.goes_with(linear_variant(LinearUse::Mat)))
         };
         let candidate = |variant: LinearVariant| Candidate {
             name: variant.name(),
@@ -131,7 +133,8 @@ async fn linear_is_correct(use_: LinearUse, shapes: &ModelShapes, inputs: &[Inpu
             let check = check::Linear::new(use_, format, inputs, device);
             // An f16 cache cannot hold outliers.
             let rope_cache = inputs == Inputs::Outliers || check.rope_cache(shapes.kv_cache).await?;
-            if !(check.sum().await? && check.gated().await? && rope_cache) {
+            let as_many = use_ != LinearUse::Few || check::few_as_many(format, device).await?;
+            if !(check.sum().await? && check.gated().await? && rope_cache && as_many) {
                 return Ok(false);
             }
         }
@@ -139,7 +142,7 @@ async fn linear_is_correct(use_: LinearUse, shapes: &ModelShapes, inputs: &[Inpu
         let others = match (use_, &shapes.vision) {
             (LinearUse::Vec, _) => &shapes.head,
             (LinearUse::Mat, Some(vision)) => &vision.formats,
-            (LinearUse::Mat, None) => continue,
+            (LinearUse::Mat, None) | (LinearUse::Few, _) => continue,
         };
         for &format in others.iter().filter(|format| !shapes.decoder.contains(format)) {
             if !check::Linear::new(use_, format, inputs, device).sum().await? {

@@ -3,19 +3,39 @@
 use super::*;
 use crate::quant::CHUNK;
 
+/// How many neighbouring columns of a row a kernel may take at once, as the row's length is a multiple of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Columns {
+    One,
+    Four,
+    /// Those of 16 bytes of the weight.
+    Piece,
+}
+
 impl WeightLayout {
-    /// Every format, four columns at a time, and one at a time where `cols` may be no multiple of four.
-    pub fn kinds() -> impl Iterator<Item = (Format, bool)> {
-        let fits = |(format, quads): &(Format, bool)| *quads || format.fits(1);
-        [true, false].into_iter().flat_map(|quads| Format::ALL.iter().map(move |format| (*format, quads))).filter(fits)
+    /// Every format with every [`WeightLayout::columns`] that it may have.
+    pub(super) fn kinds(most: Columns) -> impl Iterator<Item = (Format, Columns)> {
+        let occurs = move |(format, columns): &(Format, Columns)| match columns {
+            Columns::One => format.fits(1),
+            Columns::Four => most == Columns::Four || (format.fits(4) && format.piece() > 4),
+            Columns::Piece => most == Columns::Piece,
+        };
+        let all = [Columns::Piece, Columns::Four, Columns::One];
+        all.into_iter().flat_map(|columns| Format::ALL.iter().map(move |format| (*format, columns))).filter(occurs)
     }
 
-    pub fn quads(&self) -> bool {
-        self.cols.is_multiple_of(4)
+    /// As many columns at once as there may be, and at most `most`.
+    pub(super) fn columns(&self, most: Columns) -> Columns {
+        let columns = match self.cols {
+            cols if cols.is_multiple_of(self.format.piece()) => Columns::Piece,
+            cols if cols.is_multiple_of(4) => Columns::Four,
+            _ => Columns::One,
+        };
+        columns.min(most)
     }
 
     /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by. `words`: the weight is bound word by word.
-    pub fn constants(format: Format, quads: bool, words: bool) -> Vec<(&'static str, u32)> {
+    pub(super) fn constants(format: Format, columns: Columns, words: bool) -> Vec<(&'static str, u32)> {
         vec![
             ("FORMAT", format as u32),
             ("BLOCK", format.block() as u32),
@@ -23,7 +43,13 @@ impl WeightLayout {
             ("CHUNK", CHUNK as u32),
             ("CHUNK_QUADS", CHUNK as u32 / 4),
             ("WORDS", words as u32),
-            ("QUADS", quads as u32),
+            ("QUADS", (columns >= Columns::Four) as u32),
         ]
+    }
+
+    /// What kernels that read pieces have beside [`WeightLayout::constants`].
+    pub(super) fn piece_constants(format: Format, columns: Columns) -> [(&'static str, u32); 2] {
+        let pieces = columns == Columns::Piece;
+        [("PIECES", pieces as u32), ("PIECE_QUADS", if pieces { format.piece() as u32 / 4 } else { 1 })]
     }
 }

@@ -1,0 +1,170 @@
+//! How a linear layer runs, by how many rows of x it has.
+
+use super::*;
+use crate::device::Features;
+use crate::device::gpu;
+use crate::kernels::linear::{MIN_FEW_ROWS, MIN_MAT_ROWS};
+
+/// How a linear layer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinearVariant {
+    /// For CPU adapters; any number of rows.
+    Cpu,
+    /// The same with x by subgroup broadcast.
+    CpuSubgroups,
+    /// For GPUs, one row: 16 invocations an output.
+    Lanes16,
+    /// 64 invocations an output.
+    Lanes64,
+    /// The same with subgroup sums.
+    Lanes64Subgroups,
+    /// For GPUs, few rows: tiles of 32 rows of x by 64 of the weight.
+    Few64,
+    /// By 32 of the weight, of which there are twice as many.
+    Few32,
+    /// As `Few64` with f16 tiles.
+    FewF16,
+    /// For GPUs, many rows: f32 tiles in workgroup memory, 8 x 4 outputs an invocation.
+    Mat8x4,
+    /// 4 x 4 outputs an invocation, of which there are twice as many: for GPUs with few registers.
+    Mat4x4,
+    /// As `Mat8x4` with f16 tiles: inputs are rounded to f16.
+    MatF16,
+    /// Packed products of bytes: inputs are rounded to 8 bits in chunks of 32. Only for formats in chunks.
+    Dot,
+}
+
+impl LinearVariant {
+    pub const ALL: [Self; 12] = [
+        Self::Cpu,
+        Self::CpuSubgroups,
+        Self::Lanes16,
+        Self::Lanes64,
+        Self::Lanes64Subgroups,
+        Self::Few64,
+        Self::Few32,
+        Self::FewF16,
+        Self::Mat8x4,
+        Self::Mat4x4,
+        Self::MatF16,
+        Self::Dot,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::CpuSubgroups => "cpu-subgroups",
+            Self::Lanes16 => "lanes16",
+            Self::Lanes64 => "lanes64",
+            Self::Lanes64Subgroups => "lanes64-subgroups",
+            Self::Few64 => "few-64",
+            Self::Few32 => "few-32",
+            Self::FewF16 => "few-f16",
+            Self::Mat8x4 => "mat-8x4",
+            Self::Mat4x4 => "mat-4x4",
+            Self::MatF16 => "mat-f16",
+            Self::Dot => "dot",
+        }
+    }
+
+    /// Whether an adapter with `features` can run it.
+    pub fn available(self, features: &Features) -> bool {
+        match self {
+            Self::CpuSubgroups | Self::Lanes64Subgroups => features.subgroups,
+            Self::FewF16 | Self::MatF16 => features.f16,
+            Self::Dot => features.packed_dot,
+            _ => true,
+        }
+    }
+
+    /// Whether it can run on weights of this format.
+    pub fn fits(self, format: Format) -> bool {
+        self != Self::Dot || format.is_chunked()
+    }
+
+    /// Bits that an input is rounded to.
+    fn input_bits(self) -> u32 {
+        match self {
+            Self::FewF16 | Self::MatF16 => 16,
+            Self::Dot => 8,
+            _ => 32,
+        }
+    }
+
+    /// Whether it computes with f32 inputs throughout, so that results differ from other variants' by rounding only.
+    pub fn exact(self) -> bool {
+        self.input_bits() == 32
+    }
+
+    /// Whether few rows may go this way where many go the way of `mat`: a row's numbers are to be the same bits whatever rows
+    /// run beside it.
+    pub fn goes_with(self, mat: Self) -> bool {
+        self.input_bits() == mat.input_bits()
+    }
+
+    /// Whether it is made for CPU adapters (else for GPUs).
+    pub fn for_cpu(self) -> bool {
+        matches!(self, Self::Cpu | Self::CpuSubgroups)
+    }
+
+    /// Whether it takes so many rows of x; those for CPU adapters take any.
+    pub fn takes(self, use_: LinearUse) -> bool {
+        match self {
+            Self::Cpu | Self::CpuSubgroups => true,
+            Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups => use_ == LinearUse::Vec,
+            Self::Few64 | Self::Few32 | Self::FewF16 => use_ == LinearUse::Few,
+            Self::Mat8x4 | Self::Mat4x4 | Self::MatF16 | Self::Dot => use_ != LinearUse::Vec,
+        }
+    }
+}
+
+/// How many rows of x there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinearUse {
+    /// One, as in decoding.
+    Vec,
+    /// Few, as in the next turn of a conversation.
+    Few,
+    /// Many, as in a first prompt, and all of a picture's.
+    Mat,
+}
+
+impl LinearUse {
+    pub const ALL: [Self; 3] = [Self::Vec, Self::Few, Self::Mat];
+
+    /// Of `n` rows.
+    pub fn of(n: usize) -> Self {
+        match n {
+            0..MIN_FEW_ROWS => Self::Vec,
+            MIN_FEW_ROWS..MIN_MAT_ROWS => Self::Few,
+            MIN_MAT_ROWS.. => Self::Mat,
+        }
+    }
+}
+
+static CHOSEN: [Choice; 3] = [const { Choice::new() }; 3];
+
+/// Fixes the variant for `use_` from now on, or leaves it to the kind of adapter (`None`).
+///
+/// # Panics
+/// If the variant does not take that use.
+pub fn set_linear_variant(use_: LinearUse, variant: Option<LinearVariant>) {
+    assert!(variant.is_none_or(|variant| variant.takes(use_)), "{variant:?} is not for {use_:?}");
+    CHOSEN[use_ as usize].set(variant.map(|variant| variant as usize));
+}
+
+/// The variant in use for `use_`.
+pub fn linear_variant(use_: LinearUse) -> LinearVariant {
+    match CHOSEN[use_ as usize].get() {
+        Some(index) => LinearVariant::ALL[index],
+        None if gpu::software_adapter() => match gpu::adapter_features().subgroups {
+            true => LinearVariant::CpuSubgroups,
+            false => LinearVariant::Cpu,
+        },
+        None => match use_ {
+            LinearUse::Vec => LinearVariant::Lanes64,
+            LinearUse::Few => LinearVariant::Few64,
+            LinearUse::Mat => LinearVariant::Mat8x4,
+        },
+    }
+}
