@@ -27,7 +27,7 @@ struct Octet { // Four neighbouring columns of a row, and those half a chunk fur
 // Subzero minutes to compile.
 fn weight4(row: u32, col: u32) -> vec4<f32> {
 #if QUADS
-    return weight_quad(row * dims.cols, min(col, dims.cols - 4u) / 4u);
+    return weight_quad(row * (dims.cols / BLOCK), min(col, dims.cols - 4u) / 4u);
 #else
     let start = row * dims.cols;
     let last = dims.cols - 1u;

@@ -1,4 +1,4 @@
-//! The default model, at q8 and at q4, on a handful of its held-out pictures (`tests/held-out`, made by
+//! The default model, two models in one bundle. Its model of drawings, at q8 and at q4, on a handful of its held-out pictures (`tests/held-out`, made by
 //! `training/samples.py`): what it is said to know, through the engine that ships. The whole table of scores is `cargo
 //! xtask evaluate`'s.
 
@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use futures_lite::future::block_on;
-use llava_web::bundle::FolderSource;
 use llava_web::bundle::source::ChunkSource;
+use llava_web::bundle::{FolderSource, pair};
 use llava_web::device;
-use llava_web::engine::{Engine, Input, LoadOptions};
+use llava_web::engine::{Engine, Input, LoadOptions, Models, Output};
 use llava_web::image::Source;
 use llava_web::model::config::LlavaConfig;
 use llava_web::model::memory;
@@ -26,6 +26,14 @@ struct Case {
     prompt: String,
     /// In lower case, without a last full stop.
     accepted: Vec<String>,
+}
+
+/// Of the demo page.
+#[derive(Deserialize)]
+struct Sample {
+    file: String,
+    /// What an answer must name.
+    title: String,
 }
 
 /// How many answers of a set were right when the bundle was made.
@@ -88,7 +96,7 @@ fn the_default_model_knows_what_it_is_said_to_know(opened: device::Opened) {
 /// By which the page plans, without reading config.json.
 #[test]
 fn the_manifests_tell_what_memory_the_models_need() {
-    for bundle in ["llava-sketches", "llava-sketches-q4"] {
+    for bundle in ["llava-photos", "llava-sketches", "llava-sketches-q4"] {
         let source = FolderSource::open(Path::new("models").join(bundle)).unwrap();
         let manifest = source.manifest();
         let config = LlavaConfig::from_json(&manifest.config, &manifest.generation).unwrap();
@@ -107,4 +115,59 @@ fn on_the_gpu() {
 #[test]
 fn on_the_cpu() {
     the_default_model_knows_what_it_is_said_to_know(block_on(device::open_cpu()).unwrap());
+}
+
+/// The photographs of the demo are answered by the one model, drawings by the other one as if it were alone.
+fn the_picture_chooses_the_model(opened: device::Opened) {
+    let folder = tempfile::tempdir().unwrap();
+    pair(Path::new("models/default.json"), folder.path(), false).unwrap();
+    let source = FolderSource::open(folder.path()).unwrap();
+    let tokenizers = source.tokenizers().unwrap();
+    let mut models = block_on(Models::load(opened.clone(), &source, &tokenizers, LoadOptions::default())).unwrap();
+    let mut sketches = block_on(engine("llava-sketches", opened));
+    let input = |prompt: &str| Input { prompt: Some(prompt.into()), max_tokens: Some(40), ..Input::default() };
+
+    let samples: Vec<Sample> =
+        serde_json::from_str(&fs::read_to_string("www/demo/samples/index.json").unwrap()).unwrap();
+    for Sample { file, title } in samples {
+        let picture = Source::Encoded(fs::read(Path::new("www/demo/samples").join(&file)).unwrap());
+        let output = block_on(models.generate(Some(&picture), &input("What is in this picture?"), &mut |_, _| true));
+        let Output { model, description, .. } = output.unwrap();
+        println!("{file}: {model}: {description}");
+        let photograph = file.starts_with("photographs");
+        assert_eq!(model, if photograph { "llava-photos" } else { "llava-sketches" }, "{file}");
+        let expected = if title.contains("should not know") { "don't know" } else { &title };
+        for thing in expected.split(", ") {
+            assert!(description.contains(thing), "{file}: {description}, not {title}");
+        }
+    }
+
+    let folder = Path::new("tests/held-out");
+    let cases = fs::read_to_string(folder.join("cases.jsonl")).unwrap();
+    let cases = cases.lines().map(|line| serde_json::from_str::<Case>(line).unwrap());
+    let (mut other, mut all) = (0, 0);
+    for Case { image, prompt, .. } in cases.filter(|case| case.set != "photographs") {
+        let picture = Source::Encoded(fs::read(folder.join(&image)).unwrap());
+        let output = block_on(models.generate(Some(&picture), &input(&prompt), &mut |_, _| true)).unwrap();
+        all += 1;
+        if output.model != "llava-sketches" {
+            println!("{}: {}: {}", image.display(), output.model, output.description);
+            other += 1;
+            continue;
+        }
+        let alone = block_on(sketches.generate(Some(&picture), &input(&prompt), &mut |_, _| true)).unwrap();
+        assert_eq!(output.token_ids, alone.token_ids, "{}: {prompt}", image.display());
+    }
+    println!("{other} of {all} questions about drawings went to the model of photographs");
+    assert!(all > 50 && 20 * other <= all, "{other} of {all}");
+}
+
+#[test]
+fn the_picture_chooses_the_model_on_the_gpu() {
+    the_picture_chooses_the_model(block_on(device::open()).unwrap());
+}
+
+#[test]
+fn the_picture_chooses_the_model_on_the_cpu() {
+    the_picture_chooses_the_model(block_on(device::open_cpu()).unwrap());
 }

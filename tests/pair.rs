@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use futures_lite::future::block_on;
 use llava_web::Result;
 use llava_web::bundle::source::ChunkSource;
-use llava_web::bundle::{FolderSource, pair};
+use llava_web::bundle::{FolderSource, Manifest, pair};
 use llava_web::convert::{Options, hf};
 use llava_web::device::{self, Opened};
 use llava_web::engine::{Engine, FinishReason, Input, LoadOptions, Models, Output};
@@ -88,8 +88,19 @@ impl Two {
     /// Both in one bundle.
     fn pair(&self) -> PathBuf {
         let out = self.folder.path().join("pair");
-        pair(&self.first, &self.second, QUESTION, &self.answer, &out, true).unwrap();
+        self.described(&json!({}), &out, true).unwrap();
         out
+    }
+
+    /// The same, with other `fields` in the file that describes it.
+    fn described(&self, fields: &Value, out: &Path, force: bool) -> Result<Manifest> {
+        let names = [&self.first, &self.second].map(|path| path.file_name().unwrap().to_str().unwrap());
+        let mut json =
+            json!({"first": names[0], "second": names[1], "question": QUESTION, "answer": self.answer.as_str()});
+        json.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let description = self.folder.path().join("pair.json");
+        fs::write(&description, json.to_string()).unwrap();
+        pair(&description, out, force)
     }
 }
 
@@ -158,12 +169,19 @@ fn a_pair_that_is_damaged_or_makes_no_sense_is_refused_and_what_was_there_stays(
     let two = Two::new();
     let folder = two.pair();
     let manifest = fs::read(folder.join("manifest.json")).unwrap();
-    let again = |question: &str, answer: &str| pair(&two.first, &two.second, question, answer, &folder, true);
-    assert!(pair(&two.first, &two.second, QUESTION, "x", &folder, false).unwrap_err().to_string().contains("--force"));
-    assert!(again(" ", "x").unwrap_err().to_string().contains("second.question"));
-    assert!(again(QUESTION, "").unwrap_err().to_string().contains("second.answer"));
-    assert!(again(QUESTION, &"x".repeat(65)).unwrap_err().to_string().contains("second.answer"));
-    assert!(pair(&two.first, &folder, QUESTION, "x", &two.folder.path().join("three"), false).is_err());
+    for (fields, force, told) in [
+        (json!({}), false, "--force"),
+        (json!({"question": " "}), true, "second.question"),
+        (json!({"answer": ""}), true, "second.answer"),
+        (json!({"answer": "x".repeat(65)}), true, "second.answer"),
+        (json!({"answer": 1}), true, "pair.json"),
+        (json!({"third": "x"}), true, "third"),
+        (json!({"second": "none"}), true, "none"),
+        (json!({"second": "pair"}), true, "two models are the most"),
+    ] {
+        let error = two.described(&fields, &folder, force).unwrap_err().to_string();
+        assert!(error.contains(told), "{fields}: {error}");
+    }
     assert_eq!(fs::read(folder.join("manifest.json")).unwrap(), manifest);
 
     let source = FolderSource::open(&folder).unwrap();

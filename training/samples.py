@@ -1,6 +1,6 @@
 """Pick pictures out of the held-out set, for people and for the tests.
 
-    samples.py demo SET OUTPUTS ../www/demo/samples    of each kind some that the model describes right
+    samples.py demo SET OUTPUTS ../www/demo/samples    of each kind some that the model describes right, behind photographs
     samples.py tests SET OUTPUTS ../tests/held-out --q4 OUTPUTS
                                                        of each kind the first, right or not, and what counts as right
 
@@ -13,6 +13,8 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+from PIL import Image
+
 from evaluate import PROMPT, accepted, asked, plain, read, right, write
 from fetch import SKIMAGE_TEST
 
@@ -21,7 +23,7 @@ LARGEST = {"demo": 40_000, "tests": 16_000}  # bytes of a file
 WANTED = {
     "demo": {
         ("scenes", "caption"): 3, ("scenes", "drawn by hand"): 1, ("emoji", "name"): 3, ("emoji", "two"): 1,
-        ("clothes", "name"): 1, ("easy-VQA", "others"): 1, ("photographs", "does not know"): 1,
+        ("clothes", "name"): 1, ("easy-VQA", "others"): 1,
     },
     "tests": {
         ("scenes", "caption"): 8, ("scenes", "drawn by hand"): 4, ("scenes", "colour"): 3, ("scenes", "shape"): 3,
@@ -32,6 +34,10 @@ WANTED = {
         ("easy-VQA", "others"): 6, ("photographs", "does not know"): 4,
     },
 }  # fmt: skip
+
+
+# The photographs that the demo shows, of scikit-image and the Getty's, all CC0 or in the public domain, and what is in them.
+PHOTOGRAPHS = {"chelsea": "cat", "french-alpine-landscape": "mountain", "astronaut": "person", "gravel": "gravel, which it should not know"}
 
 
 def may_be_shown(case, use):
@@ -46,8 +52,20 @@ def title(case):
     return case["expected"] if isinstance(case["expected"], str) else ", ".join(dict.fromkeys(case["expected"]))
 
 
-def demo(cases, said, folder):
-    index, seen, left = [], set(), dict(WANTED["demo"])
+def photographs(cache, folder):
+    """Writes them, and gives back their rows of the index."""
+    rows = []
+    for name, title in PHOTOGRAPHS.items():
+        found = [path for split in ("train", "test") for path in (cache / "photos" / split).glob(f"{name}.jpg")]
+        image = Image.open(found[0])
+        image.thumbnail((360, 360), Image.LANCZOS)
+        rows.append({"file": f"photographs-{len(rows) + 1}.jpg", "title": title})
+        image.save(folder / rows[-1]["file"], quality=82)
+    return rows
+
+
+def demo(cases, said, cache, folder):
+    index, seen, left = photographs(cache, folder), set(), dict(WANTED["demo"])
     for case in cases:
         kind, names = (case["set"], case["kind"]), title(case).split(", ")
         of_the_page = case["prompt"] == PROMPT or case["set"] == "easy-VQA"
@@ -92,15 +110,18 @@ def main():
     parser.add_argument("set", type=Path)
     parser.add_argument("outputs", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--cache", type=Path, help="fetch.py's, of which the demo's photographs come")
     parser.add_argument("--q4", type=Path, metavar="OUTPUTS", help="what the q4 bundle said (tests)")
     args = parser.parse_args()
     if args.use == "tests" and not args.q4:
         parser.error("the tests are of both bundles: give --q4 too")
+    if args.use == "demo" and not args.cache:
+        parser.error("the demo shows photographs: give --cache too")
     args.folder.mkdir(parents=True, exist_ok=True)
     inputs, cases = read(args.set / "inputs.jsonl"), read(args.set / "cases.jsonl")
     said = lambda outputs: {(i["image"], i["prompt"]): o["description"] for i, o in zip(inputs, read(outputs))}
     if args.use == "demo":
-        demo(cases, said(args.outputs), args.folder)
+        demo(cases, said(args.outputs), args.cache, args.folder)
     else:
         tests(cases, said(args.outputs), said(args.q4), args.folder)
 

@@ -10,6 +10,12 @@ THERE_PROMPTS = [
     "Is there {} in this picture?", "Is there {} in the picture?", "Is there {} in this image?", "Is this {}?",
     "Can you see {}?", "Does this picture show {}?", "Do you see {}?",
 ]  # fmt: skip
+OTHER_PROMPTS = [
+    "How many things are there?", "How many things are in this picture?", "How many are there?", "How many people are there?",
+    "What colour is it?", "What color is it?", "What colour is this?", "What color is the thing?", "Where is this?", "Where is it?",
+    "What is happening?", "What is it doing?", "What is the person doing?", "Who is this?", "What does it say?",
+    "What is on the left?", "Is it left or right?", "Why?", "Hello!", "When was this?",
+]  # fmt: skip
 
 
 @dataclass
@@ -45,11 +51,17 @@ def ask_there(known, rng):
     return pick(THERE_PROMPTS, rng).format(pick(names, rng)), answer
 
 
+def ask_else(known, rng):
+    """What it is not taught to see: how many there are, in which colour, what happens."""
+    return pick(OTHER_PROMPTS, rng), A_DRAWING if known.caption == A_DRAWING else DO_NOT_KNOW
+
+
 def ask(known, rng, count=2):
     """`count` questions and answers, the first one a caption."""
     found = [ask_caption(known, rng)]
     for _ in range(count - 1):
-        more = ask_sort if rng.random() < 0.35 else ask_there
+        kind = rng.random()
+        more = ask_sort if kind < 0.3 else ask_there if kind < 0.85 else ask_else
         found.append(more(known, rng) or ask_caption(known, rng))
     return found
 

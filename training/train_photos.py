@@ -29,6 +29,7 @@ from packing import Packer, answer_loss
 from train import Mean, clock, rate, time_left
 from units import FLOOR, NOTHING
 
+QUESTIONS = 2  # about each picture, of which the first asks for a caption
 PIECES = 1400  # of the tokenizer, letters included
 
 
@@ -63,7 +64,6 @@ def arguments():
     parser.add_argument("--kept", type=int, default=16, help="positions of a picture that most steps see")
     parser.add_argument("--full-every", type=int, default=8, help="one step in so many sees all positions")
     parser.add_argument("--ending", type=float, default=0.3, help="rate below which all steps do")
-    parser.add_argument("--two-every", type=int, default=3, help="one step in so many asks two questions about a picture")
     parser.add_argument("--size", type=int, nargs=3, default=list(fastvlm.SIZE), metavar=("WIDTH", "LAYERS", "INNER"))
     parser.add_argument("--muon", type=float, default=0.008, help="learning rate of the weight matrices")
     parser.add_argument("--adam", type=float, default=1.5e-3, help="learning rate of everything else")
@@ -138,7 +138,7 @@ def main():
             now = min(now, max(0.02, left / args.fall))
         whole = step % args.full_every == 0 or now < args.ending
         count = fastvlm.POSITIONS if whole else args.kept
-        outputs, kept, means, pairs = lessons.batch(args.batch // workers, rng, count, 1 + (step % args.two_every == 0))
+        outputs, kept, means, pairs = lessons.batch(args.batch // workers, rng, count, QUESTIONS)
         hidden = F.pad(F.gelu(outputs - FLOOR), (0, args.size[0] - outputs.shape[-1]))
         with torch.autocast("cpu", torch.bfloat16):
             answers, states = answer_loss(model, packer, hidden, kept, packer(pairs))

@@ -26,13 +26,12 @@ mod native {
     use llava_web::quant::Format;
     use pico_args::Arguments;
 
-    const HELP: &str = "\
-Turns a LLaVA-1.5 or FastVLM checkpoint, or a LLaMA decoder alone, into a bundle that the browser loads.
+    const HELP: &str = r#"Turns a LLaVA-1.5 or FastVLM checkpoint, or a LLaMA decoder alone, into a bundle that the browser loads.
 
     llava-convert <hf-folder> <out> --quant FORMAT [options]
     llava-convert <model.gguf> <out> [--mmproj <mmproj.gguf>] [--quant FORMAT] [options]
     llava-convert synthetic <model> <out> [--quant FORMAT] [--seed N] [options]
-    llava-convert pair <bundle> <second-bundle> <out> --question TEXT --answer TEXT [--force]
+    llava-convert pair <pair.json> <out> [--force]
 
 A Hugging Face folder holds config.json, tokenizer.json and *.safetensors. A GGUF is llama.cpp's, of LLaMA architecture:
 with --mmproj a LLaVA-1.5, without it a decoder that answers text prompts. Types read: F32, F16, BF16, Q4_0, Q4_1, Q5_0,
@@ -52,8 +51,9 @@ The third form makes a model of random weights, to try what a model of that size
 llava-1.5-13b or the path of a config.json. With --quant it is a bundle, without a Hugging Face folder in f16.
     --seed N             other weights (default 0)
 
-The fourth form makes one bundle of two, for pictures of two kinds: about each the first model is asked the question, and where
-it gives just this answer, the second one answers in its place.";
+The fourth form makes one bundle of two, for pictures of two kinds. The file says which (their folders, relative to its own), what
+the first one is asked about each picture, and for which answer the second one answers in its place:
+{ "first": "photos", "second": "drawings", "question": "What is in this picture?", "answer": "a drawing" }"#;
 
     pub fn run() -> Result<(), Box<dyn std::error::Error>> {
         let mut args = Arguments::from_env();
@@ -70,8 +70,6 @@ it gives just this answer, the second one answers in its place.";
         options.name = args.opt_value_from_str("--name")?;
         options.license = args.opt_value_from_str("--license")?;
         options.force = args.contains("--force");
-        let [question, answer] = ["--question", "--answer"].map(|name| args.opt_value_from_str::<_, String>(name));
-        let (question, answer) = (question?, answer?);
         let mmproj: Option<PathBuf> = args.opt_value_from_os_str("--mmproj", |path| Ok::<_, String>(path.into()))?;
         let words = args.finish();
         if let Some(option) = words.iter().find(|word| word.to_string_lossy().starts_with("--")) {
@@ -79,20 +77,14 @@ it gives just this answer, the second one answers in its place.";
         }
         let words: Vec<PathBuf> = words.into_iter().map(PathBuf::from).collect();
         let summary = match &words[..] {
-            [form, first, second, out] if form.as_os_str() == "pair" => {
-                let (Some(question), Some(answer)) = (&question, &answer) else {
-                    return Err("`pair` needs --question and --answer".into());
-                };
+            [form, description, out] if form.as_os_str() == "pair" => {
                 if format.is_some() || options.name.is_some() || options.license.is_some() {
                     return Err("`pair` takes both bundles as they are, without --quant, --name and --license".into());
                 }
-                let manifest = pair(first, second, question, answer, out, options.force)?;
+                let manifest = pair(description, out, options.force)?;
                 let other = manifest.second.as_ref().map_or("", |second| &second.manifest.model.name);
                 println!("{} and {other} are in {}", manifest.model.name, out.display());
                 return Ok(());
-            }
-            _ if question.is_some() || answer.is_some() => {
-                return Err("--question and --answer go with `pair <bundle> <second-bundle> <out>`".into());
             }
             [first, model, out] if first.as_os_str() == "synthetic" => {
                 let model = Synthetic::new(&model.to_string_lossy(), seed.unwrap_or(0))?;

@@ -149,7 +149,7 @@ describe("with the engine and the default model", () => {
       assert.notEqual(await answered(), "");
       const links = await page.evaluate(() => [...document.links].map(({ href }) => href));
       const inside = links.filter((link) => link.startsWith(folder.origin)).map((link) => new URL(link).pathname);
-      assert.deepEqual(inside, [`${SUB_PATH}/dist/llava-web/model/README.md`]);
+      assert.deepEqual(inside, ["", "second/"].map((folder) => `${SUB_PATH}/dist/llava-web/model/${folder}README.md`));
       assert.deepEqual({ outside, complaints }, { outside: [], complaints: [] });
     } finally {
       await page.close();
@@ -529,7 +529,7 @@ describe("the page", () => {
     await page.click("#draw");
     await page.click("#go");
     await done();
-    assert.match(await page.evaluate(() => globalThis.fake.asked.image.pathname), /emoji-5/);
+    assert.match(await page.evaluate(() => globalThis.fake.asked.image.pathname), /scenes-5/);
   });
 
   test("a page whose program does not load says so", async () => {

@@ -10,7 +10,7 @@
 const fake = (globalThis.fake ??= {});
 fake.loads = 0;
 
-export const DEFAULT_MODEL = "llava-web:llava-sketches";
+export const DEFAULT_MODEL = "llava-web:default";
 const BYTES = 6_000_000;
 
 export class LlavaError extends Error {

@@ -1,7 +1,7 @@
 // Loading a bundle in Chromium: network, store, resumption, damage. The engine is a fake one, which checks every chunk it gets.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eachWithFreshPage, load, makeBundle, only, storedHashes } from "./support.mjs";
+import { assertSound, eachWithFreshPage, load, makeBundle, only, storedHashes } from "./support.mjs";
 
 let browser, site, server, page;
 const bundle = makeBundle();
@@ -222,6 +222,21 @@ describe("storage", () => {
     await page.evaluate((url) => globalThis.llava.models.delete(url), `${server.origin}/other/`);
     assert.deepEqual(await storedHashes(page), []);
     assert.deepEqual(await page.evaluate(() => globalThis.llava.models.list()), []);
+  });
+
+  test("a model that an earlier version kept under a name that there is no more can be deleted", async () => {
+    await load(page, url());
+    const left = await page.evaluate(async (url) => {
+      const { openStore } = await import("/build/weights/store.js");
+      const store = await openStore();
+      const [record] = await store.models();
+      await store.putModel({ ...record, url: "llava-web:old" });
+      store.close();
+      await globalThis.llava.models.delete("llava-web:old");
+      return (await globalThis.llava.models.list()).map((model) => model.url === url);
+    }, url());
+    assert.deepEqual(left, [true]);
+    await assertSound(page);
   });
 
   test("without IndexedDB the model runs from the network, with a warning", async () => {

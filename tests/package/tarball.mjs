@@ -44,8 +44,9 @@ const SOURCE_MAP = /^\/\/# sourceMappingURL=(\S+)/gm;
 /** By the end of a file's name, the longest first: what its text names, relative to itself. */
 const READERS = {
   "dist/llava-web/model/manifest.txt": (text) => {
-    const { tokenizer, chunks } = JSON.parse(text);
-    return [tokenizer.file.replace(/\.json$/, ".txt"), ...chunks.map(({ file }) => file)];
+    const { second, ...first } = JSON.parse(text);
+    const files = ({ tokenizer, chunks }, folder) => [tokenizer, ...chunks].map(({ file }) => folder + file.replace(/\.json$/, ".txt"));
+    return [...files(first, ""), ...files(second.manifest, "second/")];
   },
   "demo/samples/index.json": (text) => JSON.parse(text).map(({ file }) => file),
   "package.json": (text, files) => {

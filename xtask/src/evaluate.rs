@@ -12,12 +12,23 @@ use std::process::{Command, Stdio};
 /// What `training/evaluate.py score` imports, in the versions of `training/requirements.txt`.
 const SCORING: &[&str] = &["numpy==2.4.6", "pillow==13.0.0", "skia-python==144.1"];
 
+/// The default model as one bundle, as the package has it.
+fn default_model(paths: &Paths) -> Result<PathBuf> {
+    let out = paths.target.join("default-model");
+    let mut pair = crate::cargo_run(paths, "llava-convert");
+    shell::run(pair.arg("pair").arg(paths.root.join("models/default.json")).arg(&out).arg("--force"))?;
+    Ok(out)
+}
+
 /// Writes the answers beside the set's inputs, `outputs-native.jsonl`, and has them scored.
 pub fn run(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let mut args = pico_args::Arguments::from_vec(args);
     let path = |text: &std::ffi::OsStr| Ok::<_, String>(PathBuf::from(text));
     let model = args.opt_value_from_os_str("--model", path)?;
-    let model = model.unwrap_or_else(|| paths.root.join("models/llava-sketches"));
+    let model = match model {
+        Some(model) => model,
+        None => default_model(paths)?,
+    };
     let set: PathBuf = args.free_from_os_str(path).context("which set? see training/README.md")?;
     if let [unknown, ..] = &args.finish()[..] {
         bail!("`{}` is not known here", unknown.to_string_lossy());

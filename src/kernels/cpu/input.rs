@@ -1,5 +1,6 @@
 //! A row that is multiplied with the rows of a weight.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::kernels::Precision;
@@ -32,6 +33,11 @@ impl<'a> Input<'a> {
     pub fn new(values: &'a [f32], format: Format) -> Self {
         let chunks = values.as_chunks::<CHUNK>().0;
         let bytes = (format.is_chunked() && FAST.load(Ordering::Relaxed)).then(|| Bytes::new(chunks));
+        Self::of(values, bytes)
+    }
+
+    fn of(values: &'a [f32], bytes: Option<Bytes>) -> Self {
+        let chunks = values.as_chunks::<CHUNK>().0;
         let mut chunk_sums: Vec<f32> = match &bytes {
             Some(bytes) => bytes.sums().flat_map(|sum| [0.0, sum]).collect(),
             None => chunks.iter().flat_map(|chunk| [0.0, sum(chunk)]).collect(),
@@ -42,6 +48,13 @@ impl<'a> Input<'a> {
 
     pub fn values(&self) -> &[f32] {
         self.values
+    }
+
+    /// What the row is multiplied as, in f32: its values, or what 8 bits leave of them.
+    pub fn multiplied(&self) -> Cow<'_, [f32]> {
+        let Some(Bytes { values, scales }) = &self.bytes else { return self.values.into() };
+        let chunks = values.iter().zip(scales);
+        chunks.flat_map(|(chunk, scale)| chunk.map(|byte| f32::from(byte) * scale)).collect()
     }
 
     /// Of each chunk 0 and the sum, as a weight's scales and minimums lie; zeros up to whole [`SCALES`].
@@ -83,4 +96,38 @@ fn sum(chunk: &[f32; CHUNK]) -> f32 {
         }
     }
     sums.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cpu::simd::{Kernel, Simd, run};
+    use crate::kernels::cpu::weight::{Decoded, Matrix, Q8, Stored};
+
+    /// The products of a row with one of a q8 matrix, by its own loop and by that for any format.
+    struct Both<'a>(&'a Matrix<'a>, &'a Input<'a>);
+
+    impl Kernel for Both<'_> {
+        type Output = [f32; 2];
+
+        #[inline(always)]
+        fn run<S: Simd>(self) -> [f32; 2] {
+            let Self(matrix, x) = self;
+            let ([own], [any]) = (Q8::dots::<S, 1>(matrix, [1], x), Decoded::dots::<S, 1>(matrix, [1], x));
+            [own, any]
+        }
+    }
+
+    #[test]
+    fn a_format_without_a_loop_of_its_own_rounds_rows_too() {
+        let cols = 3 * CHUNK;
+        let numbers = |seed: usize| (0..2 * cols).map(|i| ((i * seed) % 197) as f32 / 98.5 - 1.0).collect::<Vec<_>>();
+        let (bytes, x) = (Format::Q8.encode("w", 2, cols, &numbers(89)).unwrap(), &numbers(61)[..cols]);
+        let matrix = Matrix::new(&bytes, Format::Q8, 2, cols);
+        let exact = Input::of(x, None);
+        let rounded = Input::of(x, Some(Bytes::new(x.as_chunks().0)));
+        let [[a, b], [c, d]] = [&exact, &rounded].map(|x| run(Both(&matrix, x)));
+        assert!((a - b).abs() < 1e-4 && (c - d).abs() < 1e-4, "{a} {b}, rounded {c} {d}");
+        assert!((a - c).abs() > 1e-3, "rounding is seen: {a} {c}");
+    }
 }

@@ -7,7 +7,7 @@ import { configuration } from "./configure.js";
 import { DEFAULT_FILES, DEFAULT_MANIFEST_SHA256 } from "./default-files.js";
 
 /** The name of the model that ships with the package, wherever a bundler has put its files. */
-export const DEFAULT_MODEL = "llava-web:llava-sketches";
+export const DEFAULT_MODEL = "llava-web:default";
 
 /** A kind of name that callers have for a model. */
 interface NameKind {

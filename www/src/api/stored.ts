@@ -37,7 +37,9 @@ export const models = {
   async delete(url: string | URL): Promise<void> {
     const store = await openStore();
     try {
-      await store.deleteModel(modelUrl(url));
+      // What is listed may be deleted, also what an earlier version called by a name that there is no more.
+      const listed = (await store.models()).some((record) => record.url === url);
+      await store.deleteModel(listed ? String(url) : modelUrl(url));
     } finally {
       store.close();
     }

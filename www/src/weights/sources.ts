@@ -12,5 +12,6 @@ const SOURCES: { [Kind in SourceAddress["kind"]]: (address: Extract<SourceAddres
 
 /** The source behind an address. Nothing is fetched yet. */
 export function openSource(address: SourceAddress): Source {
-  return SOURCES[address.kind](address);
+  const open = SOURCES[address.kind] as (address: SourceAddress) => Source; // that of its kind
+  return open(address);
 }

@@ -18,9 +18,9 @@ impl Stored for Decoded {
     #[inline(always)]
     fn dots<S: Simd, const N: usize>(matrix: &Matrix, rows: [usize; N], x: &Input) -> [f32; N] {
         let rows = rows.map(|row| values(matrix, row, 0..matrix.cols));
+        let x = x.multiplied();
         // SAFETY: all are as long as a row.
-        let [out] =
-            unsafe { tile::<S, 1, N>([x.values().as_ptr()], rows.each_ref().map(|row| row.as_ptr()), matrix.cols) };
+        let [out] = unsafe { tile::<S, 1, N>([x.as_ptr()], rows.each_ref().map(|row| row.as_ptr()), matrix.cols) };
         out
     }
 
