@@ -149,7 +149,7 @@ describe("with the engine and the default model", () => {
       assert.notEqual(await answered(), "");
       const links = await page.evaluate(() => [...document.links].map(({ href }) => href));
       const inside = links.filter((link) => link.startsWith(folder.origin)).map((link) => new URL(link).pathname);
-      assert.deepEqual(inside, ["", "second/"].map((folder) => `${SUB_PATH}/dist/llava-web/model/${folder}README.md`));
+      assert.deepEqual(inside, ["README.md", "second/README.md", "CREDITS.md"].map((file) => `${SUB_PATH}/dist/llava-web/model/${file}`));
       assert.deepEqual({ outside, complaints }, { outside: [], complaints: [] });
     } finally {
       await page.close();

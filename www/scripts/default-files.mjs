@@ -1,7 +1,7 @@
 // The default model's files as the package ships them: the two bundles that models/default.json names, in one. Run as a script it
 // writes src/api/default-files.ts: each file's address in the form that bundlers follow.
 import { createHash } from "node:crypto";
-import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -16,7 +16,8 @@ async function readDefaultModel() {
   const take = async (name, folder) => {
     const manifest = await readJson(name, "manifest.json");
     for (const { file } of [manifest.tokenizer, ...manifest.chunks]) files.set(folder + file, join(MODELS, name, file));
-    files.set(`${folder}README.md`, join(MODELS, name, "README.md"));
+    // Its card, and whom to thank for what it learned from.
+    for (const file of await readdir(join(MODELS, name))) if (file.endsWith(".md")) files.set(folder + file, join(MODELS, name, file));
     return manifest;
   };
   const manifest = await take(first, "");
