@@ -2,8 +2,8 @@
 
     models.py FOLDER
 
-    T, S   decoders: NAME.onnx for onnxruntime-web, NAME.gguf (Q4_0) for wllama, NAME.json with shape and what numpy makes of
-           it: the prompt's last logits and the greedy tokens after it
+    T, S   decoders: NAME.onnx for onnxruntime-web, NAME-Q4_0.gguf, NAME-Q4_1.gguf (the same values) and NAME-IQ4_NL.gguf (others) for
+           wllama, NAME.json with shape and what numpy makes of it: the prompt's last logits and the greedy tokens after it
     V      a CLIP vision tower: V.onnx, V.json with numpy's pooled output
 
 The shapes are those of ../src/models.rs. The graphs are what exporters make today: MatMulNBits (4 bits, blocks of 32),
@@ -25,6 +25,8 @@ DECODERS = {
     "S": dict(seed=2, hidden=576, layers=30, heads=9, kv=3, ffn=1536, vocab=49152, tied=True),
 }
 TOWER = dict(image=112, patch=14, hidden=384, layers=6, heads=6, mlp=1536)
+# llama.cpp's 4-bit formats whose blocks divide these rows; those of 256 (Q4_K) do not.
+KINDS = ["Q4_0", "Q4_1", "IQ4_NL"]
 BLOCK = 32
 EPSILON = 1e-5
 THETA = 10000.0
@@ -72,12 +74,18 @@ class Q4:
     def onnx(self):
         return self.q[..., 0::2] | (self.q[..., 1::2] << 4)
 
-    def gguf(self):
+    def gguf(self, kind):
+        """Blocks of a 4-bit format of llama.cpp's: Q4_0 and Q4_1 with these values, IQ4_NL with those that its table has at their places."""
         half = BLOCK // 2
         rows, blocks = self.scale.shape
-        scale = np.ascontiguousarray(self.scale).view(np.uint8).reshape(rows, blocks, 2)
+        numbers = lambda values: np.ascontiguousarray(values, np.float16).view(np.uint8).reshape(rows, blocks, 2)
+        head = {
+            "Q4_0": [numbers(self.scale)],
+            "Q4_1": [numbers(self.scale), numbers(-8 * self.scale)],
+            "IQ4_NL": [numbers(self.scale * np.float16(8 / 127))],
+        }[kind]
         quants = self.q[..., :half] | (self.q[..., half:] << 4)
-        return np.concatenate([scale, quants], -1).reshape(rows, -1)
+        return np.concatenate([*head, quants], -1).reshape(rows, -1)
 
 
 class Graph:
@@ -257,7 +265,7 @@ def decoder_onnx(shape, weights, path):
     g.save(path)
 
 
-def decoder_gguf(name, shape, weights, path):
+def decoder_gguf(name, shape, weights, kind, path):
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
     writer.add_context_length(LONGEST)
@@ -270,7 +278,7 @@ def decoder_gguf(name, shape, weights, path):
     writer.add_rope_freq_base(THETA)
     writer.add_layer_norm_rms_eps(EPSILON)
     writer.add_vocab_size(shape["vocab"])
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
+    writer.add_file_type(gguf.LlamaFileType[f"MOSTLY_{kind}"])
     kinds = gguf.TokenType
     tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
     types = [kinds.UNKNOWN, kinds.CONTROL, kinds.CONTROL, *[kinds.BYTE] * 256]
@@ -292,7 +300,7 @@ def decoder_gguf(name, shape, weights, path):
     writer.add_add_space_prefix(False)
 
     def q4(name, weight):
-        writer.add_tensor(name, weight.gguf(), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+        writer.add_tensor(name, weight.gguf(kind), raw_dtype=gguf.GGMLQuantizationType[kind])
 
     q4("token_embd.weight", weights["embed"])
     writer.add_tensor("output_norm.weight", weights["norm"])
@@ -317,7 +325,8 @@ def write_decoder(name, folder):
     shape = DECODERS[name]
     weights = decoder_weights(shape)
     decoder_onnx(shape, weights, folder / f"{name}.onnx")
-    decoder_gguf(name, shape, weights, folder / f"{name}.gguf")
+    for kind in KINDS:
+        decoder_gguf(name, shape, weights, kind, folder / f"{name}-{kind}.gguf")
     logits, greedy = decoder_reference(shape, weights)
     known = dict(shape, head_dim=shape["hidden"] // shape["heads"], prompt=[int(i) for i in prompt(shape["vocab"])],
                  logits=[float(v) for v in logits[FIRST_TEXT_TOKEN:FIRST_TEXT_TOKEN + 64]], logits_from=FIRST_TEXT_TOKEN,

@@ -129,14 +129,14 @@ function check(drawn, greedy) {
 
 // ---- wllama: llama.cpp in wasm, on the CPU ----
 
-/** By llama.cpp's own clock. */
-export async function wllama({ name, threads }) {
+/** By llama.cpp's own clock; `kind`: of its weights. */
+export async function wllama({ name, kind = "Q4_0", threads }) {
   const model = await known(name);
   const { Wllama } = await import("/node_modules/@wllama/wllama/esm/index.min.js");
   const quiet = () => {};
   const logger = { debug: quiet, log: quiet, warn: quiet, error: console.error };
   const llama = new Wllama({ default: "/node_modules/@wllama/wllama/esm/wasm/wllama.wasm" }, { logger });
-  await llama.loadModel([new Blob([await bytes(`${name}.gguf`)])], {
+  await llama.loadModel([new Blob([await bytes(`${name}-${kind}.gguf`)])], {
     n_ctx: 1024, n_batch: 512, n_ubatch: 512, n_parallel: 1, n_threads: threads, n_gpu_layers: 0, warmup: false, cache_idle_slots: false, ctx_shift: false,
   });
   const generate = async (max_tokens, cache_prompt) => {
@@ -161,6 +161,8 @@ export async function wllama({ name, threads }) {
     const { predicted_ms, predicted_n } = (await generate(16, true)).timings;
     decodes.push(predicted_ms / (predicted_n - 1));
   }
-  const engine = `wllama (CPU, ${llama.isMultithread() ? llama.getNumThreads() : 1} threads)`;
-  return { engine, check: check(tokens, model.greedy), results: { "decode@64": median(decodes), "prefill 64": median(prefills) } };
+  const engine = `wllama ${kind} (CPU, ${llama.isMultithread() ? llama.getNumThreads() : 1} threads)`;
+  // The values of IQ4_NL are others.
+  const checked = kind === "IQ4_NL" ? "not checked" : check(tokens, model.greedy);
+  return { engine, check: checked, results: { "decode@64": median(decodes), "prefill 64": median(prefills) } };
 }
