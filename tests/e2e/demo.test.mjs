@@ -261,7 +261,7 @@ describe("the page", () => {
       for (const scrolled of [0, 10_000]) {
         await page.evaluate(async (scrolled) => {
           scrollTo(0, scrolled);
-          const blob = await (await fetch("samples/emoji-6.png")).blob();
+          const blob = await (await fetch("samples/emoji-10.png")).blob();
           const dataTransfer = new DataTransfer();
           dataTransfer.items.add(new File([blob], "parrot.png", { type: "image/png" }));
           document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer }));

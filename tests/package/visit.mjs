@@ -60,7 +60,7 @@ export async function checkVisit({ answer, errors, before, after, workers, secon
   return `answer after ${seconds.toFixed(1)} s; page ${page}, then code and engine ${engine}, model ${model} (gzip)`;
 }
 
-/** The picture that all of them describe: samples/scenes-2.jpg. */
+/** The picture that all of them describe: samples/scenes-6.jpg. */
 export function checkAnswer(answer) {
   assert.match(answer, /teal circle/);
   assert.match(answer, /brown circle/);

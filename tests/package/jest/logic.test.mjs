@@ -2,7 +2,7 @@
 import { caption, LlavaError, load } from "llava-web";
 import { readFile } from "node:fs/promises";
 
-const PICTURE = "node_modules/llava-web/demo/samples/scenes-2.jpg";
+const PICTURE = "node_modules/llava-web/demo/samples/scenes-6.jpg";
 
 test("a picture is described", async () => {
   expect(await caption(PICTURE)).toMatch(/circle/);

@@ -3,6 +3,6 @@ import { caption } from "llava-web";
 
 const [button, output] = [document.querySelector("button"), document.querySelector("output")];
 button.onclick = async () => {
-  output.textContent = await caption("samples/scenes-2.jpg").catch((error) => `${error.name} ${error.code}: ${error.message}`);
+  output.textContent = await caption("samples/scenes-6.jpg").catch((error) => `${error.name} ${error.code}: ${error.message}`);
 };
 button.disabled = false;

@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 
 test("a chosen file is described", async () => {
-  const bytes = await readFile("node_modules/llava-web/demo/samples/scenes-2.jpg");
+  const bytes = await readFile("node_modules/llava-web/demo/samples/scenes-6.jpg");
   document.body.innerHTML = "<output></output>";
   const output = document.querySelector("output");
   output.textContent = await caption(new File([bytes], "picture.jpg"));

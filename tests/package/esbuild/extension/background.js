@@ -5,7 +5,7 @@ import * as engine from "llava-web/engine";
 configure({ engine });
 
 const ways = {
-  here: () => caption("samples/scenes-2.jpg"),
+  here: () => caption("samples/scenes-6.jpg"),
   async offscreen() {
     await chrome.offscreen.createDocument({ url: "offscreen.html", reasons: ["WORKERS"], justification: "describes pictures" });
     return chrome.runtime.sendMessage({ to: "offscreen" });

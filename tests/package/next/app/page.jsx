@@ -6,7 +6,7 @@ export default function Page() {
   const [text, setText] = useState("");
   const [running, setRunning] = useState(false);
   useEffect(() => setRunning(true), []);
-  const describe = async () => setText(await caption("samples/scenes-2.jpg").catch((error) => `${error.name} ${error.code}: ${error.message}`));
+  const describe = async () => setText(await caption("samples/scenes-6.jpg").catch((error) => `${error.name} ${error.code}: ${error.message}`));
   return (
     <>
       <button disabled={!running} onClick={describe}>

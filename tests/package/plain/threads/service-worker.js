@@ -4,5 +4,5 @@ import * as engine from "../node_modules/llava-web/dist/llava-web/engine.js";
 
 onmessage = async ({ source, data: { engineGiven } }) => {
   if (engineGiven) configure({ engine });
-  source.postMessage(await caption("../samples/scenes-2.jpg").catch((error) => `${error.name} ${error.code}: ${error.message}`));
+  source.postMessage(await caption("../samples/scenes-6.jpg").catch((error) => `${error.name} ${error.code}: ${error.message}`));
 };

@@ -2,5 +2,5 @@
 import { caption } from "llava-web";
 
 export default async function Page() {
-  return <output>{await caption("public/samples/scenes-2.jpg").catch((error) => `${error.name} ${error.code}: ${error.message}`)}</output>;
+  return <output>{await caption("public/samples/scenes-6.jpg").catch((error) => `${error.name} ${error.code}: ${error.message}`)}</output>;
 }
