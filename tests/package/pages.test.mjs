@@ -57,7 +57,7 @@ test("the demo, below a path", () =>
     page.on("pageerror", (error) => errors.push(error.message));
     page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
     await page.goto(`${origin}/some/path/node_modules/llava-web/demo/`);
-    await page.locator("#samples button").nth(1).click();
+    await page.locator("#samples button", { has: page.locator("[alt*='teal circle']") }).click();
     await page.locator("#status", { hasText: "tokens/s" }).filter({ hasNotText: "so far" }).waitFor({ timeout: 180_000 });
     checkAnswer(await page.locator("#answer").textContent());
     assert.deepEqual(errors, []);
