@@ -184,6 +184,14 @@ fn a_pair_that_is_damaged_or_makes_no_sense_is_refused_and_what_was_there_stays(
     }
     assert_eq!(fs::read(folder.join("manifest.json")).unwrap(), manifest);
 
+    // What a bundle that is replaced has left behind goes with it.
+    for part in ["", "second"] {
+        let stray = folder.join(part).join(format!("chunks/{}.bin", "0".repeat(64)));
+        fs::write(&stray, "left").unwrap();
+        two.pair();
+        assert!(!stray.exists(), "{}", stray.display());
+    }
+
     let source = FolderSource::open(&folder).unwrap();
     let count = source.manifest().chunk_count();
     assert!(block_on(source.read_chunk(count - 1)).is_ok());

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::folder::{FolderSource, SECOND_FOLDER, io, read_file};
 use super::manifest::{MANIFEST_FILE, Manifest, Second, broken};
 use super::source::ChunkSource;
-use super::writer::{new_folder, write_file};
+use super::writer::{new_folder, remove_strays, write_file};
 use crate::{Error, Result};
 
 /// What a pair is made of, as a JSON file says it.
@@ -58,5 +58,9 @@ pub fn pair(description: &Path, out: &Path, force: bool) -> Result<Manifest> {
     manifest.validate()?;
     let json = serde_json::to_vec(&manifest).map_err(|error| broken(error.to_string()))?;
     write_file(&out.join(MANIFEST_FILE), &json)?;
+    remove_strays(out, &manifest)?;
+    if let Some(second) = &manifest.second {
+        remove_strays(&out.join(SECOND_FOLDER), &second.manifest)?;
+    }
     Ok(manifest)
 }

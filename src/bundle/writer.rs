@@ -171,7 +171,7 @@ pub(super) fn new_folder(folder: &Path, force: bool) -> Result<()> {
 }
 
 /// Files of `chunks/` that a replaced bundle or an interrupted conversion left behind.
-fn remove_strays(folder: &Path, manifest: &Manifest) -> Result<()> {
+pub(super) fn remove_strays(folder: &Path, manifest: &Manifest) -> Result<()> {
     let used: HashSet<_> = manifest.chunks.iter().map(|chunk| folder.join(&chunk.file)).collect();
     let chunks = folder.join("chunks");
     for entry in fs::read_dir(&chunks).map_err(io(&chunks))? {
