@@ -70,7 +70,7 @@ describe("what goes wrong is told on stderr, with its code, and the command fail
     "no picture": [[], "invalid_input", /picture is missing.*--help/],
     "too much": [["picture.png", "What", "is", "it?"], "invalid_input", /"is".*quotes/],
     "an option that is not known": [["picture.png", "--modle", "x"], "invalid_input", /--modle/],
-    "a precision that is not known": [["picture.png", "--precision", "none"], "invalid_input", /`precision` must be "exact" or "fast"/],
+    "a precision that is not known": [["picture.png", "--precision", "none"], "invalid_input", /`precision` must be "exact", "half" or "fast"/],
     "a device that is not there": [["picture.png", "--device", "gpu"], "webgpu_unavailable", /./],
     "a picture that is not there": [["none.png"], "bad_image", /none\.png.*no such file/],
     "a file that is no picture": [["package.json"], "bad_image", /PNG, JPEG, WebP or GIF/],
