@@ -14,8 +14,8 @@
 //   weight_scale(chunk), weight_word(chunk, j): value = byte * scale.x + scale.y, of the four signed bytes of columns 4 * j .. 4 * j
 //   + 3 of the chunk.
 // Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that lie in one vec4 of `weight`, in any format:
-//   weight_numbers(words, quad): value = number * scale.x + scale.y, of the four numbers of a quad of the piece in `words`, with the
-//   weight_scale of the CHUNK columns in which it lies. scale.y is 0 unless HAS_MINIMUM.
+//   weight_numbers(words, quad): value = number * line.x + line.y, of the four numbers of a quad of the piece in `words`, with the
+//   weight_line(chunk) of the CHUNK columns in which it lies. line.y is 0 unless HAS_MINIMUM.
 #import weight_format
 
 // The number of the row's first block.
