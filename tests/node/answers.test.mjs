@@ -159,6 +159,20 @@ describe("abort", () => {
     assert.equal(await model.caption(bytes, QUESTION), SAID);
   });
 
+  test("while the picture is read stops nothing else, at whatever moment", async () => {
+    const picture = PICTURE;
+    const moments = { "at once": (stop) => stop(), "in this turn": (stop) => process.nextTick(stop), "in the next": (stop) => setImmediate(stop) };
+    for (const [when, schedule] of Object.entries(moments)) {
+      for (let round = 0; round < 10; round++) {
+        const stop = new AbortController();
+        const answer = model.caption(picture, QUESTION, { signal: stop.signal });
+        schedule(() => stop.abort());
+        await assert.rejects(answer, { code: "aborted" }, when);
+      }
+    }
+    assert.equal(await model.caption(picture, QUESTION), SAID);
+  });
+
   test("stops a load", async () => {
     const stop = new AbortController();
     await assert.rejects(llava.load(undefined, { signal: stop.signal, onProgress: () => stop.abort() }), { code: "aborted" });

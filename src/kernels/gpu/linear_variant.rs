@@ -3,7 +3,10 @@
 use super::*;
 use crate::device::Features;
 use crate::device::gpu;
-use crate::kernels::linear::{MIN_FEW_ROWS, MIN_MAT_ROWS};
+use crate::kernels::linear::MIN_FEW_ROWS;
+
+/// The kernels for many rows are used from this many on.
+pub(super) const MIN_MAT_ROWS: usize = 49;
 
 /// How a linear layer runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

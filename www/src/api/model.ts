@@ -1,6 +1,7 @@
 import { callback } from "../basics/callback.js";
 import { LlavaError } from "../basics/errors.js";
 import { PRECISIONS, type KvFormat, type LoadProgress, type ModelInfo, type Precision } from "../basics/info.js";
+import { nameOf } from "../basics/naming.js";
 import { ASSET_OPTIONS, checkAssets, wasmAddresses, type Assets } from "../engine/assets.js";
 import { memoryLimit } from "../engine/memory-limit.js";
 import type { DeviceChoice } from "../engine/choice.js";
@@ -210,7 +211,7 @@ function checkSettings(settings: LoadOptions): void {
 /** @throws LlavaError `invalid_input` */
 export function checkPrecision(precision: LoadOptions["precision"]): void {
   if (precision === undefined || PRECISIONS.includes(precision)) return;
-  throw new LlavaError("invalid_input", '`precision` must be "exact", "half" or "fast".');
+  throw new LlavaError("invalid_input", `\`precision\` must be "exact", "half" or "fast", not ${nameOf(precision)}.`);
 }
 
 /** @throws LlavaError `invalid_input` for what no model and no GPU could do. */
