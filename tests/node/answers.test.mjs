@@ -84,7 +84,7 @@ describe("kinds of pictures", () => {
     const host = await start({ handler: serveFiles({ "/": HELD_OUT }) });
     try {
       assert.equal(await model.caption(`${host.origin}/scene-0010.png`, QUESTION), SAID);
-      await assert.rejects(model.caption(`${host.origin}/none.png`), { code: "bad_image", message: /no such file \(404\)/ });
+      await assert.rejects(model.caption(`${host.origin}/none.png`), { code: "bad_image", message: /no such file/ });
     } finally {
       await host.close();
     }
