@@ -3,8 +3,9 @@
 // On CPU adapters there are fewer of them: a barrier costs by the invocation.
 //
 // No sort: the k-th largest score is the largest t with at least k scores >= t, and the smallest set of mass p are the
-// scores >= the largest t whose mass(scores >= t) reaches p. Both are built two bits at a time on the scores' bits,
-// mapped so that integers order as the floats do. The draw walks the tokens in the order of (lane, token).
+// scores >= the largest t whose mass(scores >= t) reaches p. Both are built on the scores' bits, mapped so that integers order as
+// the floats do, DIGIT bits in a pass, which looks at all 4 * QUADS values that these may have. The draw walks the tokens in
+// the order of (lane, token).
 //
 // If any logit is no finite number there is nothing to draw from: BROKEN is recorded as the token.
 //
@@ -43,12 +44,13 @@ struct Draw {
 
 var<workgroup> shared_setup: Setup;
 var<workgroup> partial_bests: array<Best, LANES>;
-var<workgroup> partial_sums: array<vec3<f32>, LANES>;
+var<workgroup> partial_sums: array<vec4<f32>, LANES>;
 var<workgroup> partial_masses: array<Mass, LANES>;
 var<workgroup> best: Best;
 var<workgroup> whole: Mass;
 var<workgroup> draw: Draw;
 var<workgroup> drawn: u32;
+var<workgroup> reached: f32;
 
 const NO_TOKEN: u32 = 0xffffffffu;
 const BROKEN: u32 = 0xfffffffeu;
@@ -77,10 +79,10 @@ fn joined(a: Mass, b: Mass) -> Mass {
 }
 
 // The sum over all invocations, the same in each, in two steps; LANES is the square of STEP.
-fn sum_of_all(lane: u32, value: vec3<f32>) -> vec3<f32> {
+fn sum_of_all(lane: u32, value: vec4<f32>) -> vec4<f32> {
     partial_sums[lane] = value;
     workgroupBarrier();
-    var sum = vec3<f32>();
+    var sum = vec4<f32>();
     if (lane < STEP) {
         for (var i = lane; i < LANES; i += STEP) {
             sum += partial_sums[i];
@@ -88,7 +90,7 @@ fn sum_of_all(lane: u32, value: vec3<f32>) -> vec3<f32> {
         partial_sums[lane] = sum;
     }
     workgroupBarrier();
-    sum = vec3<f32>();
+    sum = vec4<f32>();
     for (var i = 0u; i < STEP; i++) {
         sum += partial_sums[i];
     }
@@ -175,15 +177,33 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         let top = workgroupUniformLoad(&best).score / bitcast<f32>(params[1]);
         var lowest = 0u;
         if (setup.top_k > 0u && setup.top_k < dims.vocab) {
-            for (var round = 0u; round < 16u; round++) {
-                let candidates = vec3<u32>(lowest) | (vec3<u32>(1u, 2u, 3u) << vec3<u32>(30u - 2u * round));
-                var count = vec3<f32>(); // exact: fewer than 2^24 tokens
+            for (var shift = 32u - DIGIT; shift < 32u; shift -= DIGIT) {
+#repeat q QUADS
+                let candidates$q = vec4<u32>(lowest) | ((vec4<u32>(0u, 1u, 2u, 3u) + 4u * $qu) << vec4<u32>(shift));
+                var count$q = vec4<f32>(); // exact: fewer than 2^24 tokens
+#end
                 for (var token = lane; token < dims.vocab; token += LANES) {
-                    count += select(vec3<f32>(), vec3<f32>(1.0), vec3<u32>(ordered(scores[token])) >= candidates);
+                    let bits = vec4<u32>(ordered(scores[token]));
+#repeat q QUADS
+                    count$q += select(vec4<f32>(), vec4<f32>(1.0), bits >= candidates$q);
+#end
                 }
-                count = sum_of_all(lane, count);
-                for (var i = 0u; i < 3u; i++) {
-                    lowest = select(lowest, candidates[i], count[i] >= f32(setup.top_k));
+                var kept = 0.0;
+#repeat q QUADS
+                count$q = sum_of_all(lane, count$q);
+                for (var i = 0u; i < 4u; i++) {
+                    if (count$q[i] >= f32(setup.top_k)) {
+                        lowest = candidates$q[i];
+                        kept = count$q[i];
+                    }
+                }
+#end
+                // Exactly as many: lower bits would keep the same ones.
+                if (lane == 0u) {
+                    reached = kept;
+                }
+                if (workgroupUniformLoad(&reached) == f32(setup.top_k)) {
+                    break;
                 }
             }
         }
@@ -192,20 +212,26 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             for (var token = lane; token < dims.vocab; token += LANES) {
                 mass += select(0.0, exp(scores[token] - top), ordered(scores[token]) >= lowest);
             }
-            let goal = sum_of_all(lane, vec3<f32>(mass)).x * setup.top_p;
+            let goal = sum_of_all(lane, vec4<f32>(mass)).x * setup.top_p;
             var nucleus = 0u;
-            for (var round = 0u; round < 16u; round++) {
-                let candidates = vec3<u32>(nucleus) | (vec3<u32>(1u, 2u, 3u) << vec3<u32>(30u - 2u * round));
-                var sums = vec3<f32>();
+            for (var shift = 32u - DIGIT; shift < 32u; shift -= DIGIT) {
+#repeat q QUADS
+                let candidates$q = vec4<u32>(nucleus) | ((vec4<u32>(0u, 1u, 2u, 3u) + 4u * $qu) << vec4<u32>(shift));
+                var sums$q = vec4<f32>();
+#end
                 for (var token = lane; token < dims.vocab; token += LANES) {
                     let bits = ordered(scores[token]);
                     let weight = select(0.0, exp(scores[token] - top), bits >= lowest);
-                    sums += select(vec3<f32>(), vec3<f32>(weight), vec3<u32>(bits) >= candidates);
+#repeat q QUADS
+                    sums$q += select(vec4<f32>(), vec4<f32>(weight), vec4<u32>(bits) >= candidates$q);
+#end
                 }
-                sums = sum_of_all(lane, sums);
-                for (var i = 0u; i < 3u; i++) {
-                    nucleus = select(nucleus, candidates[i], sums[i] > 0.0 && sums[i] >= goal);
+#repeat q QUADS
+                sums$q = sum_of_all(lane, sums$q);
+                for (var i = 0u; i < 4u; i++) {
+                    nucleus = select(nucleus, candidates$q[i], sums$q[i] > 0.0 && sums$q[i] >= goal);
                 }
+#end
             }
             lowest = max(lowest, nucleus);
         }
@@ -227,22 +253,22 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             draw.lane = LANES;
             var before = 0.0;
             for (var i = 0u; i < LANES && draw.lane == LANES; i++) {
-                let reached = before + partial_sums[i].x;
-                if (draw.mass < reached) {
+                let end = before + partial_sums[i].x;
+                if (draw.mass < end) {
                     draw.lane = i;
                     draw.mass -= before;
                 }
-                before = reached;
+                before = end;
             }
         }
         workgroupBarrier();
         if (lane == draw.lane) {
-            var reached = 0.0;
+            var passed = 0.0;
             for (var token = lane; token < dims.vocab; token += LANES) {
                 let weight = select(0.0, exp(scores[token] - top), ordered(scores[token]) >= lowest);
-                if (weight > 0.0 && reached <= draw.mass) {
+                if (weight > 0.0 && passed <= draw.mass) {
                     drawn = token;
-                    reached += weight;
+                    passed += weight;
                 }
             }
         }

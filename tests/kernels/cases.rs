@@ -4,7 +4,7 @@
 #[path = "shaders.rs"]
 pub mod shaders;
 #[cfg(feature = "gpu")]
-pub use shaders::{refused, tune};
+pub use shaders::{refused, sample_of_each_kind, tune};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -38,7 +38,7 @@ macro_rules! for_each_case {
 #[cfg(feature = "gpu")]
 macro_rules! for_each_case_of_shaders {
     ($runner:ident) => {
-        $runner!(refused, tune);
+        $runner!(refused, sample_of_each_kind, tune);
     };
 }
 
@@ -597,6 +597,14 @@ fn params(settings: &Settings) -> Vec<u32> {
 }
 
 pub async fn sample(device: &Device) {
+    let draw = |logits: &[f32], [params, seen, tokens, state]: &[Buffer; 4]| {
+        kernels::sample(rows(logits, logits.len(), device), params, seen, tokens, state);
+    };
+    sample_as(device, kernels::sample_lanes(device), draw).await;
+}
+
+/// Draws with `draw(logits, [params, seen, tokens, state])`, in the order of so many `lanes`.
+async fn sample_as(device: &Device, lanes: usize, draw: impl Fn(&[f32], &[Buffer; 4])) {
     let mut numbers = Numbers::new(8);
     let table: &[usize] = &[7, 300, 256, 1, 5003, 32000];
     for vocab in table {
@@ -620,8 +628,8 @@ pub async fn sample(device: &Device) {
                     let broken = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN];
                     logits[numbers.word() as usize % vocab] = broken[numbers.word() as usize % 4];
                 }
-                kernels::sample(rows(&logits, *vocab, device), &gpu[0], &gpu[1], &gpu[2], &gpu[3]);
-                naive::sample(&logits, kernels::sample_lanes(device), &params, &mut seen, &mut tokens, &mut state);
+                draw(&logits, &gpu);
+                naive::sample(&logits, lanes, &params, &mut seen, &mut tokens, &mut state);
                 assert_eq!(gpu[3].read().await.unwrap(), state, "{what}: state after step {step}");
                 assert_eq!(state[2] == kernels::BROKEN_LOGITS, step == 3, "{what}: step {step}");
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Numbers, Rounding, words};
 use burn::tensor::Device;
-use llava_web::device;
+use llava_web::device::{self, Buffer};
 use llava_web::kernels::{
     self, AttentionUse, AttentionVariant, Heads, KvCache, KvFormat, LinearUse, LinearVariant, ModelShapes, NormShape,
     Precision, Shader, TuneWork, Variants, VisionShapes, Weight, naive,
@@ -68,6 +68,22 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
         fastest = fastest.min(start.elapsed().as_secs_f64() * 1e6 / count as f64);
     }
     fastest
+}
+
+/// Drawing as on each kind of adapter, whichever this one is.
+pub async fn sample_of_each_kind(device: &Device) {
+    let shaders: Vec<Shader> = kernels::shaders().into_iter().filter(|shader| shader.name == "sample").collect();
+    assert!(shaders.len() > 1);
+    for shader in shaders {
+        let lanes = shader.constants.iter().find(|(name, _)| *name == "LANES").unwrap().1;
+        let draw = |logits: &[f32], [params, seen, tokens, state]: &[Buffer; 4]| {
+            let bits: Vec<u32> = logits.iter().map(|logit| logit.to_bits()).collect();
+            let [logits, scores] = [words(&bits, device), Buffer::zeros(bits.len(), device)];
+            let dims = [bits.len() as u32, (tokens.words() / 2) as u32];
+            device::gpu::launch_on(shader.clone(), &[&logits, params, seen, tokens, state, &scores], &dims, 1);
+        };
+        super::sample_as(device, lanes as usize, draw).await;
+    }
 }
 
 /// What the device refuses is an error of who asked for it, also in a browser, and nothing else suffers from it.

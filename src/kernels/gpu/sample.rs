@@ -3,30 +3,39 @@
 use super::*;
 use crate::device::gpu::{self, GpuTensor, Shader};
 
-/// Square root of the number of invocations of `sample.wgsl`: what they find meets in two steps of as many.
-fn step() -> usize {
-    if gpu::software_adapter() { STEP_SOFTWARE } else { STEP }
+/// How `sample.wgsl` runs on a kind of adapter.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Square root of the number of invocations: what they find meets in two steps of as many.
+    step: usize,
+    /// Bits of a threshold that a pass finds, 2 or 4: more of them are fewer passes, and more comparisons.
+    digit: u32,
+}
+
+const GPU: Shape = Shape { step: 16, digit: 4 };
+const SOFTWARE: Shape = Shape { step: 8, digit: 2 };
+
+fn shape() -> Shape {
+    if gpu::software_adapter() { SOFTWARE } else { GPU }
 }
 
 /// In how many runs a draw goes through the vocabulary.
 pub(super) fn lanes() -> usize {
-    step() * step()
+    shape().step.pow(2)
 }
 
-const STEP: usize = 16;
-const STEP_SOFTWARE: usize = 8;
-
-fn shader(step: usize) -> Shader {
+fn shader(Shape { step, digit }: Shape) -> Shader {
+    let (step, quads) = (step as u32, (1 << digit) / 4);
     Shader {
         name: "sample",
         text: wgsl!("sample"),
-        constants: vec![("STEP", step as u32), ("LANES", (step * step) as u32)],
+        constants: vec![("STEP", step), ("LANES", step * step), ("DIGIT", digit), ("QUADS", quads)],
         dims: &["vocab", "max_new"],
     }
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
-    [STEP, STEP_SOFTWARE].map(shader).into()
+    [GPU, SOFTWARE].map(shader).into()
 }
 
 pub(super) fn launch(logits: GpuTensor, params: &Buffer, seen: &Buffer, tokens: &Buffer, state: &Buffer) {
@@ -38,5 +47,5 @@ pub(super) fn launch(logits: GpuTensor, params: &Buffer, seen: &Buffer, tokens: 
     let scores = gpu::output(&logits, [vocab]);
     let dims = [vocab as u32, (tokens.words() / 2) as u32];
     let [params, seen, tokens, state] = [params, seen, tokens, state].map(Buffer::gpu);
-    gpu::launch(shader(step()), &[&logits, params, seen, tokens, state, &scores], &dims, 1);
+    gpu::launch(shader(shape()), &[&logits, params, seen, tokens, state, &scores], &dims, 1);
 }
