@@ -223,7 +223,12 @@ fn formats_follow_the_roles() {
     for &format in Format::ALL {
         let summary = case.convert(format).unwrap();
         let dtype = |name: &str| summary.manifest.tensors.iter().find(|tensor| tensor.name == name).unwrap().dtype;
-        let fitting = |format: Format, cols: usize| if format.fits(cols) { format } else { Format::F16 };
+        let fitting = |format: Format, cols: usize| match format {
+            _ if format.fits(cols) => format,
+            Format::Q4K => Format::Q4,
+            Format::Q6K => Format::Q8,
+            _ => Format::F16,
+        };
         let vision = if format.bits() < 8.0 { Format::Q8 } else { format };
         let plain = if format == Format::F32 { Format::F32 } else { Format::F16 };
         let tower = "vision_tower.vision_model";

@@ -56,23 +56,11 @@ fn blocks_have_the_values_llama_cpp_gives_them() {
         let (mut quants, mut scales) = (Vec::new(), Vec::new());
         let format = kind.format();
         let carried = kind.carry(name, format, tensor.bytes, &mut quants, &mut scales).unwrap();
-        assert_eq!(carried, matches!(*name, "Q4_0" | "Q4_1" | "Q8_0" | "Q4_K"), "{name}");
-        if !carried {
+        assert_eq!(carried, matches!(*name, "Q4_0" | "Q4_1" | "Q8_0" | "Q4_K" | "Q6_K"), "{name}");
+        if carried {
+            assert_eq!(format.decode_part(&quants, &scales), expected, "{name}");
+        } else {
             assert!(quants.is_empty() && scales.is_empty());
-            continue;
-        }
-        let stored = format.decode_part(&quants, &scales);
-        if *name != "Q4_K" {
-            assert_eq!(stored, expected, "{name}");
-            continue;
-        }
-        // One rounding to f16 of the scale, which counts up to 15 times, and of the minimum.
-        let halves: Vec<f32> = scales.as_chunks().0.iter().map(|&half| f16::from_le_bytes(half).to_f32()).collect();
-        let lines = halves.chunks(2).map(|line| 15.0 * line[0].abs() + line[1].abs());
-        for ((stored, expected), reach) in stored.chunks(BLOCK).zip(expected.chunks(BLOCK)).zip(lines) {
-            for (stored, expected) in stored.iter().zip(expected) {
-                assert!((stored - expected).abs() <= reach * 2f32.powi(-11) + 1e-6, "{stored} {expected} {reach}");
-            }
         }
     }
     assert_eq!(kinds, 10);

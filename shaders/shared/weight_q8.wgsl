@@ -36,6 +36,10 @@ fn weight_word(block: u32, j: u32) -> u32 {
     return weight[block * 2u + j / 4u][j % 4u];
 }
 
+fn weight_piece(piece: u32) -> vec4<u32> {
+    return weight[piece];
+}
+
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
     return signed_bytes(words[quad]);
 }
