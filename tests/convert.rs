@@ -264,14 +264,23 @@ fn formats_follow_the_roles() {
 }
 
 #[test]
-fn columns_that_are_no_whole_blocks_are_stored_as_f16() {
+fn columns_that_are_no_whole_blocks_are_stored_otherwise() {
     let mut config = tiny_config();
     config["text_config"]["intermediate_size"] = json!(90);
     let case = Case::new(config);
     let summary = case.write().convert(Format::Q4).unwrap();
     let down = "language_model.model.layers.0.mlp.down_proj.weight";
-    assert!(summary.notes.iter().any(|note| note.contains(down) && note.contains("f16")), "{summary}");
+    let told = |summary: &Summary, other: &str| {
+        let told = summary.notes.iter().find(|note| note.contains(down));
+        assert!(told.is_some_and(|note| note.ends_with(&format!("stored as {other}"))), "{summary}");
+    };
+    told(&summary, "f16");
     assert_eq!(case.values()[down], case.tensors[down].1);
+    for (cols, format, other) in [(96, Format::Q4K, "q4"), (96, Format::Q6K, "q8"), (90, Format::Q4K, "f16")] {
+        let mut config = tiny_config();
+        config["text_config"]["intermediate_size"] = json!(cols);
+        told(&Case::new(config).write().convert(format).unwrap(), other);
+    }
 }
 
 #[test]

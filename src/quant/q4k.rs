@@ -123,8 +123,8 @@ fn line(values: &Lanes) -> (f32, f32) {
     let rounded = |inverse: f32| whole(quantize(values, inverse, low)).map(f32x8::from_i32x8);
     let plain = (span / 15.0, low);
     let (mut best, mut least) = (plain, error(&rounded(15.0 / span), plain));
-    for step in -10..=10 {
-        let q = rounded((15.0 + 0.1 * step as f32) / span);
+    for step in -4..=3 {
+        let q = rounded((15.0 + 0.3 * step as f32) / span);
         let wq = times(&weights, &q);
         let (q1, q2, qv) = (sum(wq), sum(times(&wq, &q)), sum(times(&wv, &q)));
         let determinant = w * q2 - q1 * q1;

@@ -113,8 +113,8 @@ fn step(values: &Lanes) -> f32 {
     let times = |a: &Lanes, b: &Lanes| -> Lanes { array::from_fn(|i| a[i] * b[i]) };
     let weights = times(values, values);
     let (mut best, mut most) = (-extreme / 32.0, 0.0);
-    for change in -9..=9 {
-        let shifted = quantize(values, -(32.0 + 0.1 * change as f32) / extreme);
+    for change in -4..=4 {
+        let shifted = quantize(values, -(32.0 + 0.2 * change as f32) / extreme);
         let q = shifted.map(|number| f32x8::from_i32x8(number - i32x8::splat(ZERO.into())));
         let wq = times(&weights, &q);
         let (qv, q2) = (sum(times(&wq, values)), sum(times(&wq, &q)));

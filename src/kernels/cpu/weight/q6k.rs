@@ -7,51 +7,41 @@ const PART: usize = 16;
 /// Chunks of a block.
 const PARTS: usize = 16;
 const BLOCK: usize = PART * PARTS;
+/// Bytes of a block's low 4 bits; the upper 2 come behind them.
 const LOW: usize = BLOCK / 2;
 const QUANTS: usize = LOW + BLOCK / 4;
 const SCALE: usize = PARTS + 2;
 
-/// A block's numbers and their scales.
-struct Block {
-    numbers: [u8; BLOCK],
-    scales: [f32; PARTS],
+/// A block's numbers, 8 a word. A loop that compilers make vectors of.
+#[inline(always)]
+unsafe fn numbers(quants: *const u8) -> [u64; BLOCK / 8] {
+    let (low, upper) = unsafe {
+        let upper = quants.add(LOW).cast::<[u32; PARTS]>().read_unaligned();
+        (quants.cast::<[u64; PARTS]>().read_unaligned(), upper)
+    };
+    let mut numbers = [0; BLOCK / 8];
+    for part in 0..PARTS {
+        // The upper bits of the first 8 numbers, and 4 bits higher those of the others.
+        let (low, upper) = (low[part], u64::from(upper[part]));
+        let upper = upper | upper >> 2 << 32;
+        numbers[2 * part] = signed(low & 0x0f0f_0f0f_0f0f_0f0f | (upper & 0x0303_0303_0303_0303) << 4);
+        numbers[2 * part + 1] = signed(low >> 4 & 0x0f0f_0f0f_0f0f_0f0f | upper & 0x3030_3030_3030_3030);
+    }
+    numbers
 }
 
-impl Block {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(quants: *const u8, scales: *const u8) -> Self {
-        let mut numbers = [0; BLOCK];
-        let mut block = [0.0; PARTS];
-        unsafe {
-            for (i, numbers) in numbers.as_chunks_mut::<PART>().0.iter_mut().enumerate() {
-                let low = quants.add(i * 8).cast::<u64>().read_unaligned();
-                let upper = u64::from(quants.add(LOW + i * 4).cast::<u32>().read_unaligned());
-                // The upper bits of the first 8 numbers, and those of the others 4 bits higher.
-                let upper = upper | upper >> 2 << 32;
-                let first = low & 0x0f0f_0f0f_0f0f_0f0f | (upper & 0x0303_0303_0303_0303) << 4;
-                let last = low >> 4 & 0x0f0f_0f0f_0f0f_0f0f | upper & 0x3030_3030_3030_3030;
-                numbers[..8].copy_from_slice(&signed(first).to_le_bytes());
-                numbers[8..].copy_from_slice(&signed(last).to_le_bytes());
-            }
-            let half = [scales.add(PARTS).cast::<u16>().read_unaligned(); SCALES];
-            // As many bytes as a vector of them may be loaded from.
-            let mut shares = [0; CHUNK];
-            shares[..PARTS].copy_from_slice(&scales.cast::<[u8; PARTS]>().read());
-            for i in 0..PARTS / S::LANES {
-                let scale = S::mul(S::load_bytes(shares.as_ptr(), i), S::load_halves(half.as_ptr()));
-                S::store(block.as_mut_ptr().add(i * S::LANES), scale);
-            }
+/// The chunks' scales.
+#[inline(always)]
+unsafe fn scales<S: Simd>(at: *const u8) -> [f32; PARTS] {
+    let mut scales = [0.0; PARTS];
+    unsafe {
+        let block = [at.add(PARTS).cast::<u16>().read_unaligned(); PARTS];
+        for i in 0..PARTS / S::LANES {
+            let scale = S::mul(S::load_bytes(at, i), S::load_halves(block.as_ptr()));
+            S::store(scales.as_mut_ptr().add(i * S::LANES), scale);
         }
-        Self { numbers, scales: block }
     }
-
-    /// The `index`th vector of a chunk's numbers.
-    #[inline(always)]
-    fn load_numbers<S: Simd>(&self, part: usize, index: usize) -> S::F {
-        // Two chunks are the 32 bytes from which vectors are loaded.
-        let pair = self.numbers[part / 2 * CHUNK..][..CHUNK].as_ptr();
-        unsafe { S::load_bytes(pair, part % 2 * (PART / S::LANES) + index) }
-    }
+    scales
 }
 
 /// Bytes from 0 to 63, 32 lower.
@@ -76,14 +66,16 @@ impl Stored for Q6K {
                 matrix.prefetch::<S>(at[r].0, (N * blocks + first) * QUANTS, QUANTS);
                 // SAFETY: the row has this block, and x is as long.
                 unsafe {
-                    let block = Block::load::<S>(at[r].0.add(first * QUANTS), at[r].1.add(first * SCALE));
+                    let scales = scales::<S>(at[r].1.add(first * SCALE));
+                    let numbers = numbers(at[r].0.add(first * QUANTS));
                     for part in 0..PARTS {
+                        let numbers = numbers[2 * part..].as_ptr().cast();
                         let mut product = S::splat(0.0);
                         for i in 0..PART / S::LANES {
                             let x = S::load(x.add(first * BLOCK + part * PART + i * S::LANES));
-                            product = S::mul_add(block.load_numbers::<S>(part, i), x, product);
+                            product = S::mul_add(S::load_bytes(numbers, i), x, product);
                         }
-                        sums[r] = S::mul_add(S::splat(block.scales[part]), product, sums[r]);
+                        sums[r] = S::mul_add(S::splat(scales[part]), product, sums[r]);
                     }
                 }
             }
@@ -98,16 +90,17 @@ impl Stored for Q6K {
     #[inline(always)]
     fn decode<S: Simd>(matrix: &Matrix, row: usize, cols: Range<usize>, out: &mut [f32]) {
         let blocks = matrix.cols / BLOCK;
-        let (quants, scales) = matrix.row(row, blocks * QUANTS, blocks * SCALE);
+        let (quants, at) = matrix.row(row, blocks * QUANTS, blocks * SCALE);
         for (block, out) in (cols.start / BLOCK..).zip(out[..cols.len()].as_chunks_mut::<BLOCK>().0) {
-            // SAFETY: the row has this block.
-            let block = unsafe { Block::load::<S>(quants.add(block * QUANTS), scales.add(block * SCALE)) };
-            for (part, out) in out.as_chunks_mut::<PART>().0.iter_mut().enumerate() {
-                let scale = S::splat(block.scales[part]);
-                for i in 0..PART / S::LANES {
-                    // SAFETY: `out` is a chunk.
-                    unsafe {
-                        S::store(out.as_mut_ptr().add(i * S::LANES), S::mul(block.load_numbers::<S>(part, i), scale));
+            // SAFETY: the row has this block, and `out` as many numbers.
+            unsafe {
+                let (quants, scales) = (quants.add(block * QUANTS), scales::<S>(at.add(block * SCALE)));
+                let numbers = numbers(quants);
+                for part in 0..PARTS {
+                    let (numbers, scale) = (numbers[2 * part..].as_ptr().cast(), S::splat(scales[part]));
+                    for i in 0..PART / S::LANES {
+                        let value = S::mul(S::load_bytes(numbers, i), scale);
+                        S::store(out.as_mut_ptr().add(part * PART + i * S::LANES), value);
                     }
                 }
             }
