@@ -60,10 +60,10 @@ fn main(
 #end
             }
 #end
-            let scale = weight_scale((start$r + piece) * PIECE_QUADS / CHUNK_QUADS);
-            sums[$r] += scale.x * products;
+            let line = weight_line((start$r + piece) * PIECE_QUADS / CHUNK_QUADS);
+            sums[$r] += line.x * products;
             if (HAS_MINIMUM) {
-                sums[$r] += scale.y * x_sum;
+                sums[$r] += line.y * x_sum;
             }
         }
 #end

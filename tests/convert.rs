@@ -9,9 +9,9 @@ use futures_lite::future::block_on;
 use half::{bf16, f16};
 use llava_web::bundle::reader::TensorReader;
 use llava_web::bundle::source::ChunkSource;
-use llava_web::bundle::{FolderSource, Manifest};
+use llava_web::bundle::{FolderSource, Manifest, pair};
 use llava_web::convert::synthetic::Synthetic;
-use llava_web::convert::{Options, Role, Summary, hf, plan};
+use llava_web::convert::{Options, Role, Summary, bundle, hf, plan};
 use llava_web::model::config::LlavaConfig;
 use llava_web::quant::Format;
 use llava_web::{Error, Result};
@@ -546,6 +546,61 @@ fn a_synthetic_folder_converts_to_the_synthetic_bundle() {
         let (ok, text) = run(args);
         assert!(!ok && text.contains(sign), "{args:?}: {text}");
     }
+}
+
+#[test]
+fn a_bundle_converts_to_what_its_checkpoint_would() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = |name: &str| temp.path().join(name);
+    let options = |format| Options { chunk_bytes: 4096, ..Options::new(format) };
+    // A transformer's tower, and a convolutional one, of which batch norms are folded away.
+    for model in ["gqa", "lite0"] {
+        let folder = Path::new("tests/golden/checkpoints").join(model);
+        let name = |what: &str| path(&format!("{model}-{what}"));
+        let folder = if model == "lite0" {
+            Synthetic::new(&folder.join("config.json").to_string_lossy(), 0)
+                .unwrap()
+                .folder(&name("hf"), |_| ())
+                .unwrap();
+            name("hf")
+        } else {
+            folder
+        };
+        hf::convert(&folder, &name("f32"), &options(Format::F32)).unwrap();
+        for format in [Format::F32, Format::F16, Format::Q8, Format::Q4] {
+            hf::convert(&folder, &name(format.name()), &Options { force: true, ..options(format) }).unwrap();
+            let again = name("again");
+            let summary = bundle::convert(&name("f32"), &again, &Options { force: true, ..options(format) }).unwrap();
+            let [direct, again] = [name(format.name()), again].map(|name| FolderSource::open(name).unwrap());
+            let (direct, again) = (direct.manifest(), again.manifest());
+            assert_eq!(
+                (&again.chunks, &again.tensors, &again.memory),
+                (&direct.chunks, &direct.tensors, &direct.memory)
+            );
+            assert_eq!((&again.config, &again.tokenizer), (&direct.config, &direct.tokenizer));
+            assert_eq!((&again.quantization, &again.model), (&direct.quantization, &direct.model));
+            assert!(summary.to_string().contains("made from a bundle in f32"), "{summary}");
+        }
+        // What is in the format asked for is carried over bit by bit.
+        bundle::convert(&name("q4"), &name("same"), &options(Format::Q4)).unwrap();
+        let [q4, same] = ["q4", "same"].map(|what| FolderSource::open(name(what)).unwrap().manifest().clone());
+        assert_eq!((&q4.chunks, &q4.tensors), (&same.chunks, &same.tensors));
+        let text = message(bundle::convert(&name("q4"), &name("none"), &Options::new(None)));
+        assert!(text.contains("--quant"), "{text}");
+    }
+    fs::write(path("pair.json"), r#"{ "first": "gqa-q4", "second": "gqa-q8", "question": "What?", "answer": "a" }"#)
+        .unwrap();
+    pair(&path("pair.json"), &path("pair"), false).unwrap();
+    let text = message(bundle::convert(&path("pair"), &path("none"), &options(Format::Q4)));
+    assert!(text.contains("two models"), "{text}");
+    // A damaged chunk is found before it is taken for weights.
+    let chunk = fs::read_dir(path("gqa-q8/chunks")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&chunk).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&chunk, bytes).unwrap();
+    let text = message(bundle::convert(&path("gqa-q8"), &path("none"), &options(Format::Q4)));
+    assert!(text.contains("damaged"), "{text}");
+    assert!(!path("none/manifest.json").exists());
 }
 
 #[test]

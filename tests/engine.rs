@@ -279,9 +279,12 @@ fn an_answer_of_no_numbers_is_an_error_that_says_what_to_try() {
     let bundle = Bundle::new("gqa");
     for (value, options) in [
         (f32::NAN, exact()),
-        (f32::MAX, LoadOptions { kv_cache: Some(KvFormat::F16), precision: Precision::Fast, ..LoadOptions::default() }),
+        (
+            f32::MAX,
+            LoadOptions { kv_cache: Some(KvFormat::F16), precision: Some(Precision::Fast), ..LoadOptions::default() },
+        ),
     ] {
-        let (f16, fast) = (options.kv_cache == Some(KvFormat::F16), options.precision == Precision::Fast);
+        let (f16, fast) = (options.kv_cache == Some(KvFormat::F16), options.precision == Some(Precision::Fast));
         let source = Damaged { source: &bundle.source, tensor: "language_model.model.norm.weight", value };
         let load = async { Engine::load(device::open().await?, &source, &bundle.tokenizer, options).await };
         let mut engine = block_on(load).unwrap();

@@ -1,5 +1,6 @@
 //! Which way calls go: the rooms of `src/` (its folders, and the files beside them) import each other in one direction, and
-//! so do the files of a room. What a `mod.rs` re-exports is taken as the file's that it comes from.
+//! so do the files of a room. What a `mod.rs` re-exports is taken as the file's that it comes from; that it calls the files which it
+//! declares, by their bare names, is not counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -69,7 +70,11 @@ impl Sources {
     fn imports(&self) -> Graph {
         let mut graph = Graph::new();
         for (module, text) in &self.0 {
-            let reexports: BTreeSet<Module> = paths(text, "pub use ").into_iter().collect();
+            let own = |path: &Module| self.absolute(module, path).is_some_and(|path| path.starts_with(module));
+            let reexports: BTreeSet<Module> = paths(text, "pub use ").into_iter().filter(own).collect();
+            for alias in ["crate as ", "super as ", "self as "] {
+                assert!(!text.contains(&format!("use {alias}")), "{module:?}: by another name a path is not followed");
+            }
             let named = ["crate::", "super::", "self::"].into_iter().flat_map(|start| paths(text, start));
             let named = named.filter(|path| !reexports.contains(path));
             let holders = named.filter_map(|path| self.holder(&self.absolute(module, &path)?));
@@ -81,7 +86,9 @@ impl Sources {
 
 /// Without comments, without tests and without what is re-exported from inside a block.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let (before, tests) = text.split_once("#[cfg(test)]\nmod tests").unwrap_or((text, ""));
+    let after = tests.split_once("\n}").map_or("", |(_, after)| after);
+    let text = format!("{before}{after}");
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
@@ -208,4 +215,7 @@ fn a_circle_is_found_however_it_is_written() {
     assert_eq!(found(&[reexported, ("a::x", ""), ("a::y", "use super::X;")]), (0, 0));
     assert_eq!(found(&[reexported, ("a::x", "use super::y::Y;"), ("a::y", "use super::X;")]), (0, 1));
     assert_eq!(found(&[("a", "use self::x::X;"), ("a::x", "use super::A;")]), (0, 1));
+    // What another room holds is used, re-exported or not; and what stands below the tests counts.
+    assert_eq!(found(&[("a", "pub use crate::b::B;"), ("b", "use crate::a::A;")]), (1, 1));
+    assert_eq!(found(&[a, ("b", "#[cfg(test)]\nmod tests {\n}\n\nuse crate::a::A;")]), (1, 1));
 }

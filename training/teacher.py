@@ -7,7 +7,7 @@ from kinds import Kinds, article, bare
 from units import NOTHING
 
 SURE = 0.5  # share from which the tower's own classifier is followed whatever the labels would say
-VERY_SURE = 0.65  # where no name fits both
+VERY_SURE = 0.6  # where no name fits both
 EXACT, WIDER = 0.4, 0.5  # least share of all units
 PLACES = {"a grocery store", "a vase", "a flowerpot"}  # "bananas in a grocery store"
 
@@ -30,14 +30,14 @@ class Teacher:
             label = self.kinds.exact[unit]
             if share[unit] < 0.3 or label.name in (NOTHING,) or kind in self.labels.get(unit, ()):
                 return name(kind)
-            covering = next((n for n in self.kinds.wider if kind in n.kinds and unit in n.kinds), None)
             if bare(label.name) in self.kinds.exact[kind].words:
                 return label.name, {kind, unit}
             if self.kinds.exact[kind].name in PLACES:
                 return f"{label.name} in {self.kinds.exact[kind].name}", {kind, unit}
-            if own[kind] > VERY_SURE or not covering:
-                return name(kind) if own[kind] > VERY_SURE else name(unit)
-            return covering.name, {kind, unit}
+            covering = next((n for n in self.kinds.wider if kind in n.kinds and unit in n.kinds), None)
+            if covering:
+                return covering.name, {kind, unit}
+            return name(kind) if own[kind] > VERY_SURE else name(unit)
         best = int(share.argmax())
         if share[best] >= EXACT:
             # the exact kind within a label, where the tower is fairly sure of it

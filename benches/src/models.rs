@@ -32,8 +32,19 @@ const ROOM: usize = BATCHES * MOST_STEPS;
 /// Launches enqueued in a row when the host is timed: natively CubeCL waits for the GPU when 512 are under way.
 const HOST_LAUNCHES: usize = 400;
 
-const DEFAULT_MANIFEST: &str = include_str!("../../models/llava-sketches/manifest.json");
-const DEFAULT_TOKENIZER: &[u8] = include_bytes!("../../models/llava-sketches/tokenizer.json");
+/// The models of the default one, and their manifests and tokenizers.
+const DEFAULT_MODELS: [(&str, &str, &[u8]); 2] = [
+    (
+        "default model (photographs)",
+        include_str!("../../models/llava-photos/manifest.json"),
+        include_bytes!("../../models/llava-photos/tokenizer.json"),
+    ),
+    (
+        "default model (drawings)",
+        include_str!("../../models/llava-sketches/manifest.json"),
+        include_bytes!("../../models/llava-sketches/tokenizer.json"),
+    ),
+];
 
 /// A decoder's shape: hidden size, layers, heads, key/value heads, inner size, vocabulary.
 pub type Shape = [usize; 6];
@@ -48,8 +59,10 @@ const DECODERS: [(&str, Shape, bool); 5] = [
 ];
 
 pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
-    if bench.wants("default model") {
-        default_model(bench).await?;
+    for (name, manifest, tokenizer) in DEFAULT_MODELS {
+        if bench.wants(name) {
+            default_model(bench, name, manifest, tokenizer).await?;
+        }
     }
     if bench.wants("V") {
         let tower = small_tower(bench.size(384, 32), bench.size(6, 1));
@@ -347,12 +360,11 @@ async fn encode(
     Ok(())
 }
 
-/// The model in the package, with other weights, through the engine: what a page sees.
-async fn default_model(bench: &mut Bench<'_>) -> Result<()> {
-    let name = "default model";
-    let source = RandomSource::of(Manifest::from_json(DEFAULT_MANIFEST)?);
+/// A model in the package, with other weights, through the engine: what a page sees of it.
+async fn default_model(bench: &mut Bench<'_>, name: &'static str, manifest: &str, tokenizer: &[u8]) -> Result<()> {
+    let source = RandomSource::of(Manifest::from_json(manifest)?);
     let start = Instant::now();
-    let mut engine = Engine::load(bench.opened.clone(), &source, DEFAULT_TOKENIZER, LoadOptions::default()).await?;
+    let mut engine = Engine::load(bench.opened.clone(), &source, tokenizer, LoadOptions::default()).await?;
     emit(bench, name, "weights", source.bytes() as f64 / 1e6, "MB");
     emit(bench, name, "load, with warm-up", since(start) - source.made_in_ms.get(), "ms");
     let picture = |shade: u8| Picture { width: 96, height: 96, rgb: vec![shade; 96 * 96 * 3] }.into();

@@ -11,12 +11,12 @@
 //   weight_scale(chunk), weight_bytes(chunk, j): value = byte / 255 * scale.x + scale.y, of the bytes / 255 of columns 4 * j ..
 //   4 * j + 3 of the chunk and those CHUNK / 2 further on;
 // and else
-//   weight_scale(chunk), and where CHUNK is 32 weight_word(chunk, j): value = byte * scale.x + scale.y, of the four signed bytes
-//   of columns 4 * j .. 4 * j + 3 of the chunk.
+//   of CHUNK 32 weight_scale(chunk), weight_word(chunk, j): value = byte * scale.x + scale.y, of the four signed bytes of columns
+//   4 * j .. 4 * j + 3 of the chunk.
 // Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that kernels read at once, in any format. Pieces are
 // numbered row * (pieces of a row) + piece of the row:
-//   weight_piece(piece), weight_numbers(words, quad): value = number * scale.x + scale.y, of the four numbers of a quad of the
-//   piece in `words`, with the weight_scale of the CHUNK columns in which it lies. scale.y is 0 unless HAS_MINIMUM.
+//   weight_piece(piece), weight_numbers(words, quad): value = number * line.x + line.y, of the four numbers of a quad of the
+//   piece in `words`, with the weight_line(chunk) of the CHUNK columns in which it lies. line.y is 0 unless HAS_MINIMUM.
 #import weight_format
 
 // The number of the row's first block.

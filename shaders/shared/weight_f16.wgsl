@@ -30,6 +30,10 @@ fn weight_piece(piece: u32) -> vec4<u32> {
     return weight[piece];
 }
 
+fn weight_line(chunk: u32) -> vec2<f32> {
+    return weight_scale(chunk);
+}
+
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(words[quad * 2u]), unpack2x16float(words[quad * 2u + 1u]));
 }

@@ -49,7 +49,7 @@ fn weight_bytes(chunk: u32, j: u32) -> Octet {
 #else
 const HAS_MINIMUM: bool = true;
 
-fn weight_scale(chunk: u32) -> vec2<f32> {
+fn weight_line(chunk: u32) -> vec2<f32> {
     return scale_of(chunk) * vec2<f32>(1.0, -32.0);
 }
 

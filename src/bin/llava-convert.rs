@@ -1,4 +1,4 @@
-//! Command-line converter: `llava-convert <hf-folder | model.gguf> <out>`, see [`native::HELP`].
+//! Command-line converter: `llava-convert <hf-folder | model.gguf | bundle> <out>`, see [`native::HELP`].
 
 #[cfg(not(target_family = "wasm"))]
 fn main() -> std::process::ExitCode {
@@ -19,9 +19,9 @@ mod native {
     use std::io::IsTerminal;
     use std::path::PathBuf;
 
-    use llava_web::bundle::pair;
+    use llava_web::bundle::{MANIFEST_FILE, pair};
     use llava_web::convert::synthetic::Synthetic;
-    use llava_web::convert::{Options, gguf, hf};
+    use llava_web::convert::{Options, bundle, gguf, hf};
     use llava_web::progress::Progress;
     use llava_web::quant::Format;
     use pico_args::Arguments;
@@ -30,6 +30,7 @@ mod native {
 
     llava-convert <hf-folder> <out> --quant FORMAT [options]
     llava-convert <model.gguf> <out> [--mmproj <mmproj.gguf>] [--quant FORMAT] [options]
+    llava-convert <bundle> <out> --quant FORMAT [options]
     llava-convert synthetic <model> <out> [--quant FORMAT] [--seed N] [options]
     llava-convert pair <pair.json> <out> [--force]
 
@@ -48,11 +49,13 @@ Q5_1, Q8_0, Q4_K, Q5_K, Q6_K.
     --license LICENSE    the model's licence, for the manifest
     --force              replace a bundle that is already in <out>
 
-The third form makes a model of random weights, to try what a model of that size needs: <model> is llava-1.5-7b,
+The third form stores a bundle in another format; what its own format lost stays lost.
+
+The fourth form makes a model of random weights, to try what a model of that size needs: <model> is llava-1.5-7b,
 llava-1.5-13b or the path of a config.json. With --quant it is a bundle, without a Hugging Face folder in f16.
     --seed N             other weights (default 0)
 
-The fourth form makes one bundle of two, for pictures of two kinds. The file says which (their folders, relative to its own), what
+The fifth form makes one bundle of two, for pictures of two kinds. The file says which (their folders, relative to its own), what
 the first one is asked about each picture, and for which answer the second one answers in its place:
 { "first": "photos", "second": "drawings", "question": "What is in this picture?", "answer": "a drawing" }"#;
 
@@ -100,9 +103,10 @@ the first one is asked about each picture, and for which answer the second one a
                 gguf::convert(file, mmproj.as_deref(), out, &options)?
             }
             _ if mmproj.is_some() => return Err("--mmproj goes with a GGUF file, not with a folder".into()),
+            [folder, out] if folder.join(MANIFEST_FILE).is_file() => bundle::convert(folder, out, &options)?,
             [folder, out] => hf::convert(folder, out, &options)?,
             rest => {
-                let expected = "<hf-folder | model.gguf> <out> and the options of --help";
+                let expected = "<hf-folder | model.gguf | bundle> <out> and the options of --help";
                 return Err(format!("expected {expected}, not {rest:?}").into());
             }
         };

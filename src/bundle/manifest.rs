@@ -23,7 +23,8 @@ pub const DEFAULT_CHUNK: usize = 4 << 20;
 const LARGEST_TOKENIZER: usize = 64 << 20;
 /// No answer that is waited for is longer, in bytes: each of them may be a token to generate.
 const LONGEST_ANSWER: usize = 64;
-pub(super) const MANIFEST_FILE: &str = "manifest.json";
+/// The file that says what is in a bundle.
+pub const MANIFEST_FILE: &str = "manifest.json";
 pub(super) const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// Contents of `manifest.json`.

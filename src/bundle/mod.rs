@@ -26,8 +26,8 @@ mod writer;
 #[cfg(not(target_family = "wasm"))]
 pub use folder::FolderSource;
 pub use manifest::{
-    DEFAULT_CHUNK, FORMAT_NAME, FORMAT_VERSION, FileEntry, LARGEST_CHUNK, Manifest, ModelInfo, Second, Span,
-    TensorEntry, sha256_hex,
+    DEFAULT_CHUNK, FORMAT_NAME, FORMAT_VERSION, FileEntry, LARGEST_CHUNK, MANIFEST_FILE, Manifest, ModelInfo, Second,
+    Span, TensorEntry, sha256_hex,
 };
 pub use memory::{LargestWeight, Memory};
 #[cfg(not(target_family = "wasm"))]

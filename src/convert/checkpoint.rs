@@ -6,6 +6,9 @@ use crate::quant::Format;
 
 /// Where values come from, by canonical name. Several threads ask at once.
 pub trait Checkpoint: Sync {
+    /// Whether what training needs (batch norms, scales of layers) is part of the tensors already.
+    const FOLDED: bool = false;
+
     /// Shape of a tensor; `None` if there is none of that name.
     fn shape(&self, name: &str) -> Option<&[usize]>;
 

@@ -15,7 +15,6 @@ use super::{Checkpoint, Needed, Options, Summary, python};
 use crate::bundle::{BundleHead, ModelInfo};
 use crate::model::config::LlavaConfig;
 use crate::model::{self, DECODER_PREFIX, EMBEDDING, HEAD};
-use crate::quant::Format;
 use crate::{Error, Result};
 
 /// Converts the checkpoint in `folder`, a LLaVA or a plain LLaMA, into a bundle in `out`.
@@ -23,9 +22,7 @@ use crate::{Error, Result};
 /// # Errors
 /// A file is missing or damaged, the configuration is not supported, or as [`super::write`].
 pub fn convert(folder: &Path, out: &Path, options: &Options) -> Result<Summary> {
-    let format = options.format.ok_or_else(|| {
-        Error::input("quant", format!("say which format: --quant with one of {}", Format::names(", ")))
-    })?;
+    let format = options.asked()?;
     let mut notes = Vec::new();
     let mut config_json = read_json(&folder.join("config.json"))?.ok_or_else(|| {
         let cure = match folder.join("adapter_config.json").exists() {

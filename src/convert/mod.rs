@@ -1,9 +1,10 @@
 //! From a checkpoint to a bundle (native only).
 //!
-//! [`plan()`] lists what the model needs, in the order it needs it; a checkpoint ([`hf`], [`gguf`], [`synthetic`]) supplies
+//! [`plan()`] lists what the model needs, in the order it needs it; a checkpoint ([`hf`], [`gguf`], [`bundle`], [`synthetic`]) supplies
 //! values, or blocks that are ready to be stored, by canonical name; [`write`] has all cores quantize pieces of them and
 //! stores these in order, so that memory does not grow with the model.
 
+pub mod bundle;
 mod checkpoint;
 mod fold;
 pub mod gguf;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use self::fold::Folded;
-use crate::bundle::{self, BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest};
+use crate::bundle::{BundleHead, BundleWriter, DEFAULT_CHUNK, Manifest, check_space};
 use crate::model::{self, config::LlavaConfig};
 use crate::parallel;
 use crate::parts::Parts;
@@ -55,6 +56,13 @@ impl Options {
     pub fn new(format: impl Into<Option<Format>>) -> Self {
         let (format, report): (_, Report) = (format.into(), |_| ());
         Self { format, chunk_bytes: DEFAULT_CHUNK, force: false, name: None, license: None, report }
+    }
+
+    /// The format, where the source has none of its own to keep.
+    fn asked(&self) -> Result<Format> {
+        self.format.ok_or_else(|| {
+            Error::input("quant", format!("say which format: --quant with one of {}", Format::names(", ")))
+        })
     }
 }
 
@@ -105,8 +113,8 @@ struct Piece {
 /// # Errors
 /// A tensor is missing, has another shape than the configuration asks for, or cannot be stored; configuration, image settings
 /// and tokenizer cannot be loaded or do not fit each other; `out` has too little room or cannot be written; or what was written does not read back. No bundle is left behind then.
-pub fn write(
-    checkpoint: &impl Checkpoint,
+pub fn write<C: Checkpoint>(
+    checkpoint: &C,
     config: &LlavaConfig,
     mut head: BundleHead,
     tokenizer: &[u8],
@@ -116,14 +124,17 @@ pub fn write(
 ) -> Result<Summary> {
     let start = Instant::now();
     Parts::read(&head.config, &head.generation, &head.preprocessor, tokenizer)?;
-    let plan = plan(config);
+    let mut plan = plan(config);
+    if C::FOLDED {
+        plan.iter_mut().for_each(|needed| needed.fold = None);
+    }
     let checkpoint = &Folded::new(checkpoint, &plan);
     let tensors = layout(checkpoint, &plan, options.format, &mut notes)?;
     let sizes: HashMap<&str, usize> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.bytes)).collect();
     head.memory = Some(model::memory(config, |name| sizes.get(name).copied().unwrap_or(0)));
     let total: usize = tensors.iter().map(|tensor| tensor.bytes).sum();
     let mut writer = BundleWriter::create(out, options.chunk_bytes, options.force)?;
-    bundle::check_space(out, (total + tokenizer.len()) as u64)?;
+    check_space(out, (total + tokenizer.len()) as u64)?;
     let mut meter = Meter::new("writing", total, options.report);
     let mut roles = BTreeMap::<_, RoleSummary>::new();
     in_pieces(checkpoint, &tensors, |tensor, pieces| {

@@ -3,8 +3,8 @@
 use burn::tensor::Device;
 use futures_lite::future::{BoxedLocal, FutureExt};
 
-use super::kinds::{Buffer, each_kind, kind};
 use super::runtime::Runtime;
+use super::{Buffer, each_kind, kind};
 use crate::error::Result;
 
 impl Buffer {

@@ -1,6 +1,7 @@
 //! Where operations run. A kind of device is a backend of Burn's with the operations ([`LlavaOps`](crate::kernels::LlavaOps)) and
 //! with what they need beside tensors ([`Runtime`]): memory that is changed in place, reading back, waiting, steps that run again
-//! and again. A build has the kinds that its features name, one at least.
+//! and again. A build has the kinds that its features name, one at least. A kind has a row in each list here: nothing else names
+//! it but its own folders, the list of its operations in `kernels/mod.rs`, and its feature.
 
 #[cfg(feature = "cpu")]
 pub(crate) mod cpu;
@@ -8,19 +9,113 @@ pub(crate) mod cpu;
 pub mod gpu;
 
 mod buffer;
-mod kinds;
+mod host;
 mod recording;
 mod runtime;
 pub mod tensors;
 
-use burn::tensor::{Device, Tensor};
+use burn::backend::DispatchDevice;
+#[cfg(feature = "gpu")]
+use burn::backend::{Cube, CubeDevice};
+#[cfg(feature = "cpu")]
+use burn::backend::{Flex, FlexDevice};
+use burn::tensor::Device;
 
-pub use kinds::{Buffer, Recorded};
-pub(crate) use kinds::{Kind, each_kind, kind};
+pub use host::{max_binding, read_floats, sync, validated};
 pub use recording::record;
 pub use runtime::{Adapter, Features, Opened, Runtime};
 
 use crate::error::Result;
+
+/// A device by its kind.
+pub(crate) enum Kind {
+    #[cfg(feature = "gpu")]
+    Gpu(CubeDevice),
+    #[cfg(feature = "cpu")]
+    Cpu(FlexDevice),
+}
+
+/// 32-bit words on a device that live as long as a model does: weights, caches, the state of decoding. Operations and the host
+/// change them in place, so that a recorded step finds its input where the step before left it. Not a tensor: copies of the
+/// handle are the same memory, and no backend may put a copy in its place.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a model has some hundreds")]
+pub enum Buffer {
+    #[cfg(feature = "gpu")]
+    Gpu(<Cube as Runtime>::Memory),
+    #[cfg(feature = "cpu")]
+    Cpu(<Flex as Runtime>::Memory),
+}
+
+/// A step that runs again and again on what it changes in place.
+pub enum Recorded<T> {
+    #[cfg(feature = "gpu")]
+    Gpu(<Cube as Runtime>::Recording<T>),
+    #[cfg(feature = "cpu")]
+    Cpu(<Flex as Runtime>::Recording<T>),
+}
+
+#[cfg(feature = "gpu")]
+impl From<<Cube as Runtime>::Memory> for Buffer {
+    fn from(memory: <Cube as Runtime>::Memory) -> Self {
+        Self::Gpu(memory)
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl From<<Flex as Runtime>::Memory> for Buffer {
+    fn from(memory: <Flex as Runtime>::Memory) -> Self {
+        Self::Cpu(memory)
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<T> From<<Cube as Runtime>::Recording<T>> for Recorded<T> {
+    fn from(recording: <Cube as Runtime>::Recording<T>) -> Self {
+        Self::Gpu(recording)
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl<T> From<<Flex as Runtime>::Recording<T>> for Recorded<T> {
+    fn from(recording: <Flex as Runtime>::Recording<T>) -> Self {
+        Self::Cpu(recording)
+    }
+}
+
+/// `$body` for the kind of `$value`, which is a [`Kind`], [`Buffer`] or [`Recorded`]: `$B` is its backend, `$inner` what is in it.
+macro_rules! each_kind {
+    ($type:ident, $value:expr, |$B:ident, $inner:pat_param| $body:expr) => {
+        match $value {
+            #[cfg(feature = "gpu")]
+            $crate::device::$type::Gpu($inner) => {
+                type $B = burn::backend::Cube;
+                $body
+            }
+            #[cfg(feature = "cpu")]
+            $crate::device::$type::Cpu($inner) => {
+                type $B = burn::backend::Flex;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use each_kind;
+
+/// The kind of `device`.
+///
+/// # Panics
+/// On a backend of a dependent's Burn that has no operations of ours.
+pub(crate) fn kind(device: &Device) -> Kind {
+    match device.as_dispatch() {
+        #[cfg(feature = "gpu")]
+        DispatchDevice::Cube(device) => Kind::Gpu(device.clone()),
+        #[cfg(feature = "cpu")]
+        DispatchDevice::Flex(device) => Kind::Cpu(*device),
+        #[allow(unreachable_patterns, reason = "not with a dependent's features of Burn")]
+        _ => panic!("llava-web runs on the devices that it opens only"),
+    }
+}
 
 /// Opens the GPU; the first call does it, later calls return the same one.
 ///
@@ -28,7 +123,7 @@ use crate::error::Result;
 /// [`Error::Gpu`](crate::Error::Gpu) where there is no adapter or it refuses a device.
 #[cfg(feature = "gpu")]
 pub async fn open() -> Result<Opened> {
-    burn::backend::Cube::open().await
+    Cube::open().await
 }
 
 /// Opens the CPU, in a build for it alone.
@@ -46,7 +141,7 @@ pub async fn open() -> Result<Opened> {
 /// None.
 #[cfg(feature = "cpu")]
 pub async fn open_cpu() -> Result<Opened> {
-    burn::backend::Flex::open().await
+    Flex::open().await
 }
 
 /// Opens the GPU where there is a real one, else the CPU, as a page does.
@@ -59,34 +154,4 @@ pub async fn open_auto() -> Result<Opened> {
         Ok(gpu) if !gpu.adapter.software => Ok(gpu),
         _ => open_cpu().await,
     }
-}
-
-/// The most bytes a buffer of this device may have.
-pub fn max_binding(device: &Device) -> u64 {
-    each_kind!(Kind, kind(device), |B, _| B::max_binding())
-}
-
-/// Waits until everything launched so far has run.
-///
-/// # Errors
-/// [`Error::Gpu`](crate::Error::Gpu) if the device was lost.
-pub async fn sync(device: &Device) -> Result<()> {
-    each_kind!(Kind, kind(device), |B, device| B::sync(&device).await)
-}
-
-/// Reads floats back, row by row; waits as [`sync`] does.
-///
-/// # Errors
-/// [`Error::Gpu`](crate::Error::Gpu) if the device was lost or a launch before failed.
-pub async fn read_floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    each_kind!(Kind, kind(&tensor.device()), |B, _| B::read_floats(tensors::primitive::<B, D>(tensor)).await)
-}
-
-/// Does `work`, which launches and waits, so that what the device refuses of it (a shader, a pipeline, a launch) is its error.
-/// Nothing else may use the device meanwhile.
-///
-/// # Errors
-/// [`Error::Gpu`](crate::Error::Gpu) with what the device says, or the error of `work`.
-pub async fn validated<T>(device: &Device, work: impl Future<Output = Result<T>>) -> Result<T> {
-    each_kind!(Kind, kind(device), |B, device| B::validated(&device, work).await)
 }

@@ -2,8 +2,8 @@
 
 use burn::tensor::Device;
 
-use super::kinds::{Recorded, each_kind, kind};
 use super::runtime::Runtime;
+use super::{Recorded, each_kind, kind};
 use crate::error::Result;
 
 /// Records `step`. It is run for real once at least, so the caller sets the buffers it changes in place

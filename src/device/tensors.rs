@@ -8,8 +8,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::kinds::{each_kind, kind};
 use super::runtime::Runtime;
+use super::{each_kind, kind};
 
 /// A tensor of these numbers.
 ///

@@ -154,7 +154,7 @@ impl Decode<'_> {
         if self.kv_cache == KvFormat::F16 {
             cures.push("load the model with `kv_cache: \"f32\"`");
         }
-        if self.precision == Precision::Fast {
+        if self.precision != Precision::Exact {
             cures.push("load the model with `precision: \"exact\"`");
         }
         cures.extend([

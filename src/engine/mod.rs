@@ -96,8 +96,10 @@ impl Engine {
         let device = &gpu.device;
         let model = Llava::load(source, &config, context_length, kv_cache, device).await?;
         source.all_read();
-        let shapes = shapes::model_shapes(manifest, &config, kv_cache, options.precision);
-        let variants = kernels::tune(&gpu, &shapes, &model.language_model.tune_work(), &options.variants).await?;
+        let shapes = shapes::model_shapes(manifest, &config, kv_cache);
+        let precision = options.precision.unwrap_or_else(|| Precision::suited(&gpu.adapter));
+        let variants =
+            kernels::tune(&gpu, &shapes, precision, &model.language_model.tune_work(), &options.variants).await?;
         let buffers = DecodeBuffers::new(config.text.vocab_size, context_length, device);
         let decode_step = device::validated(&gpu.device, record_step(&model.language_model, &buffers, device)).await?;
         let window = config.vision.as_ref().map(|vision| vision.tower.window());
@@ -113,7 +115,7 @@ impl Engine {
             context_length,
             kv_cache,
             gpu,
-            precision: options.precision,
+            precision,
             variants,
             buffers,
             decode_step,

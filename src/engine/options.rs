@@ -15,8 +15,8 @@ pub struct LoadOptions {
     /// How the cache stores keys and values: f16 halves its memory, and what attention reads per token, at a small loss.
     /// Where absent it is f16 if the heads' size is a multiple of 8, else f32.
     pub kv_cache: Option<KvFormat>,
-    /// Which kernel variants may run.
-    pub precision: Precision,
+    /// Which kernel variants may run; where absent those that suit the adapter ([`Precision::suited`]).
+    pub precision: Option<Precision>,
     /// Variants chosen on this adapter before, by operation: they are not timed again.
     pub variants: BTreeMap<String, String>,
 }

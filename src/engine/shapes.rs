@@ -6,7 +6,7 @@ use super::limits;
 use super::options::LoadOptions;
 use crate::bundle::Manifest;
 use crate::error::Result;
-use crate::kernels::{KvFormat, ModelShapes, Precision, VisionShapes};
+use crate::kernels::{KvFormat, ModelShapes, VisionShapes};
 use crate::model;
 use crate::model::config::{LlavaConfig, VisionConfig};
 use crate::model::parameters::Role;
@@ -19,17 +19,12 @@ use crate::quant::Format;
 pub fn variants_key(manifest: &Manifest, options: &LoadOptions) -> Result<String> {
     let config = LlavaConfig::from_json(&manifest.config, &manifest.generation)?;
     let kv_cache = limits::kv_format_of(&config, options.kv_cache)?;
-    Ok(serde_json::to_string(&model_shapes(manifest, &config, kv_cache, options.precision))
-        .expect("plain numbers and names"))
+    let key = (model_shapes(manifest, &config, kv_cache), options.precision);
+    Ok(serde_json::to_string(&key).expect("plain numbers and names"))
 }
 
 /// What the model's pipelines depend on, by the manifest.
-pub fn model_shapes(
-    manifest: &Manifest,
-    config: &LlavaConfig,
-    kv_cache: KvFormat,
-    precision: Precision,
-) -> ModelShapes {
+pub fn model_shapes(manifest: &Manifest, config: &LlavaConfig, kv_cache: KvFormat) -> ModelShapes {
     let formats = |wanted: &dyn Fn(Role) -> bool| {
         let needed: HashSet<String> =
             model::plan(config).into_iter().filter(|needed| wanted(needed.role)).map(|needed| needed.name).collect();
@@ -58,7 +53,6 @@ pub fn model_shapes(
         heads: text.heads(),
         vision,
         kv_cache,
-        precision,
     }
 }
 
@@ -68,6 +62,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kernels::Precision;
 
     #[test]
     fn a_choice_of_variants_is_kept_for_what_it_was_made_on() {
@@ -88,8 +83,10 @@ mod tests {
         let same = LoadOptions { context_length: Some(99), ..LoadOptions::default() };
         assert_eq!(key(&|config| config["eos_token_id"] = 1.into(), same), small);
         let f32 = LoadOptions { kv_cache: Some(KvFormat::F32), ..LoadOptions::default() };
-        let fast = LoadOptions { precision: Precision::Fast, ..LoadOptions::default() };
-        let mut keys = vec![small, key(&|_| (), f32), key(&|_| (), fast)];
+        let mut keys = vec![small, key(&|_| (), f32)];
+        for precision in [Precision::Exact, Precision::Half, Precision::Fast] {
+            keys.push(key(&|_| (), LoadOptions { precision: Some(precision), ..LoadOptions::default() }));
+        }
         for field in ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "head_dim"] {
             keys.push(key(&|config| config[field] = 64.into(), LoadOptions::default()));
         }

@@ -1,6 +1,7 @@
 //! Rows of a (quantized) embedding table, picked by id.
 
 use super::*;
+use crate::device::each_kind;
 
 /// An id past the table gives a row of zeros.
 ///
@@ -19,7 +20,11 @@ pub fn embedding(ids: Tensor<1, Int>, w: &Weight) -> Tensor<2> {
 /// # Shapes
 /// - output: `[1, cols]`
 pub fn embed_drawn(state: &Buffer, w: &Weight) -> Tensor<2> {
-    w.sum(|part| ops::embed_drawn(state, &part.data, part.layout, part.rows.start))
+    w.sum(|part| {
+        each_kind!(Buffer, state, |B, state| {
+            Tensor::from_primitive::<B>(B::embed_drawn(state, &part.data, part.layout, part.rows.start))
+        })
+    })
 }
 
 /// [`embedding`] on plain slices.

@@ -7,8 +7,6 @@ use crate::quant::CHUNK;
 /// On a GPU the kernels for few rows are used from this many on: a row's results are the same bits there whatever rows run
 /// beside it.
 pub(super) const MIN_FEW_ROWS: usize = 2;
-/// And those for many from this many on.
-pub(super) const MIN_MAT_ROWS: usize = 49;
 
 /// `act(x Wᵀ + bias) + residual`; `residual` must not be `x` itself.
 ///

@@ -1,7 +1,6 @@
 //! Draws the next token where the logits are: penalties, temperature, top-k, top-p and the draw itself, or the largest logit;
 //! then leaves the token where the next step reads it.
 
-use super::ops::DeviceOps;
 use super::*;
 use crate::device::{each_kind, kind};
 

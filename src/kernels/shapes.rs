@@ -2,21 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Heads, KvFormat};
 use crate::quant::Format;
-
-/// Which variants may be chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// Those that compute with f32 inputs throughout.
-    #[default]
-    Exact,
-    /// Also those that round the inputs of large products to f16 or to 8 bits, as other engines do by default.
-    Fast,
-}
 
 /// What of a model decides which pipelines it runs and on how much: beside the adapter, what a choice of variants depends
 /// on.
@@ -34,7 +23,6 @@ pub struct ModelShapes {
     pub vision: Option<VisionShapes>,
     /// Format of keys and values.
     pub kv_cache: KvFormat,
-    pub precision: Precision,
 }
 
 /// The part that sees.

@@ -318,7 +318,7 @@ test("options of load are checked", async () => {
   assert.match(messages[0], /invalid_input: `context_length`/);
   assert.match(messages[1], /invalid_input: `contextLength` is not an option.*context_length/);
   assert.match(messages[2], /invalid_input: `kv_cache` must be "f32" or "f16"/);
-  assert.match(messages[3], /invalid_input: `precision` must be "exact" or "fast"/);
+  assert.match(messages[3], /invalid_input: `precision` must be "exact", "half" or "fast"/);
   assert.match(messages[4], /invalid_input: .*URL/);
 });
 

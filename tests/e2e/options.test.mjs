@@ -94,7 +94,7 @@ test("callbacks that are no functions, and options nobody knows", async () => {
     /^invalid_input: `contextLength` is not an option of availability. Known: device, context_length/,
     /^invalid_input: `onPiece` is not an option of run/,
     /^invalid_input: `precison` is not an option of caption. Known: messages, max_tokens,.* stop, model, device, precision, onProgress, signal, onToken/,
-    /^invalid_input: `precision` must be "exact" or "fast"/,
+    /^invalid_input: `precision` must be "exact", "half" or "fast"/,
     /^invalid_input: `prompt` is an argument of its own/,
   ]);
 });

@@ -128,7 +128,6 @@ async fn choose_variants(gpu: &device::Opened, stored: &BTreeMap<String, String>
             depthwise: [(3, 2), (5, 1)].into(),
         }),
         kv_cache,
-        precision: Precision::Fast,
     };
     let bytes = format.encode("weight", 256, 512, &Numbers::new(10).floats(256 * 512)).unwrap();
     let layers: Vec<(Weight, KvCache)> = (0..3)
@@ -138,7 +137,7 @@ async fn choose_variants(gpu: &device::Opened, stored: &BTreeMap<String, String>
         })
         .collect();
     let (weights, caches) = layers.iter().map(|(weight, cache)| (weight, cache)).unzip();
-    kernels::tune(gpu, &shapes, &TuneWork { weights, caches }, stored).await.unwrap()
+    kernels::tune(gpu, &shapes, Precision::Fast, &TuneWork { weights, caches }, stored).await.unwrap()
 }
 
 /// Leaves the choice to the kind of adapter again.

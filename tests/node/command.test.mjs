@@ -65,17 +65,23 @@ test("--help and --version", async () => {
   for (const option of ["--model", "--device", "--precision", "--json", "--help", "--version"]) assert.ok(stdout.includes(option), option);
 });
 
+test("an answer that cannot be written is told", async () => {
+  const line = `node ${join(APP, "node_modules/llava-web/dist/command.js")} picture.png > /dev/full`;
+  const { code, stderr } = await run("sh", ["-c", line], { cache });
+  assert.deepEqual([code, stderr.match(/^error: .*ENOSPC.* \[io\]\n$/) !== null], [1, true], stderr);
+});
+
 describe("what goes wrong is told on stderr, with its code, and the command fails", () => {
   const wrong = {
     "no picture": [[], "invalid_input", /picture is missing.*--help/],
     "too much": [["picture.png", "What", "is", "it?"], "invalid_input", /"is".*quotes/],
     "an option that is not known": [["picture.png", "--modle", "x"], "invalid_input", /--modle/],
-    "a precision that is not known": [["picture.png", "--precision", "none"], "invalid_input", /`precision` must be "exact" or "fast"/],
+    "a precision that is not known": [["picture.png", "--precision", "none"], "invalid_input", /`precision` must be "exact", "half" or "fast"/],
     "a device that is not there": [["picture.png", "--device", "gpu"], "webgpu_unavailable", /./],
     "a picture that is not there": [["none.png"], "bad_image", /none\.png.*no such file/],
     "a file that is no picture": [["package.json"], "bad_image", /PNG, JPEG, WebP or GIF/],
     "a folder without a model": [["picture.png", "--model", "node_modules"], "no_such_model", /manifest\.json/],
-    "a host without the model": [["picture.png", "--model", "HOST/none/"], "no_such_model", /404/],
+    "a host without the model": [["picture.png", "--model", "HOST/none/"], "no_such_model", /no such file/],
   };
   for (const [what, [args, errorCode, message]] of Object.entries(wrong)) {
     test(what, async () => {

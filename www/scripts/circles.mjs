@@ -5,14 +5,15 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 const SOURCES = fileURLToPath(new URL("../src/", import.meta.url));
 
-/** What the TypeScript files below `folder` import of one another: absolute paths by absolute path. */
+/** What the TypeScript files below `folder` import of one another: absolute paths by absolute path. `x.js` is `x.node.ts` too. */
 async function readImports(folder) {
   const names = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith(".ts"));
   const imports = await Promise.all(names.map(async (name) => {
     const path = join(folder, name);
     const text = await readFile(path, "utf8");
     const named = [...text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*["'](\.[^"']+)\.js["']/g)];
-    return [path, named.map(([, other]) => `${resolve(dirname(path), other)}.ts`)];
+    const others = named.map(([, other]) => resolve(dirname(path), other));
+    return [path, others.flatMap((other) => [`${other}.ts`, `${other}.node.ts`])];
   }));
   return new Map(imports);
 }

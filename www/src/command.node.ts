@@ -89,6 +89,11 @@ const progress = {
   },
 };
 
+// Who reads may have gone, or have no room.
+stdout.on("error", (error) => {
+  stderr.write(`error: the answer cannot be written: ${error.message} [io]\n`);
+  process.exitCode = 1;
+});
 await main().catch((error: LlavaError) => {
   stderr.write(`error: ${error.message} [${error.code}]\n`);
   process.exitCode = 1;

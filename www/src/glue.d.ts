@@ -3,7 +3,7 @@ declare module "llava-web:glue/*" {
   /** An instance of the wasm, before that is there. */
   export interface Glue {
     /** Starts the wasm, in `memory` where it has none of its own. */
-    default(wasm: { module_or_path: Response; memory?: WebAssembly.Memory | undefined }): Promise<{ memory: WebAssembly.Memory }>;
+    default(wasm: { module_or_path: Response | Promise<WebAssembly.Module>; memory?: WebAssembly.Memory | undefined }): Promise<{ memory: WebAssembly.Memory }>;
     Engine: typeof Engine;
     /** Whether it was once given no memory, which is what it crashed of then. */
     out_of_memory(): boolean;

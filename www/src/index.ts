@@ -14,7 +14,7 @@ export type { EngineModule } from "./engine.js";
 export { LlavaError, type ErrorCode } from "./basics/errors.js";
 export type { ImageInput } from "./input/image.js";
 export type { GenerateOptions, Input, Message, MessagePart } from "./input/input.js";
-export type { DeviceKind, KernelChoice, KvFormat, LoadProgress, MemoryUse, ModelInfo, Timings } from "./basics/info.js";
+export type { DeviceKind, KernelChoice, KvFormat, LoadProgress, MemoryUse, ModelInfo, Precision, Timings } from "./basics/info.js";
 export { Model, type CaptionOptions, type LoadOptions, type RunOptions } from "./api/model.js";
 export type { Result, Usage } from "./api/result.js";
 export { models, type StoredModel } from "./api/stored.js";

@@ -12,6 +12,7 @@ declare module "node:process" {
   interface Output {
     isTTY?: boolean;
     write(text: string): void;
+    on(event: "error", listener: (error: Error) => void): void;
   }
   export default process;
 }

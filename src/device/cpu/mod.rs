@@ -12,7 +12,7 @@ use burn::tensor::{Device, TensorData};
 
 pub use memory::Memory;
 
-use super::kinds::Buffer;
+use super::Buffer;
 use super::runtime::{Adapter, Features, Opened, Runtime};
 use crate::error::Result;
 

@@ -22,7 +22,7 @@ pub(crate) use launch::{GpuTensor, absent, contiguous, launch, launched, output}
 pub use shader::Shader;
 pub(crate) use shader::WORKGROUP;
 
-use super::kinds::Buffer;
+use super::Buffer;
 use super::runtime::{Opened, Runtime};
 use crate::error::{Error, Result};
 

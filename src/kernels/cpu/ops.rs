@@ -10,8 +10,10 @@ use crate::activation::Activation;
 use crate::device::cpu::{CpuTensor, Memory, contiguous, floats, ids, tensor};
 use crate::device::{Buffer, Opened};
 use crate::error::Result;
-use crate::kernels::ops::{DeviceOps, LlavaOps, Operand};
-use crate::kernels::{Heads, KvCache, KvFormat, ModelShapes, TuneWork, Variants, WeightLayout, Window};
+use crate::kernels::{
+    DeviceOps, Heads, KvCache, KvFormat, LlavaOps, ModelShapes, Operand, Precision, TuneWork, Variants, WeightLayout,
+    Window,
+};
 
 /// Words of a weight's buffer as the matrix they are.
 fn matrix(words: &[u32], layout: WeightLayout) -> Matrix<'_> {
@@ -176,14 +178,15 @@ impl DeviceOps for Flex {
         1
     }
 
-    /// There is one way to do each, but for single rows in [`Precision::Fast`](crate::kernels::Precision::Fast).
+    /// There is one way to do each, but for single rows in [`Precision::Fast`].
     async fn tune(
         _opened: &Opened,
-        shapes: &ModelShapes,
+        _shapes: &ModelShapes,
+        precision: Precision,
         _work: &TuneWork<'_>,
         _stored: &BTreeMap<String, String>,
     ) -> Result<Variants> {
-        super::set_precision(shapes.precision);
+        super::set_precision(precision);
         Ok(Variants::new())
     }
 

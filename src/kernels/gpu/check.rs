@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use burn::tensor::TensorData;
 
+use super::linear_variant::MIN_MAT_ROWS;
 use super::*;
 use crate::device;
 use crate::error::Result;
-use crate::kernels::linear::MIN_MAT_ROWS;
 use crate::quant::CHUNK;
 
 /// What the inputs of a comparison are like.

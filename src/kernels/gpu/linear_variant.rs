@@ -3,7 +3,10 @@
 use super::*;
 use crate::device::Features;
 use crate::device::gpu;
-use crate::kernels::linear::{MIN_FEW_ROWS, MIN_MAT_ROWS};
+use crate::kernels::linear::MIN_FEW_ROWS;
+
+/// The kernels for many rows are used from this many on.
+pub(super) const MIN_MAT_ROWS: usize = 49;
 
 /// How a linear layer runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,24 +85,19 @@ impl LinearVariant {
         self != Self::Dot || format.is_chunked()
     }
 
-    /// Bits that an input is rounded to.
-    fn input_bits(self) -> u32 {
+    /// How exactly it computes: results of those that are [`Precision::Exact`] differ from each other's by rounding only.
+    pub fn precision(self) -> Precision {
         match self {
-            Self::FewF16 | Self::MatF16 => 16,
-            Self::Dot => 8,
-            _ => 32,
+            Self::FewF16 | Self::MatF16 => Precision::Half,
+            Self::Dot => Precision::Fast,
+            _ => Precision::Exact,
         }
-    }
-
-    /// Whether it computes with f32 inputs throughout, so that results differ from other variants' by rounding only.
-    pub fn exact(self) -> bool {
-        self.input_bits() == 32
     }
 
     /// Whether few rows may go this way where many go the way of `mat`: a row's numbers are to be the same bits whatever rows
     /// run beside it.
     pub fn goes_with(self, mat: Self) -> bool {
-        self.input_bits() == mat.input_bits()
+        self.precision() == mat.precision()
     }
 
     /// Whether it is made for CPU adapters (else for GPUs).

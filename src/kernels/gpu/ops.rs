@@ -10,8 +10,9 @@ use crate::activation::Activation;
 use crate::device::gpu::GpuTensor;
 use crate::device::{Buffer, Opened};
 use crate::error::Result;
-use crate::kernels::ops::{DeviceOps, LlavaOps, Operand};
-use crate::kernels::{Heads, KvCache, ModelShapes, TuneWork, Variants, WeightLayout, Window};
+use crate::kernels::{
+    DeviceOps, Heads, KvCache, LlavaOps, ModelShapes, Operand, Precision, TuneWork, Variants, WeightLayout, Window,
+};
 
 impl LlavaOps for Cube {
     fn linear(
@@ -104,10 +105,11 @@ impl DeviceOps for Cube {
     async fn tune(
         opened: &Opened,
         shapes: &ModelShapes,
+        precision: Precision,
         work: &TuneWork<'_>,
         stored: &BTreeMap<String, String>,
     ) -> Result<Variants> {
-        tune::tune(opened, shapes, work, stored).await
+        tune::tune(opened, shapes, precision, work, stored).await
     }
 
     fn select(variants: &Variants) {

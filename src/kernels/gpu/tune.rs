@@ -36,13 +36,14 @@ struct Candidate {
 }
 
 /// Chooses a variant for each hot operation and sets it for this process. `stored` are choices made on the same adapter
-/// and for the same `shapes` before, by operation: they are compared, but nothing is timed.
+/// and for the same `shapes` and `precision` before, by operation: they are compared, but nothing is timed.
 ///
 /// # Errors
 /// [`Error::Gpu`] if the device is lost, or if no variant of an operation computes correctly on it.
 pub async fn tune(
     gpu: &device::Opened,
     shapes: &ModelShapes,
+    precision: Precision,
     work: &TuneWork<'_>,
     stored: &BTreeMap<String, String>,
 ) -> Result<Variants> {
@@ -57,7 +58,7 @@ pub async fn tune(
             variant.available(&adapter.features)
                 && variant.takes(use_)
                 && shapes.decoder.iter().any(|format| variant.fits(*format))
-                && (variant.exact() || shapes.precision == Precision::Fast)
+                && variant.precision() <= precision
                 && (use_ != LinearUse::Few || variant.goes_with(linear_variant(LinearUse::Mat)))
         };
         let candidate = |variant: LinearVariant| Candidate {

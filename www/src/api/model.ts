@@ -1,6 +1,7 @@
 import { callback } from "../basics/callback.js";
 import { LlavaError } from "../basics/errors.js";
-import type { KvFormat, LoadProgress, ModelInfo } from "../basics/info.js";
+import { PRECISIONS, type KvFormat, type LoadProgress, type ModelInfo, type Precision } from "../basics/info.js";
+import { nameOf } from "../basics/naming.js";
 import { ASSET_OPTIONS, checkAssets, wasmAddresses, type Assets } from "../engine/assets.js";
 import { memoryLimit } from "../engine/memory-limit.js";
 import type { DeviceChoice } from "../engine/choice.js";
@@ -45,10 +46,11 @@ export interface LoadOptions extends Assets {
    */
   kv_cache?: KvFormat;
   /**
-   * `exact` (default): products are computed with f32 inputs. `fast`: on adapters where it is faster, inputs of large products may be
-   * rounded to 16 or 8 bits, so that answers can differ in a word from those of `exact`.
+   * To how many bits the inputs of products may be rounded where that is faster; answers can differ in a word then. `exact`: to none,
+   * they are f32. `half`: of a prompt and a picture to 16, on GPUs that have such numbers. `fast`: to 8. Where absent it is `half` on GPUs with
+   * 16-bit numbers, `exact` on others and on CPUs.
    */
-  precision?: "exact" | "fast";
+  precision?: Precision;
   /**
    * Asks the server for a new version of the model, of which only the chunks that changed are fetched. Without it a
    * model that is stored whole is loaded without any request.
@@ -208,8 +210,8 @@ function checkSettings(settings: LoadOptions): void {
 
 /** @throws LlavaError `invalid_input` */
 export function checkPrecision(precision: LoadOptions["precision"]): void {
-  if (precision === undefined || precision === "exact" || precision === "fast") return;
-  throw new LlavaError("invalid_input", '`precision` must be "exact" or "fast".');
+  if (precision === undefined || PRECISIONS.includes(precision)) return;
+  throw new LlavaError("invalid_input", `\`precision\` must be "exact", "half" or "fast", not ${nameOf(precision)}.`);
 }
 
 /** @throws LlavaError `invalid_input` for what no model and no GPU could do. */

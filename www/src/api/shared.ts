@@ -1,7 +1,7 @@
 import { unlessAborted } from "../basics/abort.js";
 import { callback } from "../basics/callback.js";
 import { aborted, LlavaError } from "../basics/errors.js";
-import type { LoadProgress } from "../basics/info.js";
+import type { LoadProgress, Precision } from "../basics/info.js";
 import { later } from "../basics/host.js";
 import { needsBrowser } from "../engine/browser.js";
 import type { DeviceChoice } from "../engine/choice.js";
@@ -60,7 +60,7 @@ export class SharedModels {
     // As `load` would take it: what is asked for in several ways is one model.
     const device = chosenDevice(options.device ?? this.#options.device);
     if (signal?.aborted) throw aborted(signal);
-    const { precision = this.#options.precision ?? "exact" } = options;
+    const { precision = this.#options.precision } = options;
     const entry = this.#entry(modelUrl(url), { device, precision }, picture);
     clearTimeout(entry.timer);
     entry.users++;
@@ -137,7 +137,7 @@ export class SharedModels {
     this.#forget(entry);
   }
 
-  #entry(url: string, options: { device: DeviceChoice; precision: "exact" | "fast" }, picture: EngineImage | undefined): Entry {
+  #entry(url: string, options: { device: DeviceChoice; precision: Precision | undefined }, picture: EngineImage | undefined): Entry {
     const key = JSON.stringify([url, options]);
     const known = this.#entries.get(key);
     if (known && !known.loaded?.ended) return known;

@@ -3,13 +3,17 @@ import { createReadStream } from "node:fs";
 import { stat, type Stats } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { LlavaError } from "./errors.js";
+import { aborted, LlavaError } from "./errors.js";
 import { nameOf } from "./naming.js";
 
 export const ANOTHER_HOST = "";
 
 /** Bytes of a file that are read at once. */
 const PIECE = 2 ** 20;
+
+export const NO_SUCH_FILE = "there is no such file";
+
+export const PICTURES = "encoded bytes, a path, a URL, a Blob or File";
 
 export const FILES_CURE =
   'Leave the package out of the server\'s bundle (Next.js: serverExternalPackages: ["llava-web"]; webpack: externals; Vite: ssr.external), ' +
@@ -65,6 +69,8 @@ async function openFile(url: URL, signal: AbortSignal | undefined): Promise<Resp
     const found = await statIfThere(path);
     if (!found) return new Response(null, { status: 404 });
     if (found.isDirectory()) throw cannot("it is a folder");
+    // A stream whose signal has fired already ends before anybody listens, and its error would end the program.
+    if (signal?.aborted) throw aborted(signal);
     const headers: Record<string, string> = found.isFile() ? { "content-length": String(found.size) } : {};
     const body = Readable.toWeb(createReadStream(path, { highWaterMark: PIECE, signal }));
     return Object.defineProperty(new Response(body, { headers }), "url", { value: url.href });

@@ -5,6 +5,12 @@ import { nameOf } from "./naming.js";
 /** The end of a message about an address that cannot be reached. */
 export const ANOTHER_HOST = "; another host must send CORS headers";
 
+/** What is said of an address behind which there is nothing. */
+export const NO_SUCH_FILE = "there is no such file (404)";
+
+/** What an image may be here. */
+export const PICTURES = "encoded bytes, a Blob or File, a URL, ImageData, ImageBitmap, <img>, <canvas>, <video> or VideoFrame";
+
 /** What to do where the package's files are not. */
 export const FILES_CURE = "Copy dist/llava-web/ of the package beside the bundle, or say where it is: configure({ worker, wasm, model }).";
 

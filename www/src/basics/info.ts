@@ -32,6 +32,11 @@ export type DeviceKind = (typeof DEVICE_KINDS)[number];
 /** Number format of the key-value cache: keys and values of every token of the context. */
 export type KvFormat = "f32" | "f16";
 
+/** To how many bits inputs of products may be rounded: see `LoadOptions`. */
+export type Precision = (typeof PRECISIONS)[number];
+
+export const PRECISIONS = ["exact", "half", "fast"] as const;
+
 /** Bytes that a loaded model takes on its device, the caller's pictures and the browser's own needs not counted. */
 export interface MemoryUse {
   /** All weights, as they are stored. */
@@ -65,8 +70,8 @@ export interface ModelInfo {
   /** The GPU, as WebGPU names it, or "CPU". */
   adapter: string;
   backend: string;
-  /** As it was asked of `load`. */
-  precision: "exact" | "fast";
+  /** As it was asked of `load`, or what suits the adapter. */
+  precision: Precision;
   /** Which variant of each hot operation runs on this adapter, and why; on a CPU there is one each. */
   variants: Record<string, KernelChoice>;
   /** The bundle's address. */

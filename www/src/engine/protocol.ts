@@ -1,5 +1,5 @@
 import type { ErrorCode, LlavaError, PlainError } from "../basics/errors.js";
-import type { DeviceKind, KvFormat, LoadProgress, ModelInfo, Timings } from "../basics/info.js";
+import type { DeviceKind, KvFormat, LoadProgress, ModelInfo, Precision, Timings } from "../basics/info.js";
 import type { EngineInput } from "../input/input.js";
 import type { EngineImage } from "../input/pixels.js";
 import type { SourceAddress } from "../weights/sources.js";
@@ -32,7 +32,7 @@ export interface LoadRequest {
   kv_cache: KvFormat | undefined;
   /** What the page may have at most, as far as it is known: a model that takes more is warned of. */
   memory_limit: MemoryLimit | undefined;
-  precision: "exact" | "fast" | undefined;
+  precision: Precision | undefined;
   update: boolean | undefined;
   evict: boolean | undefined;
   /** The kernel variants of an engine before, which hold on the same adapter: then the same request gives the same answer. */

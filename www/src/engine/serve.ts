@@ -94,7 +94,7 @@ export function serve(post: (reply: Reply | Help) => void): Served {
   }
 
   async function load(request: LoadRequest, signal: AbortSignal, tell: (event: Event) => void): Promise<Answers["load"]> {
-    const { source, precision = "exact", update, evict, chosen } = request;
+    const { source, precision, update, evict, chosen } = request;
     let { kv_cache, context_length } = request;
     const warn = (error: LlavaError) => tell({ type: "warning", error: toPlain(error) });
     const begun = performance.now();

@@ -4,6 +4,7 @@ import { blockedCure } from "../basics/policy.js";
 import { sha256 } from "../basics/sha256.js";
 import { BUILD } from "./build.js";
 import { cachedCopy, keepCopy } from "./cached.js";
+import { compilable } from "./compilable.js";
 
 /** An engine's wasm: where it is, and the SHA-256 of the one that goes with this build. */
 export interface Wasm {
@@ -12,15 +13,15 @@ export interface Wasm {
 }
 
 /**
- * Fetches an engine and hands it to `start`, which compiles it while it comes; from the kept copy where the network fails.
+ * Fetches an engine and hands it to `start`, which in a browser compiles it while it comes; from the kept copy where the network fails.
  *
  * @throws LlavaError `engine_failed`, saying what the server sent, or which policy forbids it.
  */
-export async function startWasm<T>({ address, sha256: wanted }: Wasm, start: (wasm: { module_or_path: Response }) => Promise<T>): Promise<T> {
+export async function startWasm<T>({ address, sha256: wanted }: Wasm, start: (wasm: { module_or_path: Response | Promise<WebAssembly.Module> }) => Promise<T>): Promise<T> {
   needsWebAssembly();
   const response = await fetchWasm(address);
   const copy = response.clone().arrayBuffer();
-  const [bytes, started] = await Promise.allSettled([checked(copy, address, wanted), start({ module_or_path: response })]);
+  const [bytes, started] = await Promise.allSettled([checked(copy, address, wanted), start({ module_or_path: compilable(response) })]);
   // What is wrong with the file says more than what became of it.
   if (bytes.status === "rejected") throw bytes.reason;
   if (started.status === "rejected") throw compileError(started.reason);

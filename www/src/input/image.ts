@@ -1,7 +1,7 @@
 import { PATIENCE, unlessAborted, within } from "../basics/abort.js";
 import { aborted, LlavaError } from "../basics/errors.js";
 import type { Global } from "../basics/global.js";
-import { ANOTHER_HOST, bytesOfBlob, fetchUrl } from "../basics/host.js";
+import { ANOTHER_HOST, bytesOfBlob, fetchUrl, NO_SUCH_FILE, PICTURES } from "../basics/host.js";
 import { classOf, nameOf, shorten } from "../basics/naming.js";
 import { blockedCure, watchPolicy } from "../basics/policy.js";
 import { decodeInBrowser, draw } from "./decode.js";
@@ -36,8 +36,6 @@ export type ImageInput =
   | Global<"HTMLVideoElement">
   | Global<"HTMLCanvasElement">
   | Global<"OffscreenCanvas">;
-
-const KINDS = "encoded bytes, a Blob or File, a URL, ImageData, ImageBitmap, <img>, <canvas>, <video> or VideoFrame";
 
 /**
  * Reads any kind of picture. The caller's own buffers are copied, never detached. Files of the formats that the engine decodes
@@ -90,7 +88,7 @@ async function read(image: unknown, signal?: AbortSignal): Promise<EngineImage> 
       return draw(source, source.width, source.height, "it has no pixels (a closed ImageBitmap, or a canvas of width or height 0)");
     }
     default:
-      throw badImage(`it is ${nameOf(image)}, not a kind of picture that is known: give ${KINDS}`);
+      throw badImage(`it is ${nameOf(image)}, not a kind of picture that is known: give ${PICTURES}`);
   }
 }
 
@@ -169,7 +167,7 @@ async function fetchFile(url: string, signal?: AbortSignal): Promise<Uint8Array>
       throw failed(`cannot be fetched. Check the address${ANOTHER_HOST}.`, error);
     });
     const response = await beforeStall(answer);
-    if (response.status === 404) throw badImage(`${shorten(url)}: there is no such file (404)`);
+    if (response.status === 404) throw badImage(`${shorten(url)}: ${NO_SUCH_FILE}`);
     if (!response.ok) throw badImage(`${shorten(url)} answered ${response.status} ${shorten(response.statusText)}`.trimEnd());
     checkBytes(Number(response.headers.get("content-length")));
     const reader = response.body!.getReader();

@@ -1,6 +1,6 @@
 import { PATIENCE, sleep, within } from "../basics/abort.js";
 import { aborted, LlavaError, type ErrorCode } from "../basics/errors.js";
-import { ANOTHER_HOST, fetchUrl } from "../basics/host.js";
+import { ANOTHER_HOST, fetchUrl, NO_SUCH_FILE } from "../basics/host.js";
 import { blockedCure } from "../basics/policy.js";
 import { sha256 } from "../basics/sha256.js";
 import type { BundleFile } from "./manifest.js";
@@ -109,7 +109,7 @@ async function request(url: URL, { signal, patience, missing = "network" }: Fetc
   const { status, statusText } = response;
   const error = new LlavaError(
     status === 404 ? missing : "network",
-    `${url.href} answered ${status} ${statusText}`.trimEnd() + (status === 404 ? ": there is no such file." : "."),
+    status === 404 ? `${url.href}: ${NO_SUCH_FILE}.` : `${`${url.href} answered ${status} ${statusText}`.trimEnd()}.`,
   );
   if (status >= 500 || status === 429 || status === 408) {
     throw new Passing(error, retryAfter(response) ?? (status === 429 ? CROWDED_PAUSE : undefined));
