@@ -1,7 +1,7 @@
 // finish(sums over k of x[0, k] * weight[j, k]) for one row on a GPU: reading the weights is the cost.
 //
 // Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take the
-// pieces of 16 bytes of a row in turn, so that neighbours read neighbouring bytes, and keep their columns of x in registers for
+// pieces of 16 bytes, or somewhat less, of a row in turn, so that neighbours read neighbouring bytes, and keep their columns of x in registers for
 // all 4 rows. Scale and minimum are applied once a piece: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x). The sums meet in
 // workgroup memory, in two steps of at most 8 each; with SUBGROUPS the first step is one instruction.
 #import flat_index
@@ -51,7 +51,7 @@ fn main(
         {
             // One sum, not four side by side that would meet at the end: fewer instructions, and fewer registers.
             var products = 0.0;
-            let words = weight[start$r + piece];
+            let words = weight_piece(start$r + piece);
 #repeat i PIECE_QUADS
             {
                 let numbers = weight_numbers(words, $iu);

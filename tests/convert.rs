@@ -223,7 +223,12 @@ fn formats_follow_the_roles() {
     for &format in Format::ALL {
         let summary = case.convert(format).unwrap();
         let dtype = |name: &str| summary.manifest.tensors.iter().find(|tensor| tensor.name == name).unwrap().dtype;
-        let fitting = |format: Format, cols: usize| if format.fits(cols) { format } else { Format::F16 };
+        let fitting = |format: Format, cols: usize| match format {
+            _ if format.fits(cols) => format,
+            Format::Q4K => Format::Q4,
+            Format::Q6K => Format::Q8,
+            _ => Format::F16,
+        };
         let vision = if format.bits() < 8.0 { Format::Q8 } else { format };
         let plain = if format == Format::F32 { Format::F32 } else { Format::F16 };
         let tower = "vision_tower.vision_model";
@@ -259,14 +264,23 @@ fn formats_follow_the_roles() {
 }
 
 #[test]
-fn columns_that_are_no_whole_blocks_are_stored_as_f16() {
+fn columns_that_are_no_whole_blocks_are_stored_otherwise() {
     let mut config = tiny_config();
     config["text_config"]["intermediate_size"] = json!(90);
     let case = Case::new(config);
     let summary = case.write().convert(Format::Q4).unwrap();
     let down = "language_model.model.layers.0.mlp.down_proj.weight";
-    assert!(summary.notes.iter().any(|note| note.contains(down) && note.contains("f16")), "{summary}");
+    let told = |summary: &Summary, other: &str| {
+        let told = summary.notes.iter().find(|note| note.contains(down));
+        assert!(told.is_some_and(|note| note.ends_with(&format!("stored as {other}"))), "{summary}");
+    };
+    told(&summary, "f16");
     assert_eq!(case.values()[down], case.tensors[down].1);
+    for (cols, format, other) in [(96, Format::Q4K, "q4"), (96, Format::Q6K, "q8"), (90, Format::Q4K, "f16")] {
+        let mut config = tiny_config();
+        config["text_config"]["intermediate_size"] = json!(cols);
+        told(&Case::new(config).write().convert(format).unwrap(), other);
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! GGUF files: those of llama.cpp's own writer (tests/golden/gguf_files.py), and some that the tests write themselves.
 //! That such a pair runs as transformers does is in tests/golden.rs.
 
+#[path = "gguf/k_blocks.rs"]
+mod k_blocks;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -13,7 +16,7 @@ use llava_web::{
     Error,
     bundle::reader::TensorReader,
     bundle::{FolderSource, Manifest},
-    convert::{Checkpoint, Options, gguf, hf, plan},
+    convert::{Checkpoint, Options, gguf, hf, plan, synthetic::Synthetic},
     device,
     engine::{Engine, Input, LoadOptions},
     image::Picture,
@@ -56,23 +59,11 @@ fn blocks_have_the_values_llama_cpp_gives_them() {
         let (mut quants, mut scales) = (Vec::new(), Vec::new());
         let format = kind.format();
         let carried = kind.carry(name, format, tensor.bytes, &mut quants, &mut scales).unwrap();
-        assert_eq!(carried, matches!(*name, "Q4_0" | "Q4_1" | "Q8_0" | "Q4_K"), "{name}");
-        if !carried {
+        assert_eq!(carried, matches!(*name, "Q4_0" | "Q4_1" | "Q8_0" | "Q4_K" | "Q6_K"), "{name}");
+        if carried {
+            assert_eq!(format.decode_part(&quants, &scales), expected, "{name}");
+        } else {
             assert!(quants.is_empty() && scales.is_empty());
-            continue;
-        }
-        let stored = format.decode_part(&quants, &scales);
-        if *name != "Q4_K" {
-            assert_eq!(stored, expected, "{name}");
-            continue;
-        }
-        // One rounding to f16 of the scale, which counts up to 15 times, and of the minimum.
-        let halves: Vec<f32> = scales.as_chunks().0.iter().map(|&half| f16::from_le_bytes(half).to_f32()).collect();
-        let lines = halves.chunks(2).map(|line| 15.0 * line[0].abs() + line[1].abs());
-        for ((stored, expected), reach) in stored.chunks(BLOCK).zip(expected.chunks(BLOCK)).zip(lines) {
-            for (stored, expected) in stored.iter().zip(expected) {
-                assert!((stored - expected).abs() <= reach * 2f32.powi(-11) + 1e-6, "{stored} {expected} {reach}");
-            }
         }
     }
     assert_eq!(kinds, 10);
@@ -150,6 +141,8 @@ enum Type {
     Q4_0 = 2,
     Q4_1 = 3,
     Q8_0 = 8,
+    Q4K = 12,
+    Q6K = 14,
 }
 
 #[derive(Default, Clone)]
@@ -214,6 +207,7 @@ impl Writer {
         let cols = *shape.last().unwrap();
         let kind = match kind {
             _ if shape.len() == 1 => Type::F32,
+            Type::Q4K | Type::Q6K if !cols.is_multiple_of(k_blocks::WEIGHTS) => panic!("{name}: {cols} columns"),
             Type::Q4_0 | Type::Q4_1 | Type::Q8_0 if !cols.is_multiple_of(BLOCK) => Type::F16,
             kind => kind,
         };
@@ -229,6 +223,8 @@ impl Writer {
             Type::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
             Type::Q4_1 => blocks(Format::Q4, 16, 4),
             Type::Q8_0 => blocks(Format::Q8, 32, 2),
+            Type::Q4K => blocks(Format::Q4K, 128, 16).chunks(144).flat_map(k_blocks::q4_k).collect(),
+            Type::Q6K => blocks(Format::Q6K, 192, 18).chunks(210).flat_map(k_blocks::q6_k).collect(),
             Type::Q4_0 => values.chunks(BLOCK).flat_map(|block| q4_0(block).0).collect(),
         };
         self.tensors.push((name.into(), shape.into(), kind as u32, bytes));
@@ -246,9 +242,8 @@ fn q4_0(values: &[f32]) -> (Vec<u8>, Vec<f32>) {
 }
 
 /// A stretch of rows in llama.cpp's order: the halves of each head take turns.
-fn interleave(values: &[f32], heads: usize) -> Vec<f32> {
+fn interleave(values: &[f32], heads: usize, width: usize) -> Vec<f32> {
     let half = values.len() / heads / 2;
-    let width = 64;
     let row = |at: usize| values[at * width..][..width].to_vec();
     let (size, half) = (half * 2 / width, half / width);
     (0..heads)
@@ -260,9 +255,27 @@ fn interleave(values: &[f32], heads: usize) -> Vec<f32> {
 /// The checkpoint `gqa` as a decoder's file and a projector's, of llama.cpp's newer names, without a token `<image>`.
 /// `decoder` and `vision` are the types of the matrices.
 fn pair(decoder: Type, vision: Type) -> (Writer, Writer) {
-    let folder = golden("checkpoints/gqa");
+    pair_of(&golden("checkpoints/gqa"), decoder, vision)
+}
+
+/// A made-up model of that shape whose decoder is 256 wide, in a folder of its own.
+fn wide() -> tempfile::TempDir {
+    let config = fs::read(golden("checkpoints/gqa/config.json")).unwrap();
+    let mut config: Value = serde_json::from_slice(&config).unwrap();
+    for (field, value) in [("hidden_size", 256), ("intermediate_size", 512), ("head_dim", 64)] {
+        config["text_config"][field] = value.into();
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("wide.json");
+    fs::write(&path, config.to_string()).unwrap();
+    Synthetic::new(&path.to_string_lossy(), 3).unwrap().folder(temp.path(), |_| ()).unwrap();
+    temp
+}
+
+/// The same of the checkpoint in `folder`, of that one's shape but for widths.
+fn pair_of(folder: &Path, decoder: Type, vision: Type) -> (Writer, Writer) {
     let config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
-    let checkpoint = hf::HfCheckpoint::open(&folder, false).unwrap();
+    let checkpoint = hf::HfCheckpoint::open(folder, false).unwrap();
     let parsed = LlavaConfig::from_json(&config, &Value::Null).unwrap();
 
     let mut model = Writer::default();
@@ -317,9 +330,9 @@ fn pair(decoder: Type, vision: Type) -> (Writer, Writer) {
         let name = needed.name.as_str();
         if let Some(rest) = name.strip_prefix("language_model.") {
             if name.contains(".q_proj.") {
-                values = interleave(&values, 4);
+                values = interleave(&values, 4, needed.shape[1]);
             } else if name.contains(".k_proj.") {
-                values = interleave(&values, 2);
+                values = interleave(&values, 2, needed.shape[1]);
             }
             model.tensor(&renamed(rest), &needed.shape, &values, decoder);
         } else {
@@ -396,16 +409,19 @@ impl Written {
 
 #[test]
 fn a_pair_gives_the_bytes_of_the_hugging_face_folder() {
-    for (decoder, vision, format) in [
-        (Type::F32, Type::F32, Format::F32),
-        (Type::F16, Type::F16, Format::F16),
-        (Type::Q8_0, Type::Q8_0, Format::Q8),
-        (Type::Q4_1, Type::Q8_0, Format::Q4),
+    let (gqa, wide) = (golden("checkpoints/gqa"), wide());
+    for (checkpoint, decoder, vision, format) in [
+        (gqa.as_path(), Type::F32, Type::F32, Format::F32),
+        (&gqa, Type::F16, Type::F16, Format::F16),
+        (&gqa, Type::Q8_0, Type::Q8_0, Format::Q8),
+        (&gqa, Type::Q4_1, Type::Q8_0, Format::Q4),
+        (wide.path(), Type::Q4K, Type::Q8_0, Format::Q4K),
+        (wide.path(), Type::Q6K, Type::Q8_0, Format::Q6K),
     ] {
-        let (model, mmproj) = pair(decoder, vision);
+        let (model, mmproj) = pair_of(checkpoint, decoder, vision);
         let written = Written::new(&model, &mmproj);
         let folder = tempfile::tempdir().unwrap();
-        let original = hf::convert(&golden("checkpoints/gqa"), folder.path(), &Options::new(format)).unwrap().manifest;
+        let original = hf::convert(checkpoint, folder.path(), &Options::new(format)).unwrap().manifest;
         // Left alone, and asked for what it is.
         for asked in [None, Some(format)] {
             let manifest = written.convert(asked).unwrap();
@@ -454,21 +470,28 @@ fn a_pair_without_an_image_token_gets_one() {
 
 #[test]
 fn joined_matrices_get_the_widest_format_among_them() {
-    let (mut model, mmproj) = pair(Type::Q4_1, Type::Q8_0);
-    let (wide, _) = pair(Type::Q8_0, Type::Q8_0);
-    for (narrow, wide) in model.tensors.iter_mut().zip(&wide.tensors) {
-        if narrow.0 == "blk.1.attn_v.weight" {
-            *narrow = wide.clone();
+    let folder = wide();
+    // What is quantized once more takes 8 bits, or as many as it had.
+    for (all, one, format, joined) in [
+        (Type::Q4_1, Type::Q8_0, Format::Q4, Format::Q8),
+        (Type::Q4K, Type::Q6K, Format::Q4K, Format::Q8),
+        (Type::Q6K, Type::F16, Format::Q6K, Format::F16),
+    ] {
+        let (mut model, mmproj) = pair_of(folder.path(), all, Type::Q8_0);
+        let (wide, _) = pair_of(folder.path(), one, Type::Q8_0);
+        for (narrow, wide) in model.tensors.iter_mut().zip(&wide.tensors) {
+            if narrow.0 == "blk.1.attn_v.weight" {
+                *narrow = wide.clone();
+            }
         }
+        let manifest = Written::new(&model, &mmproj).convert(None).unwrap();
+        let dtype = |name: &str| manifest.tensors.iter().find(|tensor| tensor.name.ends_with(name)).unwrap().dtype;
+        let attention = ["q", "k", "v"].map(|part| dtype(&format!("model.layers.1.self_attn.{part}_proj.weight")));
+        assert_eq!(attention, [joined; 3]);
+        assert_eq!(dtype("model.layers.0.self_attn.v_proj.weight"), format);
+        assert_eq!(dtype("model.layers.1.self_attn.o_proj.weight"), format);
+        assert_eq!(manifest.quantization, format.name());
     }
-    let manifest = Written::new(&model, &mmproj).convert(None).unwrap();
-    let dtype = |name: &str| manifest.tensors.iter().find(|tensor| tensor.name.ends_with(name)).unwrap().dtype;
-    assert_eq!(
-        ["q", "k", "v"].map(|part| dtype(&format!("model.layers.1.self_attn.{part}_proj.weight"))),
-        [Format::Q8; 3]
-    );
-    assert_eq!(dtype("model.layers.0.self_attn.v_proj.weight"), Format::Q4);
-    assert_eq!(dtype("model.layers.1.self_attn.o_proj.weight"), Format::Q4);
 }
 
 #[test]

@@ -23,10 +23,11 @@ use serde_json::{Value, json};
 /// Far above what order of summation and a GPU's functions make of numbers near 1.
 const TOLERANCE: f32 = 2e-4;
 
-/// A model in memory, all in f32: each tensor a chunk of its own.
+/// A model in memory, all in f32 unless [`Made::stored_as`] something else: each tensor a chunk of its own.
 struct Made {
     manifest: Manifest,
     values: BTreeMap<String, Vec<f32>>,
+    chunks: Vec<Vec<u8>>,
     /// Names of the chunks read so far.
     read: RefCell<Vec<String>>,
 }
@@ -38,12 +39,14 @@ impl Made {
             state = state.wrapping_mul(1664525).wrapping_add(1013904223);
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         };
-        let (mut tensors, mut values) = (Vec::new(), BTreeMap::new());
+        let (mut tensors, mut values, mut chunks) = (Vec::new(), BTreeMap::new(), Vec::new());
         for (chunk, needed) in plan(config).into_iter().enumerate() {
             let shape = needed.stored_shape();
             let len: usize = shape.iter().product();
             let centre = if needed.name.ends_with("norm.weight") { 1.0 } else { 0.0 };
-            values.insert(needed.name.clone(), (0..len).map(|_| centre + 0.3 * next()).collect());
+            let made: Vec<f32> = (0..len).map(|_| centre + 0.3 * next()).collect();
+            chunks.push(made.iter().flat_map(|value| value.to_le_bytes()).collect());
+            values.insert(needed.name.clone(), made);
             let spans = vec![Span { chunk, offset: 0, bytes: 4 * len }];
             tensors.push(TensorEntry { name: needed.name, dtype: Format::F32, shape, spans });
         }
@@ -62,7 +65,19 @@ impl Made {
             total_bytes: 0,
             second: None,
         };
-        Self { manifest, values, read: RefCell::default() }
+        Self { manifest, values, chunks, read: RefCell::default() }
+    }
+
+    /// With all matrices in `format`, and the values that they have there.
+    fn stored_as(mut self, format: Format) -> Self {
+        for (tensor, chunk) in self.manifest.tensors.iter_mut().zip(&mut self.chunks) {
+            let [rows, cols] = tensor.shape[..] else { continue };
+            let values = self.values.get_mut(&tensor.name).unwrap();
+            *chunk = format.encode(&tensor.name, rows, cols, values).unwrap();
+            *values = format.decode(&tensor.name, rows, cols, chunk).unwrap();
+            (tensor.dtype, tensor.spans[0].bytes) = (format, chunk.len());
+        }
+        self
     }
 
     fn names(&self) -> Vec<String> {
@@ -177,7 +192,7 @@ impl ChunkSource for Made {
     async fn read_chunk(&self, index: usize) -> Result<Vec<u8>> {
         let TensorEntry { name, .. } = &self.manifest.tensors[index];
         self.read.borrow_mut().push(name.clone());
-        Ok(self.values[name].iter().flat_map(|value| value.to_le_bytes()).collect())
+        Ok(self.chunks[index].clone())
     }
 }
 
@@ -198,6 +213,42 @@ fn assert_close(found: &[f32], expected: &[f32], what: &str) {
     let largest = expected.iter().fold(1f32, |largest, value| largest.max(value.abs()));
     for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         assert!((found - expected).abs() <= TOLERANCE * largest, "{what}: {found}, not {expected}, at {at}");
+    }
+}
+
+/// Logits of the last of `ids`, as the model computes them.
+async fn logits(made: &Made, ids: &[usize], spec: &DecoderSpec, opened: &device::Opened) -> Vec<f32> {
+    let mut loader = Loader::new(made, &opened.device);
+    let model = LanguageModel::load(&mut loader, spec, ids.len(), KvFormat::F32).await.unwrap();
+    let data = TensorData::new(ids.iter().map(|id| *id as i32).collect(), [ids.len()]);
+    let state = device::Buffer::zeros(4, &opened.device);
+    let x = model.forward(model.embed(Tensor::<1, Int>::from_data(data, &opened.device)), &state);
+    let last = x.slice([ids.len() - 1..ids.len(), 0..spec.hidden_size]);
+    device::read_floats(model.logits(last)).await.unwrap()
+}
+
+#[test]
+fn a_decoder_in_any_format_computes_what_its_definition_says() {
+    let wide = config(|json| {
+        json["text_config"]["hidden_size"] = 256.into();
+        json["text_config"]["intermediate_size"] = 512.into();
+        json["text_config"]["head_dim"] = 64.into();
+    });
+    let ids = [3usize, 17, 39, 0, 8];
+    let mut all = Vec::new();
+    for &format in Format::ALL {
+        let made = Made::new(&LlavaConfig { vision: None, ..wide.clone() }).stored_as(format);
+        let expected = made.logits(&ids, &wide.text);
+        // Of several rows, and of one.
+        for ids in [&ids[..], &ids[..1]] {
+            for opened in [block_on(device::open()).unwrap(), block_on(device::open_cpu()).unwrap()] {
+                let found = block_on(logits(&made, ids, &wide.text, &opened));
+                let what = format!("{format:?}, {} tokens on {}", ids.len(), opened.adapter.backend);
+                assert_close(&found, &made.logits(ids, &wide.text), &what);
+            }
+        }
+        assert!(!all.contains(&expected), "{format:?} is the same as another");
+        all.push(expected);
     }
 }
 
@@ -229,16 +280,7 @@ fn every_kind_of_decoder_computes_what_its_definition_says() {
     for (what, spec) in kinds {
         let made =
             Made::new(&LlavaConfig { vision: None, text: spec.clone(), decoder: "llama", eos_token_ids: vec![2] });
-        let found = block_on(async {
-            let gpu = device::open().await.unwrap();
-            let mut loader = Loader::new(&made, &gpu.device);
-            let model = LanguageModel::load(&mut loader, &spec, ids.len(), KvFormat::F32).await.unwrap();
-            let data = TensorData::new(ids.map(|id| id as i32).to_vec(), [ids.len()]);
-            let state = device::Buffer::zeros(4, &gpu.device);
-            let x = model.forward(model.embed(Tensor::<1, Int>::from_data(data, &gpu.device)), &state);
-            let last = x.slice([ids.len() - 1..ids.len(), 0..spec.hidden_size]);
-            device::read_floats(model.logits(last)).await.unwrap()
-        });
+        let found = block_on(logits(&made, &ids, &spec, &block_on(device::open()).unwrap()));
         let expected = made.logits(&ids, &spec);
         assert_close(&found, &expected, what);
         assert_eq!(*made.read.borrow(), made.names(), "{what}: read in the order of the plan, each once");

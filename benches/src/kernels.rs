@@ -73,7 +73,7 @@ const LINEAR: [(&str, usize, usize); 5] =
 async fn linear(bench: &mut Bench<'_>, ceilings: Ceilings) -> Result<()> {
     for (part, cols, out) in LINEAR {
         for &format in Format::ALL.iter().filter(|format| format.is_quantized()) {
-            let (cols, out) = (bench.size(cols, 64), bench.size(out, 96));
+            let (cols, out) = (bench.size(cols, 64).next_multiple_of(format.block()), bench.size(out, 96));
             let too_large = format.byte_len(out, cols).is_none_or(|bytes| bytes > SMALLEST_BINDING_LIMIT);
             // To a trial run `down` and `head` are as `o`.
             let repeats = bench.options.tiny && matches!(part, "down" | "head");

@@ -6,16 +6,17 @@
 // src/quant/. It has
 //   weight_quad(start, quad), as weight4_at with QUADS; with WORDS only where CHUNKED is not set;
 //   weight_element(at), element `at` of row * dims.cols + column, where BLOCK is 1.
-// Where CHUNKED is set, each chunk of CHUNK columns of a row has one scale and minimum. Chunks are numbered row * (dims.cols
+// Where CHUNKED is set, each chunk of CHUNK columns of a row, 32 or 16, has one scale and minimum. Chunks are numbered row * (dims.cols
 // / CHUNK) + chunk of the row. With WORDS:
 //   weight_scale(chunk), weight_bytes(chunk, j): value = byte / 255 * scale.x + scale.y, of the bytes / 255 of columns 4 * j ..
 //   4 * j + 3 of the chunk and those CHUNK / 2 further on;
 // and else
-//   weight_scale(chunk), weight_word(chunk, j): value = byte * scale.x + scale.y, of the four signed bytes of columns 4 * j .. 4 * j
-//   + 3 of the chunk.
-// Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that lie in one vec4 of `weight`, in any format:
-//   weight_numbers(words, quad): value = number * line.x + line.y, of the four numbers of a quad of the piece in `words`, with the
-//   weight_line(chunk) of the CHUNK columns in which it lies. line.y is 0 unless HAS_MINIMUM.
+//   of CHUNK 32 weight_scale(chunk), weight_word(chunk, j): value = byte * scale.x + scale.y, of the four signed bytes of columns
+//   4 * j .. 4 * j + 3 of the chunk.
+// Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that kernels read at once, in any format. Pieces are
+// numbered row * (pieces of a row) + piece of the row:
+//   weight_piece(piece), weight_numbers(words, quad): value = number * line.x + line.y, of the four numbers of a quad of the
+//   piece in `words`, with the weight_line(chunk) of the CHUNK columns in which it lies. line.y is 0 unless HAS_MINIMUM.
 #import weight_format
 
 // The number of the row's first block.

@@ -26,6 +26,10 @@ fn weight_scale(chunk: u32) -> vec2<f32> {
     return vec2<f32>(1.0, 0.0);
 }
 
+fn weight_piece(piece: u32) -> vec4<u32> {
+    return weight[piece];
+}
+
 fn weight_line(chunk: u32) -> vec2<f32> {
     return weight_scale(chunk);
 }

@@ -32,6 +32,10 @@ fn weight_word(block: u32, j: u32) -> u32 {
     return (weight[block][j % 4u] >> (j & 4u)) & 0x0f0f0f0fu;
 }
 
+fn weight_piece(piece: u32) -> vec4<u32> {
+    return weight[piece];
+}
+
 fn weight_line(chunk: u32) -> vec2<f32> {
     return weight_scale(chunk);
 }

@@ -36,6 +36,10 @@ fn weight_word(block: u32, j: u32) -> u32 {
     return weight[block * 2u + j / 4u][j % 4u];
 }
 
+fn weight_piece(piece: u32) -> vec4<u32> {
+    return weight[piece];
+}
+
 // Of bytes without a sign, which GPUs turn into floats in one instruction.
 fn weight_line(block: u32) -> vec2<f32> {
     return scale_of(block) * vec2<f32>(1.0, -128.0);

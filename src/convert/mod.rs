@@ -183,10 +183,11 @@ fn layout(
         let Needed { name, shape, role, .. } = needed.clone();
         let elements = shape.iter().product();
         let cols = shape[1..].iter().product();
-        if !format.fits(cols) {
-            let block = format.block();
-            notes.push(format!("{name}: {cols} columns are no multiple of {block}, stored as f16"));
-            format = Format::F16;
+        let fitting = format.fitting(cols);
+        if fitting != format {
+            let (block, other) = (format.block(), fitting.name());
+            notes.push(format!("{name}: {cols} columns are no multiple of {block}, stored as {other}"));
+            format = fitting;
         }
         let too_large = || Error::bundle(tensor(&name), format!("shape {shape:?} is too large"));
         let bytes = format.byte_len(elements / cols, cols).ok_or_else(too_large)?;

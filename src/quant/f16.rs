@@ -2,14 +2,15 @@
 
 use half::f16;
 
-use super::{Spec, TooLarge};
+use super::{Format, Spec, TooLarge};
 
 pub static F16: Spec = Spec {
     name: "f16",
     block: 1,
     quants: 2,
     scales: 0,
-    chunked: false,
+    chunk: 0,
+    otherwise: Format::F16,
     encode: |values, quants, _| {
         for &value in values {
             quants.extend(to_f16(value)?.to_le_bytes());
@@ -25,6 +26,16 @@ pub static F16: Spec = Spec {
 pub fn to_f16(value: f32) -> Result<f16, TooLarge> {
     let half = f16::from_f32(value);
     if half.is_finite() { Ok(half) } else { Err(TooLarge(value)) }
+}
+
+/// The nearest f16, or the next one where that is so far below that what is counted in it would end too early: among the
+/// subnormal ones.
+///
+/// # Errors
+/// It is beyond the largest f16.
+pub fn to_f16_above(value: f32) -> Result<f16, TooLarge> {
+    let half = to_f16(value)?;
+    Ok(if half.to_f32() < value * 0.999 { f16::from_bits(half.to_bits() + 1) } else { half })
 }
 
 /// The values of f16 in a row.

@@ -1,13 +1,14 @@
 //! `f32`: IEEE single precision, one value after the other.
 
-use super::Spec;
+use super::{Format, Spec};
 
 pub static F32: Spec = Spec {
     name: "f32",
     block: 1,
     quants: 4,
     scales: 0,
-    chunked: false,
+    chunk: 0,
+    otherwise: Format::F32,
     encode: |values, quants, _| {
         quants.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         Ok(())

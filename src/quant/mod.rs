@@ -10,6 +10,8 @@ mod f16;
 mod f32;
 mod lanes;
 mod q4;
+pub(crate) mod q4k;
+pub(crate) mod q6k;
 mod q8;
 
 use std::ops::Range;
@@ -31,9 +33,11 @@ struct Spec {
     quants: usize,
     /// Bytes of a block's scales, minima and the like.
     scales: usize,
-    /// Whether blocks are whole chunks of [`CHUNK`] columns, of which each has one scale and at most one minimum to whole
-    /// numbers of 8 bits or fewer. The WGSL then has functions for chunks, and all kernels run: the packed dot product, too.
-    chunked: bool,
+    /// Neighbouring columns that have one scale and at most one minimum to whole numbers of 8 bits or fewer; 0 where none do.
+    /// The WGSL then has functions for such chunks. Of [`CHUNK`] columns all kernels run: the packed dot product, too.
+    chunk: usize,
+    /// What a matrix is stored as whose rows are no whole blocks.
+    otherwise: Format,
     /// Appends what whole blocks of finite values become to quants and scales.
     encode: Encode,
     /// Appends the values of whole blocks.
@@ -70,6 +74,10 @@ macro_rules! formats {
 formats! {
     /// 4-bit quants with an f16 scale and minimum per block of 32.
     Q4 = q4::Q4;
+    /// llama.cpp's Q4_K: 4-bit quants with a 6-bit scale and minimum per 32, and f16 ones per block of 256.
+    Q4K = q4k::Q4K;
+    /// llama.cpp's Q6_K: 6-bit quants with an 8-bit scale per 16, and an f16 one per block of 256.
+    Q6K = q6k::Q6K;
     /// 8-bit quants with an f16 scale per block of 32.
     Q8 = q8::Q8;
     /// IEEE half precision.
@@ -99,9 +107,10 @@ impl Format {
         self.spec().block
     }
 
-    /// Neighbouring columns whose quants are 16 bytes: what a shader reads at once.
+    /// Neighbouring columns whose quants are 16 bytes, or the power of two that is nearly as many: what a shader reads at once.
     pub fn piece(self) -> usize {
-        16 * self.spec().block / self.spec().quants
+        let columns = 16 * self.spec().block / self.spec().quants;
+        1 << columns.ilog2()
     }
 
     /// Whether elements come in blocks with scales.
@@ -109,9 +118,14 @@ impl Format {
         self.spec().block > 1
     }
 
-    /// Whether [`CHUNK`] columns share a scale and are whole numbers of 8 bits or fewer.
+    /// Neighbouring columns that share a scale and are whole numbers of 8 bits or fewer, if there are such.
+    pub fn chunk(self) -> Option<usize> {
+        Some(self.spec().chunk).filter(|chunk| *chunk > 0)
+    }
+
+    /// Whether those are [`CHUNK`].
     pub fn is_chunked(self) -> bool {
-        self.spec().chunked
+        self.chunk() == Some(CHUNK)
     }
 
     /// Bits of a weight, scales included.
@@ -129,6 +143,11 @@ impl Format {
     /// Whether a matrix with `cols` columns can be stored in this format.
     pub fn fits(self, cols: usize) -> bool {
         cols.is_multiple_of(self.spec().block)
+    }
+
+    /// This format, or what a matrix with `cols` columns is stored as instead where these are no whole blocks.
+    pub fn fitting(self, cols: usize) -> Self {
+        if self.fits(cols) { self } else { self.spec().otherwise.fitting(cols) }
     }
 
     /// Bytes of all elements of `[rows, cols]` without the scales: for quantized formats, where the scales begin.
@@ -306,14 +325,21 @@ mod tests {
     #[test]
     fn the_table_holds_together() {
         for &format in Format::ALL {
-            let Spec { name, block, chunked, .. } = *format.spec();
+            let Spec { name, block, chunk, .. } = *format.spec();
             assert_eq!(serde_json::to_value(format).unwrap(), name);
             assert_eq!(Format::from_name(name), Some(format));
             // Kernels read blocks four columns at a time; pieces of a conversion are whole blocks.
             assert!(block == 1 || block.is_power_of_two() && block >= 4, "{name}: blocks of {block}");
-            assert!(!chunked || block % CHUNK == 0, "{name}: a chunk lies in one block");
+            assert!(chunk == 0 || block % chunk == 0, "{name}: a chunk lies in one block");
+            assert!(block == 1 || format.piece() <= chunk, "{name}: a piece has one scale");
+            // Something fits every matrix, at no fewer bits.
+            let other = format.fitting(1);
+            assert!(other.fits(1) && other.bits() >= format.bits(), "{name}: {other:?}");
         }
-        assert_eq!([5.0, 8.5, 16.0, 32.0], [Format::Q4, Format::Q8, Format::F16, Format::F32].map(Format::bits));
+        let bits = [5.0, 4.5, 6.5625, 8.5, 16.0, 32.0];
+        assert_eq!(Format::ALL.iter().map(|format| format.bits()).collect::<Vec<_>>(), bits);
+        assert_eq!([512, 64, 8].map(|cols| Format::Q4K.fitting(cols)), [Format::Q4K, Format::Q4, Format::F16]);
+        assert_eq!([512, 64, 8].map(|cols| Format::Q6K.fitting(cols)), [Format::Q6K, Format::Q8, Format::F16]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use wide::f32x8;
 
 use super::f16::{inverse, to_f16};
 use super::lanes::{self, WIDTH, bytes, lanes, largest, sum, whole};
-use super::{Spec, TooLarge};
+use super::{Format, Spec, TooLarge};
 
 const BLOCK: usize = 32;
 const N: usize = BLOCK / WIDTH;
@@ -18,7 +18,8 @@ pub static Q4: Spec = Spec {
     block: BLOCK,
     quants: BLOCK / 2,
     scales: 4,
-    chunked: true,
+    chunk: BLOCK,
+    otherwise: Format::F16,
     encode,
     decode,
     wgsl: wgsl!("shared/weight_q4"),

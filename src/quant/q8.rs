@@ -5,7 +5,7 @@ use wide::{f32x8, i32x8};
 
 use super::f16::{f16s, inverse, to_f16};
 use super::lanes::{self, WIDTH, bytes, lanes, largest, whole};
-use super::{Spec, TooLarge};
+use super::{Format, Spec, TooLarge};
 
 const BLOCK: usize = 32;
 const N: usize = BLOCK / WIDTH;
@@ -15,7 +15,8 @@ pub static Q8: Spec = Spec {
     block: BLOCK,
     quants: BLOCK,
     scales: 2,
-    chunked: true,
+    chunk: BLOCK,
+    otherwise: Format::F16,
     encode,
     decode,
     wgsl: wgsl!("shared/weight_q8"),

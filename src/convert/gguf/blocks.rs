@@ -5,12 +5,15 @@
 //! | `Q4_0` | 32, 18 | `d * (q - 8)` | `q4`, exactly: scale `d`, minimum `-8 d` |
 //! | `Q4_1` | 32, 20 | `d * q + m` | `q4`, exactly |
 //! | `Q8_0` | 32, 34 | `d * q` | `q8`, exactly |
-//! | `Q4_K` | 256, 144 | `d * s * q - dmin * m`, 6-bit `s` and `m` per 32 | `q4`: the two products are rounded to f16 |
-//! | `Q5_0`, `Q5_1`, `Q5_K`, `Q6_K` | | 5 and 6 bits | no format of ours: decoded and encoded as `q8` |
+//! | `Q4_K` | 256, 144 | `d * s * q - dmin * m`, 6-bit `s` and `m` per 32 | `q4k`, exactly |
+//! | `Q6_K` | 256, 210 | `d * s * q`, 8-bit `s` per 16 | `q6k`, exactly |
+//! | `Q5_0`, `Q5_1`, `Q5_K` | | 5 bits | no format of ours: decoded and encoded as `q8` |
+
+use std::array;
 
 use half::{bf16, f16};
 
-use crate::quant::Format;
+use crate::quant::{Format, q4k, q6k};
 use crate::{Error, Result};
 
 /// Weights of one block of the plain formats, and of a part of one of the K formats.
@@ -44,9 +47,9 @@ const KINDS: [(Kind, u32, &str, usize, usize, Format); 11] = [
     (Kind::Q5_0, 6, "Q5_0", BLOCK, 22, Format::Q8),
     (Kind::Q5_1, 7, "Q5_1", BLOCK, 24, Format::Q8),
     (Kind::Q8_0, 8, "Q8_0", BLOCK, 34, Format::Q8),
-    (Kind::Q4K, 12, "Q4_K", SUPER, 144, Format::Q4),
+    (Kind::Q4K, 12, "Q4_K", SUPER, 144, Format::Q4K),
     (Kind::Q5K, 13, "Q5_K", SUPER, 176, Format::Q8),
-    (Kind::Q6K, 14, "Q6_K", SUPER, 210, Format::Q8),
+    (Kind::Q6K, 14, "Q6_K", SUPER, 210, Format::Q6K),
 ];
 
 impl Kind {
@@ -132,7 +135,13 @@ impl Kind {
                         values.extend(quants.map(|(q, fifth)| scale * f32::from(q | fifth) - minimum));
                     }
                 }
-                Kind::Q6K => decode_q6k(block, values),
+                Kind::Q6K => {
+                    let d = half_at(block, 208);
+                    values.extend((0..SUPER).map(|index| {
+                        let scale = d * f32::from(block[192 + index / 16] as i8);
+                        scale * (f32::from(six_bit_quant(block, index)) - 32.0)
+                    }));
+                }
             }
         }
     }
@@ -170,16 +179,23 @@ impl Kind {
                     quants.extend(&block[4..]);
                 }
             }
-            (Kind::Q4K, Format::Q4) => {
+            (Kind::Q4K, Format::Q4K) => {
                 for block in blocks {
-                    let (d, dmin) = (half_at(block, 0), half_at(block, 2));
-                    for index in 0..8 {
-                        let (scale, minimum) = six_bits(&block[4..16], index);
-                        line(d * f32::from(scale), -dmin * f32::from(minimum))?;
+                    let (d, dmin) = (finite_half(name, block, 0)?, finite_half(name, block, 2)?);
+                    let chunks = array::from_fn(|index| six_bits(&block[4..16], index));
+                    scales.extend(q4k::pack_scales(d, -dmin, chunks));
+                    for index in 0..q4k::CHUNKS {
                         let mut unpacked = [0; BLOCK];
                         unpacked.iter_mut().zip(k_quants(&block[16..], index)).for_each(|(to, q)| *to = q);
                         quants.extend((0..BLOCK / 2).map(|j| unpacked[j] | unpacked[j + BLOCK / 2] << 4));
                     }
+                }
+            }
+            (Kind::Q6K, Format::Q6K) => {
+                for block in blocks {
+                    let d = finite_half(name, block, 208)?;
+                    scales.extend(q6k::pack_scales(d, array::from_fn(|index| block[192 + index] as i8)));
+                    quants.extend(q6k::pack_quants(&array::from_fn(|index| six_bit_quant(block, index))));
                 }
             }
             (Kind::Q8_0, Format::Q8) => {
@@ -227,20 +243,18 @@ fn six_bits(packed: &[u8], index: usize) -> (u8, u8) {
     (both & 15 | packed[index - 4] >> 6 << 4, both >> 4 | packed[index] >> 6 << 4)
 }
 
-/// 128 low halves, 64 bytes of upper bit pairs, 16 scales of 8 bits, `d`; in two halves of 128 weights.
-fn decode_q6k(block: &[u8], values: &mut Vec<f32>) {
-    let d = half_at(block, 208);
-    for half in 0..2 {
-        let (low, high) = (&block[half * 64..][..64], &block[128 + half * 32..][..32]);
-        for part in 0..4 {
-            for index in 0..32 {
-                let four = low[part % 2 * 32 + index] >> (part / 2 * 4) & 15;
-                let two = high[index] >> (part * 2) & 3;
-                let scale = block[192 + half * 8 + part * 2 + index / 16] as i8;
-                values.push(d * f32::from(scale) * (f32::from(four | two << 4) - 32.0));
-            }
-        }
-    }
+/// Quant `index` (of 256) of a `Q6_K` block, 32 higher. 128 low halves, 64 bytes of upper bit pairs, 16 scales of 8 bits, `d`; the
+/// first two in two halves of 128 weights, of which 4 parts of 32 share bytes.
+fn six_bit_quant(block: &[u8], index: usize) -> u8 {
+    let (half, part, index) = (index / 128, index / 32 % 4, index % 32);
+    let low = block[half * 64 + part % 2 * 32 + index] >> (part / 2 * 4) & 15;
+    let upper = block[128 + half * 32 + index] >> (part * 2) & 3;
+    low | upper << 4
+}
+
+/// What stays a f16.
+fn finite_half(name: &str, block: &[u8], at: usize) -> Result<f16> {
+    to_f16(name, half_at(block, at)).map(f16::from_le_bytes)
 }
 
 fn to_f16(name: &str, value: f32) -> Result<[u8; 2]> {

@@ -12,6 +12,9 @@ use crate::model::{self, DECODER_PREFIX, EMBEDDING, HEAD};
 use crate::quant::Format;
 use crate::{Error, Result};
 
+/// What is quantized once more takes at least as many bits, so that little is lost a second time.
+const REQUANTIZED: Format = Format::Q8;
+
 /// The tensors of a decoder's file and of a projector's.
 pub struct GgufCheckpoint<'a> {
     tensors: BTreeMap<String, Stored<'a>>,
@@ -68,7 +71,8 @@ impl<'a> GgufCheckpoint<'a> {
         self.main_format
     }
 
-    /// Every matrix keeps its own format, but matrices that the model joins into one all take the widest among them.
+    /// Every matrix keeps its own format, but matrices that the model joins into one all take the widest among them, or
+    /// [`REQUANTIZED`].
     fn choose_formats(&mut self, parameters: &Parameters, notes: &mut Vec<String>) {
         let mut widened = 0;
         let mut decoder = HashMap::<Format, usize>::new();
@@ -82,6 +86,8 @@ impl<'a> GgufCheckpoint<'a> {
             let Some(widest) = found.iter().map(|(_, own)| *own).max_by(|a, b| a.bits().total_cmp(&b.bits())) else {
                 continue;
             };
+            let mixed = found.iter().any(|(_, own)| *own != widest);
+            let widest = if mixed && widest.bits() < REQUANTIZED.bits() { REQUANTIZED } else { widest };
             widened += found.iter().filter(|(_, own)| *own != widest).count();
             if parameter.role() == Role::Decoder {
                 *decoder.entry(widest).or_default() += parameter.rows() * parameter.cols();

@@ -8,6 +8,14 @@ macro_rules! for_format {
                 type $format = crate::kernels::cpu::weight::Q4;
                 $body
             }
+            crate::quant::Format::Q4K => {
+                type $format = crate::kernels::cpu::weight::Q4K;
+                $body
+            }
+            crate::quant::Format::Q6K => {
+                type $format = crate::kernels::cpu::weight::Q6K;
+                $body
+            }
             crate::quant::Format::Q8 => {
                 type $format = crate::kernels::cpu::weight::Q8;
                 $body

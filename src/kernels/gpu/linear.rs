@@ -69,7 +69,7 @@ fn shader(variant: LinearVariant, use_: LinearUse, format: Format, columns: Colu
     let (name, text) = match variant {
         LinearVariant::Cpu | LinearVariant::CpuSubgroups => {
             let (x_rows, lanes) = cpu_shape(use_);
-            let one_row = x_rows == 1 && format.is_chunked();
+            let one_row = x_rows == 1 && format.chunk().is_some();
             constants.extend([("X_ROWS", x_rows as u32), ("LANES", lanes as u32), ("ONE_ROW", one_row as u32)]);
             ("linear_cpu", wgsl!("linear_cpu"))
         }

@@ -8,7 +8,7 @@ use crate::quant::CHUNK;
 pub(super) enum Columns {
     One,
     Four,
-    /// Those of 16 bytes of the weight.
+    /// Those of a [`Format::piece`].
     Piece,
 }
 
@@ -36,12 +36,13 @@ impl WeightLayout {
 
     /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by. `words`: the weight is bound word by word.
     pub(super) fn constants(format: Format, columns: Columns, words: bool) -> Vec<(&'static str, u32)> {
+        let chunk = format.chunk().unwrap_or(CHUNK) as u32;
         vec![
             ("FORMAT", format as u32),
             ("BLOCK", format.block() as u32),
-            ("CHUNKED", format.is_chunked() as u32),
-            ("CHUNK", CHUNK as u32),
-            ("CHUNK_QUADS", CHUNK as u32 / 4),
+            ("CHUNKED", format.chunk().is_some() as u32),
+            ("CHUNK", chunk),
+            ("CHUNK_QUADS", chunk / 4),
             ("WORDS", words as u32),
             ("QUADS", (columns >= Columns::Four) as u32),
         ]

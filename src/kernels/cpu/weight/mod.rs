@@ -2,14 +2,20 @@
 
 mod decoded;
 mod f16;
+mod nibbles;
 mod q4;
+mod q4k;
+mod q6k;
 mod q8;
 
 use std::ops::Range;
 
 pub use decoded::Decoded;
 pub use f16::F16;
+use nibbles::Nibbles;
 pub use q4::Q4;
+pub use q4k::Q4K;
+pub use q6k::Q6K;
 pub use q8::Q8;
 
 use super::dots::tile;
