@@ -1,9 +1,9 @@
 // finish(sums over k of x[0, k] * weight[j, k]) for one row on a GPU: reading the weights is the cost.
 //
 // Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take the
-// pieces of 16 bytes, or somewhat less, of a row in turn, so that neighbours read neighbouring bytes, and keep their columns of x in registers for
-// all 4 rows. Scale and minimum are applied once a piece: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x). The sums meet in
-// workgroup memory, in two steps of at most 8 each; with SUBGROUPS the first step is one instruction.
+// pieces of a row, 16 bytes or twice as many, in turn, so that neighbours read neighbouring bytes, and keep their columns of x in
+// registers for all 4 rows. Scale and minimum are applied once a piece: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x); what
+// number stands for 0 likewise. The sums meet in workgroup memory, in two steps of at most 8 each; with SUBGROUPS the first step is one instruction.
 #import flat_index
 #import rows
 
@@ -51,6 +51,9 @@ fn main(
         {
             // One sum, not four side by side that would meet at the end: fewer instructions, and fewer registers.
             var products = 0.0;
+            if (ZERO != 0.0) {
+                products = -ZERO * x_sum;
+            }
             let words = weight_piece(start$r + piece);
 #repeat i PIECE_QUADS
             {
@@ -60,10 +63,10 @@ fn main(
 #end
             }
 #end
-            let line = weight_line((start$r + piece) * PIECE_QUADS / CHUNK_QUADS);
-            sums[$r] += line.x * products;
+            let scale = weight_scale((start$r + piece) * PIECE_QUADS / CHUNK_QUADS);
+            sums[$r] += scale.x * products;
             if (HAS_MINIMUM) {
-                sums[$r] += line.y * x_sum;
+                sums[$r] += scale.y * x_sum;
             }
         }
 #end

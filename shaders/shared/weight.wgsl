@@ -15,8 +15,8 @@
 //   4 * j .. 4 * j + 3 of the chunk.
 // Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that kernels read at once, in any format. Pieces are
 // numbered row * (pieces of a row) + piece of the row:
-//   weight_piece(piece), weight_numbers(words, quad): value = number * line.x + line.y, of the four numbers of a quad of the
-//   piece in `words`, with the weight_line(chunk) of the CHUNK columns in which it lies. line.y is 0 unless HAS_MINIMUM.
+//   weight_piece(piece), weight_numbers(words, quad): value = (number - ZERO) * scale.x + scale.y, of the four numbers of a quad of
+//   the piece in `words`, with the weight_scale of the CHUNK columns in which it lies. scale.y is 0 unless HAS_MINIMUM.
 #import weight_format
 
 // The number of the row's first block.

@@ -13,6 +13,7 @@ fn weight_bytes(block: u32, j: u32) -> Octet {
 }
 #else
 const HAS_MINIMUM: bool = true;
+const ZERO: f32 = 0.0;
 
 fn weight_scale(block: u32) -> vec2<f32> {
     return unpack2x16float(weight[dims.rows * (dims.cols / BLOCK) + block / 4u][block % 4u]);
@@ -34,10 +35,6 @@ fn weight_word(block: u32, j: u32) -> u32 {
 
 fn weight_piece(piece: u32) -> vec4<u32> {
     return weight[piece];
-}
-
-fn weight_line(chunk: u32) -> vec2<f32> {
-    return weight_scale(chunk);
 }
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {

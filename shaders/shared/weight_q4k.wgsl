@@ -24,6 +24,7 @@ fn weight_bytes(chunk: u32, j: u32) -> Octet {
 }
 #else
 const HAS_MINIMUM: bool = true;
+const ZERO: f32 = 0.0;
 
 fn weight_scale(chunk: u32) -> vec2<f32> {
     return line_of(weight[dims.rows * (dims.cols / CHUNK) + chunk / 8u], chunk);
@@ -41,10 +42,6 @@ fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
 
 fn weight_word(chunk: u32, j: u32) -> u32 {
     return (weight[chunk][j % 4u] >> (j & 4u)) & 0x0f0f0f0fu;
-}
-
-fn weight_line(chunk: u32) -> vec2<f32> {
-    return weight_scale(chunk);
 }
 
 fn weight_piece(chunk: u32) -> vec4<u32> {

@@ -47,10 +47,11 @@ fn weight_bytes(chunk: u32, j: u32) -> Octet {
     return Octet(unpack4x8unorm(six_bits(low, upper, j)), unpack4x8unorm(six_bits(low, upper, j + 2u)));
 }
 #else
-const HAS_MINIMUM: bool = true;
+const HAS_MINIMUM: bool = false;
+const ZERO: f32 = 32.0;
 
-fn weight_line(chunk: u32) -> vec2<f32> {
-    return scale_of(chunk) * vec2<f32>(1.0, -32.0);
+fn weight_scale(chunk: u32) -> vec2<f32> {
+    return vec2<f32>(scale_of(chunk), 0.0);
 }
 
 fn bytes_of(word: u32) -> vec4<f32> {

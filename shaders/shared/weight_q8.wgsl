@@ -12,7 +12,8 @@ fn weight_bytes(block: u32, j: u32) -> Octet {
     return Octet(unpack4x8unorm(weight[word] ^ 0x80808080u), unpack4x8unorm(weight[word + 4u] ^ 0x80808080u));
 }
 #else
-const HAS_MINIMUM: bool = true;
+const HAS_MINIMUM: bool = false;
+const ZERO: f32 = 128.0;
 
 fn scale_of(block: u32) -> f32 {
     let word = block / 2u;
@@ -36,16 +37,18 @@ fn weight_word(block: u32, j: u32) -> u32 {
     return weight[block * 2u + j / 4u][j % 4u];
 }
 
-fn weight_piece(piece: u32) -> vec4<u32> {
-    return weight[piece];
+struct Piece {
+    low: vec4<u32>,
+    high: vec4<u32>,
+}
+
+fn weight_piece(block: u32) -> Piece {
+    return Piece(weight[block * 2u], weight[block * 2u + 1u]);
 }
 
 // Of bytes without a sign, which GPUs turn into floats in one instruction.
-fn weight_line(block: u32) -> vec2<f32> {
-    return scale_of(block) * vec2<f32>(1.0, -128.0);
-}
-
-fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
-    return vec4<f32>((vec4<u32>(words[quad] ^ 0x80808080u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
+fn weight_numbers(words: Piece, quad: u32) -> vec4<f32> {
+    let word = select(words.low, words.high, quad >= 4u)[quad % 4u];
+    return vec4<f32>((vec4<u32>(word ^ 0x80808080u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
 #endif

@@ -107,10 +107,9 @@ impl Format {
         self.spec().block
     }
 
-    /// Neighbouring columns whose quants are 16 bytes, or the power of two that is nearly as many: what a shader reads at once.
+    /// Neighbouring columns that a shader reads at once: those that share a scale, or where none do as many as 16 bytes hold.
     pub fn piece(self) -> usize {
-        let columns = 16 * self.spec().block / self.spec().quants;
-        1 << columns.ilog2()
+        self.chunk().unwrap_or(16 * self.spec().block / self.spec().quants)
     }
 
     /// Whether elements come in blocks with scales.
@@ -331,7 +330,7 @@ mod tests {
             // Kernels read blocks four columns at a time; pieces of a conversion are whole blocks.
             assert!(block == 1 || block.is_power_of_two() && block >= 4, "{name}: blocks of {block}");
             assert!(chunk == 0 || block % chunk == 0, "{name}: a chunk lies in one block");
-            assert!(block == 1 || format.piece() <= chunk, "{name}: a piece has one scale");
+            assert!(format.piece().is_multiple_of(4), "{name}: a piece is whole quads of columns");
             // Something fits every matrix, at no fewer bits.
             let other = format.fitting(1);
             assert!(other.fits(1) && other.bits() >= format.bits(), "{name}: {other:?}");
