@@ -552,7 +552,7 @@ fn a_synthetic_folder_converts_to_the_synthetic_bundle() {
 fn a_bundle_converts_to_what_its_checkpoint_would() {
     let temp = tempfile::tempdir().unwrap();
     let path = |name: &str| temp.path().join(name);
-    let options = |format| Options { chunk_bytes: 4096, ..Options::new(format) };
+    let options = |format| Options { chunk_bytes: 1 << 16, ..Options::new(format) };
     // A transformer's tower, and a convolutional one, of which batch norms are folded away.
     for model in ["gqa", "lite0"] {
         let folder = Path::new("tests/golden/checkpoints").join(model);
