@@ -1,5 +1,5 @@
-// This package beside another one, say of an earlier commit: first load, second load, picture, prompt and token of the default
-// model in headless Chromium. `cargo xtask bench --against PACKAGE` runs it.
+// This package beside another one, say of an earlier commit: first load, second load, picture, prompt and token of one model in
+// headless Chromium. The same bundle in both: packages come with default models of their own. `cargo xtask bench --against PACKAGE` runs it.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,16 +11,17 @@ const { values: options } = parseArgs({
   options: {
     against: { type: "string" }, // the unpacked package to compare with
     rounds: { type: "string", default: "5" },
+    model: { type: "string", default: join(PACKAGE, "../../models/llava-sketches") }, // a bundle that both can read
     device: { type: "string", default: "gpu" },
     hardware: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
 });
 /** Pictures that differ, so that none is known: each round asks about all of them. */
-const PICTURES = 4;
+const PICTURES = 12;
 
 function serve(folder) {
-  const files = serveFiles({ "/dist/": join(folder, "dist") });
+  const files = serveFiles({ "/dist/": join(folder, "dist"), "/model/": options.model });
   return start({
     handler: (request, response) =>
       request.url === "/blank" ? response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>against</title>") : files(request, response),
@@ -31,15 +32,15 @@ function serve(folder) {
 async function measure({ pictures, device }) {
   const { load } = await import("/dist/index.js");
   // Packages that do not know the option have the GPU's engine only.
-  const ofOld = (error) => (error.code === "invalid_input" ? load() : Promise.reject(error));
+  const ofOld = (error) => (error.code === "invalid_input" ? load("/model/") : Promise.reject(error));
   const started = performance.now();
-  const model = await load(undefined, { device }).catch(ofOld);
+  const model = await load("/model/", { device }).catch(ofOld);
   const times = { load: performance.now() - started, image: 0, prefill: 0, token: 0 };
   let tokens = 0;
   for (let index = 0; index < pictures; index++) {
     const canvas = new OffscreenCanvas(64, 64);
     const context = canvas.getContext("2d");
-    context.fillStyle = `rgb(${index * 60}, 120, 200)`;
+    context.fillStyle = `rgb(${index * 20}, 120, 200)`;
     context.fillRect(8, 8, 40, 40);
     const image = await canvas.convertToBlob();
     const { timings, usage } = await model.run({ image, prompt: "What is in this picture?", max_tokens: 24 });

@@ -146,7 +146,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         let logit = logits[token];
         let score = penalized(token, logit);
         own = better(own, Best(score, select(token, BROKEN, is_broken(logit))));
-        own_mass = joined(own_mass, Mass(logit, 1.0));
+        // As `joined` with a mass of one, by one exponential: of either the other's is exp(0).
+        let shrunk = exp(-abs(logit - own_mass.top));
+        own_mass.sum = select(own_mass.sum + shrunk, own_mass.sum * shrunk + 1.0, logit > own_mass.top);
+        own_mass.top = max(own_mass.top, logit);
         if (setup.greedy == 0u) {
             scores[token] = score / bitcast<f32>(params[1]);
         }

@@ -66,6 +66,20 @@ impl Sources {
         self.0.contains_key(&child).then(|| [module, path].concat())
     }
 
+    /// What a module that has `use super::*` names by that: files beside it, and what the folder's file has from elsewhere.
+    fn seen_through_glob(&self, module: &Module) -> Vec<Module> {
+        let text = &self.0[module];
+        let Some((_, parent)) = module.split_last().filter(|_| text.contains("use super::*;")) else {
+            return Vec::new();
+        };
+        let beside = self.0.keys().filter(|other| other.len() == module.len() && other.starts_with(parent));
+        let beside = beside.filter(|other| !paths(text, &format!("{}::", other[parent.len()])).is_empty()).cloned();
+        let had = paths(self.0.get(parent).map_or("", String::as_str), "use ").into_iter();
+        let had = had.filter(|path| path.last().is_some_and(|item| has_word(text, item)));
+        let had = had.filter_map(|path| self.absolute(&parent.to_vec(), &path));
+        beside.chain(had.filter(|path| !path.starts_with(module))).collect()
+    }
+
     /// What each module names of the others, by paths from `crate`, `super` and `self`.
     fn imports(&self) -> Graph {
         let mut graph = Graph::new();
@@ -73,11 +87,12 @@ impl Sources {
             let own = |path: &Module| self.absolute(module, path).is_some_and(|path| path.starts_with(module));
             let reexports: BTreeSet<Module> = paths(text, "pub use ").into_iter().filter(own).collect();
             for alias in ["crate as ", "super as ", "self as "] {
-                assert!(!text.contains(&format!("use {alias}")), "{module:?}: by another name a path is not followed");
+                assert!(!text.contains(alias), "{module:?}: by another name a path is not followed");
             }
             let named = ["crate::", "super::", "self::"].into_iter().flat_map(|start| paths(text, start));
             let named = named.filter(|path| !reexports.contains(path));
-            let holders = named.filter_map(|path| self.holder(&self.absolute(module, &path)?));
+            let named = named.filter_map(|path| self.absolute(module, &path)).chain(self.seen_through_glob(module));
+            let holders = named.filter_map(|path| self.holder(&path));
             graph.insert(module.clone(), holders.filter(|holder| holder != module).collect());
         }
         graph
@@ -90,6 +105,14 @@ fn code(text: &str) -> String {
     let after = tests.split_once("\n}").map_or("", |(_, after)| after);
     let text = format!("{before}{after}");
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether `word` stands in `text` by itself.
+fn has_word(text: &str, word: &str) -> bool {
+    let part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    text.match_indices(word).any(|(at, _)| {
+        !text[..at].ends_with(part) && !text[..at].ends_with(':') && !text[at + word.len()..].starts_with(part)
+    })
 }
 
 /// Every path in `text` that begins with `start` (which is part of it, if it ends in `::`), groups taken apart.
@@ -215,6 +238,16 @@ fn a_circle_is_found_however_it_is_written() {
     assert_eq!(found(&[reexported, ("a::x", ""), ("a::y", "use super::X;")]), (0, 0));
     assert_eq!(found(&[reexported, ("a::x", "use super::y::Y;"), ("a::y", "use super::X;")]), (0, 1));
     assert_eq!(found(&[("a", "use self::x::X;"), ("a::x", "use super::A;")]), (0, 1));
+    // What is named through `use super::*`: a file beside it, and what the folder's file has of one.
+    let folder = ("a", "mod x;\nmod y;\npub use x::X;");
+    assert_eq!(
+        found(&[folder, ("a::x", "use super::*;\nfn f() { y::g() }"), ("a::y", "use super::*;\nfn g(_: X) {}")]),
+        (0, 1)
+    );
+    assert_eq!(
+        found(&[folder, ("a::x", "use super::*;\nstruct X;"), ("a::y", "use super::*;\nfn g(_: X) {}")]),
+        (0, 0)
+    );
     // What another room holds is used, re-exported or not; and what stands below the tests counts.
     assert_eq!(found(&[("a", "pub use crate::b::B;"), ("b", "use crate::a::A;")]), (1, 1));
     assert_eq!(found(&[a, ("b", "#[cfg(test)]\nmod tests {\n}\n\nuse crate::a::A;")]), (1, 1));

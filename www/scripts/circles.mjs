@@ -10,8 +10,8 @@ async function readImports(folder) {
   const names = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith(".ts"));
   const imports = await Promise.all(names.map(async (name) => {
     const path = join(folder, name);
-    const text = await readFile(path, "utf8");
-    const named = [...text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*["'](\.[^"']+)\.js["']/g)];
+    const text = (await readFile(path, "utf8")).replaceAll(/\/\*.*?\*\//gs, "");
+    const named = [...text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*["'`](\.[^"'`]+)\.[jt]s["'`]/g)];
     const others = named.map(([, other]) => resolve(dirname(path), other));
     return [path, others.flatMap((other) => [`${other}.ts`, `${other}.node.ts`])];
   }));

