@@ -76,7 +76,7 @@ impl Sources {
         let beside = beside.filter(|other| !paths(text, &format!("{}::", other[parent.len()])).is_empty()).cloned();
         let had = paths(self.0.get(parent).map_or("", String::as_str), "use ").into_iter();
         let had = had.filter(|path| path.last().is_some_and(|item| has_word(text, item)));
-        let had = had.filter_map(|path| self.absolute(&parent.to_vec(), &path));
+        let had = had.filter_map(|path| self.absolute(parent, &path));
         beside.chain(had.filter(|path| !path.starts_with(module))).collect()
     }
 
