@@ -324,7 +324,12 @@ fn a_broken_tokenizer_is_an_error() {
     assert!(matches!(Tokenizer::from_bytes(b"{}"), Err(Error::Tokenizer(_))));
     // On these the library under it panics, when it reads them or when it is used.
     let corpus = PathBuf::from("fuzz/corpus/tokenizer");
-    for (name, problem) in [("key", "key"), ("strip", "`stop` 2"), ("template", "which token \"<s>\"")] {
+    for (name, problem) in [
+        ("key", "key"),
+        ("strip", "`stop` 2"),
+        ("template", "which token \"<s>\""),
+        ("prefix", "`continuing_subword_prefix` \"CTC\""),
+    ] {
         let json = fs::read(corpus.join(format!("finding-{name}"))).unwrap();
         let error = Tokenizer::from_bytes(&json).err().unwrap().to_string();
         assert!(error.starts_with("tokenizer: ") && error.contains(problem), "{name}: {error}");

@@ -11,15 +11,16 @@ pub static F16: Spec = Spec {
     scales: 0,
     chunk: 0,
     otherwise: Format::F16,
-    encode: |values, quants, _| {
-        for &value in values {
-            quants.extend(to_f16(value)?.to_le_bytes());
-        }
-        Ok(())
-    },
     decode: |quants, _, values| values.extend(f16s(quants)),
     wgsl: wgsl!("shared/weight_f16"),
 };
+
+pub(super) fn encode(values: &[f32], quants: &mut Vec<u8>, _scales: &mut Vec<u8>) -> Result<(), TooLarge> {
+    for &value in values {
+        quants.extend(to_f16(value)?.to_le_bytes());
+    }
+    Ok(())
+}
 
 /// # Errors
 /// It is beyond the largest f16.

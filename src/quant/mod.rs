@@ -38,8 +38,6 @@ struct Spec {
     chunk: usize,
     /// What a matrix is stored as whose rows are no whole blocks.
     otherwise: Format,
-    /// Appends what whole blocks of finite values become to quants and scales.
-    encode: Encode,
     /// Appends the values of whole blocks.
     decode: fn(quants: &[u8], scales: &[u8], values: &mut Vec<f32>),
     /// How shaders read it; `shaders/shared/weight.wgsl` says what must be there.
@@ -54,7 +52,7 @@ type Encode = fn(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> 
 struct TooLarge(f32);
 
 macro_rules! formats {
-    ($($(#[$doc:meta])* $format:ident = $spec:expr;)*) => {
+    ($($(#[$doc:meta])* $format:ident = $file:ident::$spec:ident;)*) => {
         /// How the elements of a tensor are stored.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "lowercase")]
@@ -65,7 +63,13 @@ macro_rules! formats {
             pub const ALL: &[Self] = &[$(Self::$format),*];
 
             fn spec(self) -> &'static Spec {
-                match self { $(Self::$format => &$spec),* }
+                match self { $(Self::$format => &$file::$spec),* }
+            }
+
+            /// Appends what whole blocks of finite values become to quants and scales. Not a field of the table: an engine that never
+            /// encodes is to be without it.
+            fn encoder(self) -> Encode {
+                match self { $(Self::$format => $file::encode),* }
             }
         }
     };
@@ -197,7 +201,7 @@ impl Format {
             let value = values.iter().find(|value| !value.is_finite()).unwrap_or(&f32::NAN);
             return Err(Error::bundle(tensor(name), format!("holds {value}; only finite weights can be stored")));
         }
-        (self.spec().encode)(values, quants, scales).map_err(|TooLarge(value)| {
+        self.encoder()(values, quants, scales).map_err(|TooLarge(value)| {
             Error::bundle(tensor(name), format!("needs {value}, beyond f16's largest 65504; store it as f32"))
         })
     }

@@ -20,12 +20,11 @@ pub static Q4: Spec = Spec {
     scales: 4,
     chunk: BLOCK,
     otherwise: Format::F16,
-    encode,
     decode,
     wgsl: wgsl!("shared/weight_q4"),
 };
 
-fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {
+pub(super) fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {
     for block in values.chunks_exact(BLOCK) {
         let Block { quants: q, scale, minimum } = quantize(&lanes(block))?;
         let q = bytes(whole(q));

@@ -30,7 +30,6 @@ pub(super) static Q4K: Spec = Spec {
     scales: SCALES,
     chunk: CHUNK,
     otherwise: Format::Q4,
-    encode,
     decode,
     wgsl: wgsl!("shared/weight_q4k"),
 };
@@ -61,7 +60,7 @@ fn unpack_scales(stored: &[u8; SCALES]) -> [(f32, f32); CHUNKS] {
     })
 }
 
-fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {
+pub(super) fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {
     for block in values.chunks_exact(BLOCK) {
         let chunks: [Lanes; CHUNKS] = array::from_fn(|i| lanes(&block[i * CHUNK..][..CHUNK]));
         let lines = chunks.each_ref().map(line);

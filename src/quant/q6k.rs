@@ -33,7 +33,6 @@ pub(super) static Q6K: Spec = Spec {
     scales: SCALES,
     chunk: CHUNK,
     otherwise: Format::Q8,
-    encode,
     decode,
     wgsl: wgsl!("shared/weight_q6k"),
 };
@@ -58,7 +57,7 @@ pub fn pack_scales(scale: f16, chunks: [i8; CHUNKS]) -> [u8; SCALES] {
     array::from_fn(|i| chunks.get(i).map_or_else(|| block[i - CHUNKS], |share| *share as u8))
 }
 
-fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {
+pub(super) fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {
     for block in values.chunks_exact(BLOCK) {
         let chunks: [Lanes; CHUNKS] = array::from_fn(|i| lanes(&block[i * CHUNK..][..CHUNK]));
         let steps = chunks.each_ref().map(step);

@@ -17,12 +17,11 @@ pub static Q8: Spec = Spec {
     scales: 2,
     chunk: BLOCK,
     otherwise: Format::F16,
-    encode,
     decode,
     wgsl: wgsl!("shared/weight_q8"),
 };
 
-fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {
+pub(super) fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) -> Result<(), TooLarge> {
     for block in values.chunks_exact(BLOCK) {
         let (quant, scale) = quantize(lanes(block))?;
         quants.extend(quant.as_flattened());

@@ -198,6 +198,21 @@ fn check(json: &Value) -> Result<()> {
         Some(stop) if stop != 0 => refuse(format!("a decoder with `stop` {stop}: only 0, as in LLaMA's, can be run")),
         _ => Ok(()),
     })?;
+    each_object(&json["model"], &|model| {
+        let Some(Value::String(prefix)) = model.get("continuing_subword_prefix") else { return Ok(()) };
+        for merge in model.get("merges").and_then(Value::as_array).into_iter().flatten() {
+            let second = match merge {
+                Value::Array(pair) => pair.get(1).and_then(Value::as_str),
+                pair => pair.as_str().and_then(|pair| pair.rsplit(' ').next()),
+            };
+            if second.is_some_and(|second| !second.is_char_boundary(prefix.len())) {
+                return refuse(format!(
+                    "the merge {merge}: its second part is shorter than `continuing_subword_prefix` {prefix:?}"
+                ));
+            }
+        }
+        Ok(())
+    })?;
     each_object(&json["post_processor"], &|template| {
         let pieces = template.get("single").and_then(Value::as_array).into_iter().flatten();
         for piece in pieces {
