@@ -112,12 +112,12 @@ impl Checkpoint for BundleCheckpoint<'_> {
         quants: &mut Vec<u8>,
         scales: &mut Vec<u8>,
     ) -> Result<bool> {
-        let (found, stored_quants, stored_scales) = self.stored(name, start, end)?;
-        let same = found == format;
-        if same {
-            quants.extend(stored_quants);
-            scales.extend(stored_scales);
+        if self.tensors[name].0.dtype != format {
+            return Ok(false);
         }
-        Ok(same)
+        let (_, stored_quants, stored_scales) = self.stored(name, start, end)?;
+        quants.extend(stored_quants);
+        scales.extend(stored_scales);
+        Ok(true)
     }
 }

@@ -121,6 +121,7 @@ fn shared(name: &str) -> &'static str {
         "epilogue_sum" => wgsl!("shared/epilogue_sum"),
         "finish_tile" => wgsl!("shared/finish_tile"),
         "flat_index" => wgsl!("shared/flat_index"),
+        "nibbles" => wgsl!("shared/nibbles"),
         "rows" => wgsl!("shared/rows"),
         "tile" => wgsl!("shared/tile"),
         "weight" => wgsl!("shared/weight"),
