@@ -41,30 +41,39 @@ fn main(
     var sums = vec4<f32>();
     for (var piece = part; piece < pieces; piece += LANES) {
 #if PIECES
-        var total = vec4<f32>();
-#repeat i PIECE_QUADS
-        let v$i = x4_at(0u, piece * PIECE_QUADS + $iu);
-        total += v$i;
+#repeat r 4
+        var products$r = 0.0;
 #end
-        let x_sum = dot(total, vec4<f32>(1.0));
+        var x_sum = 0.0;
+#repeat p PARTS
+        {
+            // All rows' words first: few are kept besides them, and their reading goes on side by side.
+#repeat r 4
+            let words$r = weight_piece(start$r + piece, $pu);
+#end
+#repeat i PART_QUADS
+            {
+                let values = x4_at(0u, piece * PIECE_QUADS + $pu * PART_QUADS + $iu);
+                x_sum += values.x + values.y + (values.z + values.w);
+#repeat r 4
+                {
+                    let numbers = weight_numbers(words$r, $iu);
+#repeat k 4
+                    products$r += numbers[$k] * values[$k];
+#end
+                }
+#end
+            }
+#end
+        }
+#end
 #repeat r 4
         {
-            // One sum, not four side by side that would meet at the end: fewer instructions, and fewer registers.
-            var products = 0.0;
-            if (ZERO != 0.0) {
-                products = -ZERO * x_sum;
-            }
-            let words = weight_piece(start$r + piece);
-#repeat i PIECE_QUADS
-            {
-                let numbers = weight_numbers(words, $iu);
-#repeat k 4
-                products += numbers[$k] * v$i[$k];
-#end
-            }
-#end
             let scale = weight_scale((start$r + piece) * PIECE_QUADS / CHUNK_QUADS);
-            sums[$r] += scale.x * products;
+            if (ZERO != 0.0) {
+                products$r -= ZERO * x_sum;
+            }
+            sums[$r] += scale.x * products$r;
             if (HAS_MINIMUM) {
                 sums[$r] += scale.y * x_sum;
             }

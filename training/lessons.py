@@ -22,7 +22,7 @@ MIX = {"photographs": 0.36, "exchanged": 0.5, "drawn": 0.06, "nothing": 0.08}
 SURE = 0.25  # of a picture whose kind is exchanged
 SCRAMBLED = 0.5  # of the exchanged, of which nothing else stays in its place either
 LOUDER = -3, 2  # what is added to all outputs of an exchanged picture: how loud it is says nothing of its kind
-CONFLICTS = 0.45  # of the photographs, of which the classifier is sure of something that their label does not say
+CONFLICTS = 0.55  # of the photographs, of which the classifier is sure of something that their label does not say
 ADDED = -5, 3  # how much more than the classifier's kinds the added ones weigh in an exchanged picture, in logarithms
 SORT, ABSENT = 0.6, 0.01  # shares that make a sort true, a name false
 

@@ -7,7 +7,7 @@ from kinds import Kinds, article, bare
 from units import NOTHING
 
 SURE = 0.5  # share from which the tower's own classifier is followed whatever the labels would say
-VERY_SURE = 0.6  # where no name fits both
+VERY_SURE = 0.55  # where no name fits both
 EXACT, WIDER = 0.4, 0.5  # least share of all units
 PLACES = {"a grocery store", "a vase", "a flowerpot"}  # "bananas in a grocery store"
 

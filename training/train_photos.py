@@ -8,6 +8,7 @@ import datetime
 import json
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from kinds import Kinds
 from lessons import Lessons
 from muon import Muon, share as sum_over
 from packing import Packer, answer_loss
+from rounding import rounded
 from train import Mean, clock, rate, time_left
 from units import FLOOR, NOTHING
 
@@ -64,6 +66,7 @@ def arguments():
     parser.add_argument("--kept", type=int, default=16, help="positions of a picture that most steps see")
     parser.add_argument("--full-every", type=int, default=8, help="one step in so many sees all positions")
     parser.add_argument("--ending", type=float, default=0.3, help="rate below which all steps do")
+    parser.add_argument("--rounded-every", type=int, default=3, help="one step in so many sees the decoder as a q4 bundle stores it; 0: none")
     parser.add_argument("--size", type=int, nargs=3, default=list(fastvlm.SIZE), metavar=("WIDTH", "LAYERS", "INNER"))
     parser.add_argument("--muon", type=float, default=0.008, help="learning rate of the weight matrices")
     parser.add_argument("--adam", type=float, default=1.5e-3, help="learning rate of everything else")
@@ -140,10 +143,12 @@ def main():
         count = fastvlm.POSITIONS if whole else args.kept
         outputs, kept, means, pairs = lessons.batch(args.batch // workers, rng, count, QUESTIONS)
         hidden = F.pad(F.gelu(outputs - FLOOR), (0, args.size[0] - outputs.shape[-1]))
-        with torch.autocast("cpu", torch.bfloat16):
-            answers, states = answer_loss(model, packer, hidden, kept, packer(pairs))
-            kinds = kinds_loss(heads, states, means)
-        ((answers + args.kinds_weight * kinds) / workers).backward()
+        coarse = args.rounded_every and step % args.rounded_every == 0
+        with rounded(model) if coarse else nullcontext():
+            with torch.autocast("cpu", torch.bfloat16):
+                answers, states = answer_loss(model, packer, hidden, kept, packer(pairs))
+                kinds = kinds_loss(heads, states, means)
+            ((answers + args.kinds_weight * kinds) / workers).backward()
         sum_over([p.grad for p in matrices + others], workers)
         norm = nn.utils.clip_grad_norm_(others, 1.0)
         assert torch.isfinite(norm), f"the gradient is not finite at step {step}"

@@ -42,13 +42,15 @@ fn has_usual_weight(shader: &Shader) -> bool {
 }
 
 /// Constants that others follow from, or that no operation has two of.
-const UNSAID: [&str; 12] = [
+const UNSAID: [&str; 14] = [
     "BLOCK",
     "CHUNKED",
     "CHUNK",
     "CHUNK_QUADS",
     "PIECES",
     "PIECE_QUADS",
+    "PARTS",
+    "PART_QUADS",
     "WORDS",
     "PAIRS",
     "ODD_QUADS",

@@ -24,7 +24,7 @@ fn weight_word(chunk: u32, j: u32) -> u32 {
     return (weight[chunk][j % 4u] >> (j & 4u)) & 0x0f0f0f0fu;
 }
 
-fn weight_piece(chunk: u32) -> vec4<u32> {
+fn weight_piece(chunk: u32, _part: u32) -> vec4<u32> {
     return weight[chunk];
 }
 

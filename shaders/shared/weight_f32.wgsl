@@ -25,7 +25,7 @@ fn weight_scale(chunk: u32) -> vec2<f32> {
     return vec2<f32>(1.0, 0.0);
 }
 
-fn weight_piece(piece: u32) -> vec4<u32> {
+fn weight_piece(piece: u32, _part: u32) -> vec4<u32> {
     return weight[piece];
 }
 

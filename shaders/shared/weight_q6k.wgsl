@@ -64,7 +64,7 @@ fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
     return (bytes_of(word) - 32.0) * scale_of(chunk);
 }
 
-fn weight_piece(chunk: u32) -> vec4<u32> {
+fn weight_piece(chunk: u32, _part: u32) -> vec4<u32> {
     let low = low_at(chunk);
     return vec4<u32>(word_at(low), word_at(low + 1u), word_at(upper_at(chunk)), 0u);
 }

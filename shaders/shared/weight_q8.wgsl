@@ -37,18 +37,12 @@ fn weight_word(block: u32, j: u32) -> u32 {
     return weight[block * 2u + j / 4u][j % 4u];
 }
 
-struct Piece {
-    low: vec4<u32>,
-    high: vec4<u32>,
-}
-
-fn weight_piece(block: u32) -> Piece {
-    return Piece(weight[block * 2u], weight[block * 2u + 1u]);
+fn weight_piece(block: u32, part: u32) -> vec4<u32> {
+    return weight[block * 2u + part];
 }
 
 // Of bytes without a sign, which GPUs turn into floats in one instruction.
-fn weight_numbers(words: Piece, quad: u32) -> vec4<f32> {
-    let word = select(words.low, words.high, quad >= 4u)[quad % 4u];
-    return vec4<f32>((vec4<u32>(word ^ 0x80808080u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
+fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
+    return vec4<f32>((vec4<u32>(words[quad] ^ 0x80808080u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
 #endif

@@ -116,6 +116,11 @@ impl Format {
         self.chunk().unwrap_or(16 * self.spec().block / self.spec().quants)
     }
 
+    /// How many times 16 bytes a piece takes.
+    pub fn piece_parts(self) -> usize {
+        (self.piece() * self.spec().quants).div_ceil(16 * self.spec().block)
+    }
+
     /// Whether elements come in blocks with scales.
     pub fn is_quantized(self) -> bool {
         self.spec().block > 1

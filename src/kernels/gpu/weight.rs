@@ -49,8 +49,9 @@ impl WeightLayout {
     }
 
     /// What kernels that read pieces have beside [`WeightLayout::constants`].
-    pub(super) fn piece_constants(format: Format, columns: Columns) -> [(&'static str, u32); 2] {
+    pub(super) fn piece_constants(format: Format, columns: Columns) -> [(&'static str, u32); 4] {
         let pieces = columns == Columns::Piece;
-        [("PIECES", pieces as u32), ("PIECE_QUADS", if pieces { format.piece() as u32 / 4 } else { 1 })]
+        let (quads, parts) = if pieces { (format.piece() as u32 / 4, format.piece_parts() as u32) } else { (1, 1) };
+        [("PIECES", pieces as u32), ("PIECE_QUADS", quads), ("PARTS", parts), ("PART_QUADS", quads / parts)]
     }
 }
