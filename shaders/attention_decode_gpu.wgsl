@@ -2,8 +2,8 @@
 // keys and values with h, for few queries i: every key and value is read once, and reading it is the cost.
 //
 // For GPUs. Workgroup: one query, HEADS heads that share a key/value head (so that they share the reading), one run of
-// positions (so that there are workgroups enough), in tiles of 32 keys. Eight rows of eight invocations: a row has every
-// eighth key of the tile and its invocations read neighbouring quads of it, 128 bytes at once; four keys are under way
+// positions (so that there are workgroups enough), in tiles of 8 * KEYS keys. Eight rows of eight invocations: a row has every
+// eighth key of the tile and its invocations read neighbouring quads of it, 128 bytes at once; KEYS of them are under way
 // at a time. The products of a row's invocations are added up through workgroup memory. Each row keeps a softmax of its
 // own over its keys; the eight are merged at the end. Two barriers a tile.
 #import flat_index
@@ -13,7 +13,7 @@
 #endif
 
 const LOWEST: f32 = -3.0e38;
-const TILE: u32 = 32u;
+const TILE: u32 = 8u * KEYS;
 
 // Vectors first: behind a single word they would not be aligned, and read word by word.
 var<workgroup> queries: array<Pair, HEADS * PAIRS>;
@@ -78,12 +78,12 @@ fn main(
 #end
     for (var base = begin; base < end; base += TILE) {
         // Past the end the last key stands in.
-#repeat u 4
+#repeat u KEYS
         let key_start$u = key_row(min(base + $uu * 8u + row, end - 1u), kv_head);
 #end
         // Named: in Chromium on SwiftShader an array declared in a loop is not zero again on the loop's second turn.
 #repeat g HEADS
-#repeat u 4
+#repeat u KEYS
         var partial$g_$u = 0.0;
 #end
 #end
@@ -92,20 +92,24 @@ fn main(
         let counts$o = part + $ou * 8u < PAIRS;
 #end
 #repeat o OWN
-#repeat u 4
+#repeat u KEYS
         let key$o_$u = key_pair(key_start$u, own$o);
 #end
         if (counts$o) {
 #repeat g HEADS
-            let query$g = queries[$gu * PAIRS + own$o];
-#repeat u 4
-            partial$g_$u += dot(query$g.a, key$o_$u.a) + dot(query$g.b, key$o_$u.b);
+            let first$g = queries[$gu * PAIRS + own$o].a;
+#repeat u KEYS
+            partial$g_$u += dot(first$g, key$o_$u.a);
+#end
+            let second$g = queries[$gu * PAIRS + own$o].b;
+#repeat u KEYS
+            partial$g_$u += dot(second$g, key$o_$u.b);
 #end
 #end
         }
 #end
 #repeat g HEADS
-#repeat u 4
+#repeat u KEYS
         products[($gu * TILE + $uu * 8u + row) * 9u + part] = partial$g_$u;
 #end
 #end
@@ -120,30 +124,36 @@ fn main(
         }
         workgroupBarrier();
 
-#repeat u 4
+#repeat u KEYS
         let value_start$u = value_row(min(base + $uu * 8u + row, end - 1u), kv_head);
 #end
         // A row whose first key lies past the end has no maximum yet: its weights are 0, not exp(0).
 #repeat g HEADS
-#repeat u 4
+#repeat u KEYS
         let score$g_$u = scores[$gu * TILE + $uu * 8u + row];
 #end
-        let top$g = max(max(max(score$g_0, score$g_1), max(score$g_2, score$g_3)), top[$g]);
+        var top$g = top[$g];
+#repeat u KEYS
+        top$g = max(top$g, score$g_$u);
+#end
         let shrink$g = exp(top[$g] - top$g);
         top[$g] = top$g;
-#repeat u 4
+#repeat u KEYS
         let weight$g_$u = select(0.0, exp(score$g_$u - top$g), score$g_$u > LOWEST);
 #end
-        total[$g] = total[$g] * shrink$g + (weight$g_0 + weight$g_1 + weight$g_2 + weight$g_3);
+        total[$g] *= shrink$g;
+#repeat u KEYS
+        total[$g] += weight$g_$u;
+#end
 #end
 #repeat o OWN
         {
-#repeat u 4
+#repeat u KEYS
             let value$u = value_pair(value_start$u, own$o);
 #end
 #repeat g HEADS
             var sums$g = Pair(sum[$g * OWN + $o].a * shrink$g, sum[$g * OWN + $o].b * shrink$g);
-#repeat u 4
+#repeat u KEYS
             sums$g.a += weight$g_$u * value$u.a;
             sums$g.b += weight$g_$u * value$u.b;
 #end
@@ -181,13 +191,13 @@ fn main(
             whole_total += totals[$gu * 8u + i] * share;
         }
 #if SPLIT
-        let to = ((query_index * dims.heads + head + $gu) * dims.splits + group % dims.splits) * (QUADS + 1u);
+        let to = ((item * HEADS + $gu) * dims.splits + group % dims.splits) * (QUADS + 1u);
         out[to + lane] = whole;
         if (lane == 0u) {
             out[to + QUADS] = vec4<f32>(highest, whole_total, 0.0, 0.0);
         }
 #else
-        out[(query_index * dims.heads + head + $gu) * QUADS + lane] = whole / whole_total;
+        out[(item * HEADS + $gu) * QUADS + lane] = whole / whole_total;
 #endif
     }
 #end

@@ -1,9 +1,9 @@
 // out[i, h] = softmax_j(scale * q[i, h] . k[j, h']) v[j, h'], j over 0 ..= position + i (or over all positions if
 // FULL), h' the head that shares its keys and values with h, for many queries i.
 //
-// For GPUs. Workgroup: 32 queries of one head, over tiles of 32 keys. Invocation (y, x) of 16 x 8 has queries 2 y and 2 y
-// + 1: of a tile it computes their scores with keys x, x + 8, x + 16, x + 24, then adds to the quads of columns x of
-// each chunk, all in registers, so that a quad from workgroup memory serves two queries or four keys. Queries, keys
+// For GPUs. Workgroup: 16 * QUERIES queries of one head, over tiles of 32 keys. Invocation (y, x) of 16 x 8 has QUERIES of them
+// from QUERIES * y on: of a tile it computes their scores with keys x, x + 8, x + 16, x + 24, then adds to the quads of columns x of
+// each chunk, all in registers, so that a quad from workgroup memory serves QUERIES queries or four keys. Queries, keys
 // and values pass through workgroup memory in chunks of eight quads of columns, read from the buffers in runs of
 // neighbouring quads; a ninth quad in each row keeps neighbours in different banks. The softmax is online: sums are
 // rescaled when a tile raises the maximum. Tiles no query may see are skipped.
@@ -12,11 +12,12 @@
 
 const LOWEST: f32 = -3.0e38;
 const STRIDE: u32 = 9u;
+const TILE: u32 = 16u * QUERIES; // queries
 
 // Vectors first: behind a single word they would not be aligned, and read word by word.
-var<workgroup> left: array<vec4<f32>, 32 * STRIDE>; // a chunk of the queries; then [query, x]: weights of x's keys
+var<workgroup> left: array<vec4<f32>, TILE * STRIDE>; // a chunk of the queries; then [query, x]: weights of x's keys
 var<workgroup> right: array<vec4<f32>, 32 * STRIDE>; // a chunk of the keys or the values
-var<workgroup> exchange: array<f32, 32 * STRIDE>; // [query, x]
+var<workgroup> exchange: array<f32, TILE * STRIDE>; // [query, x]
 #if FULL
 #else
 var<workgroup> shared_position: u32;
@@ -28,25 +29,29 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tiles = (dims.n + 31u) / 32u;
+    let tiles = (dims.n + TILE - 1u) / TILE;
     let group = flat_index(workgroup, workgroups);
     if (group >= tiles * dims.heads) {
         return;
     }
     let head = group / tiles;
-    let first = group % tiles * 32u;
+    let first = group % tiles * TILE;
     let y = lane / 8u;
     let x = lane % 8u;
     // Of a chunk an invocation fetches a pair of quads of one query or key.
     let fetched = lane / 4u * STRIDE + lane % 4u;
     // Loops from here on, and to the last key, have no constant bounds: written out they need more registers than there are.
-    let query_start = y * 2u * STRIDE;
-    let rows = vec2<u32>(0u, 1u) + first + y * 2u;
+    let query_start = y * QUERIES * STRIDE;
+#repeat r QUERIES
+    let row$r = first + y * QUERIES + $ru;
+#end
 
 #if FULL
     let kv_head = head;
     let end = dims.n;
-    let last = vec2<u32>(dims.n - 1u);
+#repeat r QUERIES
+    let last$r = dims.n - 1u;
+#end
 #else
     // The position comes from a buffer; only this way do all invocations provably agree on it, as a barrier in a loop
     // demands.
@@ -55,11 +60,13 @@ fn main(
     }
     let position = workgroupUniformLoad(&shared_position);
     let kv_head = head / (dims.heads / dims.kv_heads);
-    let end = min(position + min(first + 32u, dims.n), dims.capacity);
-    let last = min(rows + position, vec2<u32>(end - 1u));
+    let end = min(position + min(first + TILE, dims.n), dims.capacity);
+#repeat r QUERIES
+    let last$r = min(row$r + position, end - 1u);
+#end
 #endif
 
-#repeat r 2
+#repeat r QUERIES
     var top$r = LOWEST;
     var total$r = 0.0;
 #repeat c CHUNKS
@@ -67,7 +74,7 @@ fn main(
 #end
 #end
     for (var base = 0u; base < end; base += 32u) {
-#repeat r 2
+#repeat r QUERIES
         var score$r = vec4<f32>();
 #end
         for (var chunk = 0u; chunk < CHUNKS; chunk++) {
@@ -78,8 +85,10 @@ fn main(
                 query = query_pair(query_row(min(first + lane / 4u, dims.n - 1u), head), chunk * 4u + lane % 4u);
                 key = key_pair(key_row(min(base + lane / 4u, end - 1u), kv_head), chunk * 4u + lane % 4u);
             }
-            left[fetched] = query.a;
-            left[fetched + 4u] = query.b;
+            if (lane / 4u < TILE) {
+                left[fetched] = query.a;
+                left[fetched + 4u] = query.b;
+            }
             right[fetched] = key.a;
             right[fetched + 4u] = key.b;
             workgroupBarrier();
@@ -87,7 +96,7 @@ fn main(
 #repeat c 4
                 let key$c = right[at - query_start + (x + $cu * 8u) * STRIDE];
 #end
-#repeat r 2
+#repeat r QUERIES
                 let query$r = left[at + $ru * STRIDE];
                 score$r += vec4<f32>(dot(query$r, key0), dot(query$r, key1), dot(query$r, key2), dot(query$r, key3));
 #end
@@ -95,21 +104,21 @@ fn main(
         }
 
         let keys = vec4<u32>(0u, 8u, 16u, 24u) + base + x;
-#repeat r 2
-        score$r = select(vec4<f32>(LOWEST), score$r * dims.scale, keys <= vec4<u32>(last[$r]));
-        exchange[(y * 2u + $ru) * STRIDE + x] = max(max(score$r.x, score$r.y), max(score$r.z, score$r.w));
+#repeat r QUERIES
+        score$r = select(vec4<f32>(LOWEST), score$r * dims.scale, keys <= vec4<u32>(last$r));
+        exchange[(y * QUERIES + $ru) * STRIDE + x] = max(max(score$r.x, score$r.y), max(score$r.z, score$r.w));
 #end
         workgroupBarrier();
-#repeat r 2
+#repeat r QUERIES
         var new_top$r = top$r;
         for (var i = 0u; i < 8u; i++) {
-            new_top$r = max(new_top$r, exchange[(y * 2u + $ru) * STRIDE + i]);
+            new_top$r = max(new_top$r, exchange[(y * QUERIES + $ru) * STRIDE + i]);
         }
         let shrink$r = exp(top$r - new_top$r);
         top$r = new_top$r;
         let weights$r = exp(score$r - top$r);
         total$r = total$r * shrink$r + dot(weights$r, vec4<f32>(1.0));
-        left[(y * 2u + $ru) * STRIDE + x] = weights$r;
+        left[(y * QUERIES + $ru) * STRIDE + x] = weights$r;
 #repeat c CHUNKS
         sum$r_$c *= shrink$r;
 #end
@@ -128,8 +137,8 @@ fn main(
 #repeat j 4
             let of_key$j = right[(key + $ju * 8u) * STRIDE + x];
 #end
-#repeat r 2
-            let weight$r = left[(y * 2u + $ru) * STRIDE + key];
+#repeat r QUERIES
+            let weight$r = left[(y * QUERIES + $ru) * STRIDE + key];
             sum$r_$c += weight$r.x * of_key0;
             sum$r_$c += weight$r.y * of_key1;
             sum$r_$c += weight$r.z * of_key2;
@@ -140,20 +149,20 @@ fn main(
     }
 
     workgroupBarrier();
-#repeat r 2
-    exchange[(y * 2u + $ru) * STRIDE + x] = total$r;
+#repeat r QUERIES
+    exchange[(y * QUERIES + $ru) * STRIDE + x] = total$r;
 #end
     workgroupBarrier();
     // Quad x of a chunk is the first of a pair for x < 4, else the second.
     let pair = x % 4u;
     let offset = x / 4u * PAIRS;
-#repeat r 2
+#repeat r QUERIES
     var whole$r = 0.0;
     for (var i = 0u; i < 8u; i++) {
-        whole$r += exchange[(y * 2u + $ru) * STRIDE + i];
+        whole$r += exchange[(y * QUERIES + $ru) * STRIDE + i];
     }
-    if (rows[$r] < dims.n) {
-        let to = (rows[$r] * dims.heads + head) * QUADS;
+    if (row$r < dims.n) {
+        let to = (row$r * dims.heads + head) * QUADS;
 #repeat c CHUNKS
         if ($cu * 4u + pair < PAIRS && $cu * 4u + pair + offset < QUADS) {
             out[to + $cu * 4u + pair + offset] = sum$r_$c / whole$r;

@@ -90,7 +90,7 @@ pub struct Adapter {
     pub features: Features,
 }
 
-/// What WGSL may use on an adapter beyond the standard's core, as far as kernels have variants for it.
+/// What WGSL may use on an adapter beyond the standard's core, and what it lacks, as far as kernels have variants for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     /// Operations between the invocations of a subgroup.
@@ -99,4 +99,6 @@ pub struct Features {
     pub f16: bool,
     /// `dot4I8Packed`: products of four signed bytes in one instruction.
     pub packed_dot: bool,
+    /// No more than 64 registers an invocation, as on Arm's GPUs: what needs more would lie in memory.
+    pub few_registers: bool,
 }

@@ -116,7 +116,7 @@ pub async fn refused(device: &Device) {
     // A variant that this adapter may not have is found to be wrong, and another one is chosen.
     let mut able = gpu.clone();
     able.adapter.software = false;
-    able.adapter.features = device::Features { subgroups: true, f16: true, packed_dot: true };
+    able.adapter.features = device::Features { subgroups: true, f16: true, packed_dot: true, few_registers: false };
     let chosen = choose_variants(&able, &Default::default()).await;
     for (operation, chosen) in &chosen {
         assert!(!chosen.wrong.contains(&chosen.variant), "{operation}: {chosen:?}");

@@ -22,7 +22,7 @@ pub(super) async fn open() -> Result<Opened> {
         return Ok(gpu.opened.clone());
     }
     #[cfg(target_family = "wasm")]
-    web_features::request_subgroups();
+    web_features::watch_request();
     let opened = Device::wgpu_options().init_with_setup_async().await;
     let (device, setup) = match opened {
         Ok(opened) => opened,
@@ -37,7 +37,7 @@ pub(super) async fn open() -> Result<Opened> {
     let description = format!("{} {}", info.name, info.driver).to_lowercase();
     let software = format!("{:?}", info.device_type) == "Cpu"
         || ["swiftshader", "llvmpipe", "lavapipe"].iter().any(|known| description.contains(known));
-    let features = features(&setup.device);
+    let features = features(&setup.device, &info);
     let limits = setup.device.limits();
     let max_binding = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
     let adapter = Adapter { name: info.name, backend: info.backend.to_string(), software, max_binding, features };
@@ -50,32 +50,41 @@ pub(super) async fn open() -> Result<Opened> {
 }
 
 #[cfg(not(target_family = "wasm"))]
-fn features(device: &wgpu::Device) -> Features {
+fn features(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Features {
+    const ARM: u32 = 0x13b5;
     let has = |feature| device.features().contains(feature);
-    // naga writes `dot4I8Packed` out where the driver has no instruction for it.
-    Features { subgroups: has(wgpu::Features::SUBGROUP), f16: has(wgpu::Features::SHADER_F16), packed_dot: true }
+    Features {
+        subgroups: has(wgpu::Features::SUBGROUP),
+        f16: has(wgpu::Features::SHADER_F16),
+        // naga writes `dot4I8Packed` out where the driver has no instruction for it.
+        packed_dot: true,
+        few_registers: info.vendor == ARM,
+    }
 }
 
 #[cfg(target_family = "wasm")]
-fn features(device: &wgpu::Device) -> Features {
+fn features(device: &wgpu::Device, _info: &wgpu::AdapterInfo) -> Features {
     Features {
         subgroups: web_features::has_subgroups(),
         f16: device.features().contains(wgpu::Features::SHADER_F16),
         packed_dot: web_features::has_packed_dot(),
+        few_registers: web_features::is_arms(),
     }
 }
 
-/// Features of browsers that wgpu does not know.
+/// What wgpu does not tell of a browser's adapter.
 #[cfg(target_family = "wasm")]
 mod web_features {
     use wasm_bindgen::prelude::wasm_bindgen;
 
     #[wasm_bindgen(module = "/src/device/gpu/web_features.js")]
     extern "C" {
-        /// Makes the device requested next ask for subgroups where the adapter has them.
-        pub fn request_subgroups();
-        /// Whether that device has them.
+        /// Makes the device requested next ask for subgroups where the adapter has them, and remembers what adapter that was.
+        pub fn watch_request();
+        /// Whether that device has subgroups.
         pub fn has_subgroups() -> bool;
+        /// Whether that adapter is a GPU of Arm's.
+        pub fn is_arms() -> bool;
         /// Whether the browser's WGSL has `dot4I8Packed`.
         pub fn has_packed_dot() -> bool;
     }

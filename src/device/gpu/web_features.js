@@ -1,8 +1,9 @@
-// wgpu's browser backend does not know the feature "subgroups": it is added to what wgpu asks of the adapter.
+// wgpu's browser backend knows neither the feature "subgroups", which is added to what wgpu asks of the adapter, nor the vendor.
 
 let granted = false;
+let vendor = "";
 
-export function request_subgroups() {
+export function watch_request() {
   const prototype = globalThis.GPUAdapter?.prototype;
   if (!prototype) return;
   const { requestDevice } = prototype;
@@ -14,12 +15,17 @@ export function request_subgroups() {
       requiredFeatures: [...new Set([...(descriptor.requiredFeatures ?? []), ...wanted])],
     });
     granted = device.features.has("subgroups");
+    vendor = this.info?.vendor ?? "";
     return device;
   };
 }
 
 export function has_subgroups() {
   return granted;
+}
+
+export function is_arms() {
+  return vendor === "arm";
 }
 
 export function has_packed_dot() {

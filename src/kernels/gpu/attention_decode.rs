@@ -5,31 +5,39 @@
 use super::*;
 use crate::device::gpu::{self, GpuTensor, Shader, WORKGROUP};
 
-/// Heads that share a workgroup of the GPU shader, and elements of theirs: it keeps sums of them in its registers.
+/// Heads that share a workgroup of a GPU shader at most.
 const MAX_HEADS: usize = 4;
-const MAX_ELEMENTS: usize = 256;
 
-fn fits(workgroup_heads: usize, head_dim: usize) -> bool {
-    workgroup_heads * head_dim <= MAX_ELEMENTS
+/// Whether so many heads may share a workgroup: it keeps sums of their elements in its registers.
+fn fits(variant: AttentionVariant, workgroup_heads: usize, head_dim: usize) -> bool {
+    let elements = match variant {
+        AttentionVariant::Cpu => 0,
+        AttentionVariant::Gpu => 256,
+        AttentionVariant::GpuNarrow => 128,
+    };
+    workgroup_heads == 1 || workgroup_heads * head_dim <= elements
+}
+
+/// Keys of which an invocation has a part under way at a time.
+fn keys(variant: AttentionVariant) -> u32 {
+    match variant {
+        AttentionVariant::GpuNarrow => 2,
+        _ => 4,
+    }
 }
 
 /// Query heads of a workgroup: on a GPU of those that share a key/value head.
 fn workgroup_heads(variant: AttentionVariant, heads: Heads) -> usize {
     let sharing = heads.heads / heads.kv_heads;
-    match variant {
-        AttentionVariant::Cpu => 1,
-        AttentionVariant::Gpu => {
-            let fits = |count: &usize| sharing.is_multiple_of(*count) && fits(*count, heads.head_dim);
-            (1..=MAX_HEADS).rev().find(fits).unwrap_or(1)
-        }
-    }
+    let fits = |count: &usize| sharing.is_multiple_of(*count) && fits(variant, *count, heads.head_dim);
+    (1..=MAX_HEADS).rev().find(fits).unwrap_or(1)
 }
 
 /// Runs of positions, given the workgroups there are without splitting.
 fn splits(variant: AttentionVariant, workgroups: usize, capacity: usize) -> usize {
     let (wanted, shortest): (usize, usize) = match variant {
         AttentionVariant::Cpu => (4, 512),
-        AttentionVariant::Gpu => (512, 64),
+        AttentionVariant::Gpu | AttentionVariant::GpuNarrow => (512, 64),
     };
     wanted.div_ceil(workgroups).max(1).min(capacity.div_ceil(shortest))
 }
@@ -43,7 +51,7 @@ fn shader(variant: AttentionVariant, head_dim: usize, workgroup_heads: usize, fo
             constants.extend([("SUBGROUPS", 1), ("QUADS", quads as u32), ("OWN", own as u32)]);
             ("attention_decode_cpu", wgsl!("attention_decode_cpu"))
         }
-        AttentionVariant::Gpu => {
+        AttentionVariant::Gpu | AttentionVariant::GpuNarrow => {
             let quads = head_dim / 4;
             let own = quads.div_ceil(2).div_ceil(8);
             constants.extend([
@@ -52,6 +60,7 @@ fn shader(variant: AttentionVariant, head_dim: usize, workgroup_heads: usize, fo
                 ("ODD_QUADS", quads as u32 % 2),
                 ("OWN", own as u32),
                 ("HEADS", workgroup_heads as u32),
+                ("KEYS", keys(variant)),
             ]);
             ("attention_decode_gpu", wgsl!("attention_decode_gpu"))
         }
@@ -77,9 +86,10 @@ pub(super) fn shaders() -> Vec<Shader> {
     for head_dim in (4..=Heads::MAX_HEAD_DIM).step_by(4) {
         for format in KvFormat::ALL.into_iter().filter(|format| format.fits(head_dim)) {
             for split in [false, true] {
-                all.push(shader(AttentionVariant::Cpu, head_dim, 1, format, split));
-                let of_heads = |heads| shader(AttentionVariant::Gpu, head_dim, heads, format, split);
-                all.extend((1..=MAX_HEADS).filter(|heads| fits(*heads, head_dim)).map(of_heads));
+                for variant in AttentionVariant::ALL {
+                    let of_heads = |heads| shader(variant, head_dim, heads, format, split);
+                    all.extend((1..=MAX_HEADS).filter(|heads| fits(variant, *heads, head_dim)).map(of_heads));
+                }
             }
         }
     }

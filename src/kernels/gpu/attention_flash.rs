@@ -9,6 +9,7 @@ fn tile_queries(variant: AttentionVariant) -> usize {
     match variant {
         AttentionVariant::Cpu => 16,
         AttentionVariant::Gpu => 32,
+        AttentionVariant::GpuNarrow => 16,
     }
 }
 
@@ -17,7 +18,7 @@ fn tile_queries(variant: AttentionVariant) -> usize {
 fn workgroup_tiles(variant: AttentionVariant, all: usize) -> usize {
     match variant {
         AttentionVariant::Cpu => (all / 32).clamp(1, WORKGROUP / 4),
-        AttentionVariant::Gpu => 1,
+        AttentionVariant::Gpu | AttentionVariant::GpuNarrow => 1,
     }
 }
 
@@ -28,7 +29,7 @@ fn shader(variant: AttentionVariant, head_dim: usize, format: KvFormat, full: bo
             constants.extend([("HEAD_DIM", head_dim as u32), ("HALF_HEAD", head_dim as u32 / 2), ("KEYS", 8)]);
             ("attention_flash_cpu", wgsl!("attention_flash_cpu"))
         }
-        AttentionVariant::Gpu => {
+        AttentionVariant::Gpu | AttentionVariant::GpuNarrow => {
             let quads = head_dim / 4;
             let pairs = quads.div_ceil(2);
             constants.extend([
@@ -36,6 +37,7 @@ fn shader(variant: AttentionVariant, head_dim: usize, format: KvFormat, full: bo
                 ("PAIRS", pairs as u32),
                 ("ODD_QUADS", quads as u32 % 2),
                 ("CHUNKS", pairs.div_ceil(4) as u32),
+                ("QUERIES", tile_queries(variant) as u32 / 16),
             ]);
             ("attention_flash_gpu", wgsl!("attention_flash_gpu"))
         }
@@ -80,7 +82,7 @@ fn enqueue(buffers: &[&GpuTensor], n: usize, heads: Heads, cache: Option<(usize,
             let scratch = gpu::output(&out, [all * 2 * tile_queries(variant), heads.head_dim]);
             gpu::launch(shader, &[&buffers[..], &[&scratch]].concat(), &dims, workgroups);
         }
-        AttentionVariant::Gpu => gpu::launch(shader, &buffers, &dims, workgroups),
+        AttentionVariant::Gpu | AttentionVariant::GpuNarrow => gpu::launch(shader, &buffers, &dims, workgroups),
     }
     out
 }

@@ -11,21 +11,28 @@ pub enum AttentionVariant {
     Cpu,
     /// For GPUs: coalesced, with tiles in workgroup memory.
     Gpu,
+    /// The same with half as much in registers: fewer keys and heads at a time, or one query an invocation.
+    GpuNarrow,
 }
 
 impl AttentionVariant {
-    pub const ALL: [Self; 2] = [Self::Cpu, Self::Gpu];
+    pub const ALL: [Self; 3] = [Self::Cpu, Self::Gpu, Self::GpuNarrow];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
             Self::Gpu => "gpu",
+            Self::GpuNarrow => "gpu-narrow",
         }
     }
 
     /// Whether an adapter with `features` can run it for `use_`.
     pub fn available(self, use_: AttentionUse, features: &Features) -> bool {
-        (self, use_) != (Self::Cpu, AttentionUse::Decode) || features.subgroups
+        match (self, use_) {
+            (Self::Cpu, AttentionUse::Decode) => features.subgroups,
+            (Self::Gpu, _) => !features.few_registers,
+            _ => true,
+        }
     }
 
     /// Whether it is made for adapters that run shaders on the CPU.
@@ -55,6 +62,7 @@ pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
         None if gpu::software_adapter() && AttentionVariant::Cpu.available(use_, &gpu::adapter_features()) => {
             AttentionVariant::Cpu
         }
+        None if gpu::adapter_features().few_registers => AttentionVariant::GpuNarrow,
         None => AttentionVariant::Gpu,
     }
 }

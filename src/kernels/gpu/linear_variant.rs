@@ -74,8 +74,9 @@ impl LinearVariant {
     pub fn available(self, features: &Features) -> bool {
         match self {
             Self::CpuSubgroups | Self::Lanes64Subgroups => features.subgroups,
-            Self::FewF16 | Self::MatF16 => features.f16,
-            Self::Dot => features.packed_dot,
+            Self::Mat8x4 => !features.few_registers,
+            Self::FewF16 | Self::MatF16 => features.f16 && !features.few_registers,
+            Self::Dot => features.packed_dot && !features.few_registers,
             _ => true,
         }
     }
@@ -162,6 +163,7 @@ pub fn linear_variant(use_: LinearUse) -> LinearVariant {
         None => match use_ {
             LinearUse::Vec => LinearVariant::Lanes64,
             LinearUse::Few => LinearVariant::Few64,
+            LinearUse::Mat if gpu::adapter_features().few_registers => LinearVariant::Mat4x4,
             LinearUse::Mat => LinearVariant::Mat8x4,
         },
     }
