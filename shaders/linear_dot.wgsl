@@ -106,5 +106,7 @@ fn main(
 #end
         workgroupBarrier();
     }
+    let first_at = first_x + major * (X_QUADS * 4u);
+    let first_pair = first_slot / 2u + minor * 2u;
 #import finish_tile
 }

@@ -17,8 +17,9 @@ const STEP_QUADS: u32 = 8u;
 var<workgroup> x_tile: array<Tile4, STEP_QUADS * 32u>; // [columns of a step, 8 groups of 4 rows]
 var<workgroup> weight_tile: array<Tile4, STEP_QUADS * SLOTS>; // [columns of a step, groups of 4 slots]
 
-// The values of four rows in each of the four columns of a quad.
-fn x_columns(starts: vec4<u32>, quad: u32) -> mat4x4<f32> {
+// The values of four rows in each of the four columns of a quad. Those past the last row are like it. Where rows of x begin is
+// worked out each time: kept, the four numbers are more than some GPUs have registers for.
+fn x_columns(first: u32, quad: u32) -> mat4x4<f32> {
 #if CHUNKED
 #else
     if (quad >= (dims.cols + 3u) / 4u) {
@@ -27,7 +28,7 @@ fn x_columns(starts: vec4<u32>, quad: u32) -> mat4x4<f32> {
 #endif
     return transpose(mat4x4<f32>(
 #repeat i 4
-        x4_at(starts[$i], quad),
+        x4_at(x_start(min(first + $iu, dims.n - 1u)), quad),
 #end
     ));
 }
@@ -60,17 +61,11 @@ fn main(
     }
     let first_x = tile % n_tiles * 32u;
     let first_slot = tile / n_tiles * SLOTS;
-    let rows_left = dims.n - first_x;
 
-    // What an invocation brings: a quad of a step, of four slots and of as many rows of x, of which those past the last one are
-    // like it.
+    // What an invocation brings: a quad of a step, of four slots and, where there are such, of as many rows of x.
     let fetched = lane % STEP_QUADS;
     let group = lane / STEP_QUADS;
-    let x_starts = vec4<u32>(
-#repeat i 4
-        x_start(min(first_x + group * 4u + $iu, dims.n - 1u)),
-#end
-    );
+    let x_row = select(dims.n, first_x + group * 4u, group < 8u);
     let weight_starts = vec4<u32>(
 #repeat i 4
         weight_start(row_of(first_slot + group * 4u + $iu)),
@@ -78,9 +73,9 @@ fn main(
     );
     let x_stored = fetched * 32u + (group ^ fetched);
     let weight_stored = fetched * SLOTS + (group ^ fetched);
-    // What it computes.
-    let major = lane / (SLOTS / 4u);
-    let minor = lane % (SLOTS / 4u);
+    // What it computes: its tile's group of rows and its group of slots are the last bits of these.
+    let first_at = first_x + lane / (SLOTS / 4u) * 4u;
+    let first_pair = first_slot / 2u + lane % (SLOTS / 4u) * 2u;
 #repeat i 4
     var sum0_$i = vec4<f32>();
 #end
@@ -91,17 +86,17 @@ fn main(
 #repeat k 4
         weight_tile[weight_stored + $ku * (SLOTS / 4u)] = Tile4(weights[$k]);
 #end
-        if (group < min(8u, (rows_left + 3u) / 4u)) {
-            let values = x_columns(x_starts, first_quad + fetched);
+        if (x_row < dims.n) {
+            let values = x_columns(x_row, first_quad + fetched);
 #repeat k 4
             x_tile[x_stored + $ku * 8u] = Tile4(values[$k] * X_SCALE);
 #end
         }
         workgroupBarrier();
-        if (major * 4u < rows_left) {
+        if (first_at < dims.n) {
             for (var q = 0u; q < STEP_QUADS; q++) {
-                let x_at = q * 32u + (major ^ q);
-                let w_at = q * SLOTS + (minor ^ q);
+                let x_at = q * 32u + ((first_at / 4u % 8u) ^ q);
+                let w_at = q * SLOTS + ((first_pair / 2u % (SLOTS / 4u)) ^ q);
 #repeat k 4
                 {
                     let w = vec4<f32>(weight_tile[w_at + $ku * (SLOTS / 4u)]);

@@ -116,5 +116,7 @@ fn main(
 #end
 #end
 #endif
+    let first_at = first_x + major * (X_QUADS * 4u);
+    let first_pair = first_slot / 2u + minor * 2u;
 #import finish_tile
 }

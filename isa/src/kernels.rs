@@ -66,7 +66,9 @@ fn name(shader: &Shader) -> String {
             "FORMAT" => name += &format!("-{}", Format::ALL[*value as usize].name()),
             "QUADS" if shader.name.starts_with("attention_") => name += &format!("-{}", value * 4),
             "QUADS" | "X_QUADS" => {}
-            "HEADS" | "KEYS" | "QUERIES" | "LANES" | "INVOCATIONS" => name += &format!("-{}{value}", constant.to_lowercase()),
+            "HEADS" | "KEYS" | "QUERIES" | "LANES" | "INVOCATIONS" => {
+                name += &format!("-{}{value}", constant.to_lowercase())
+            }
             _ if *value == 1 => name += &format!("-{}", constant.to_lowercase()),
             _ => {}
         }

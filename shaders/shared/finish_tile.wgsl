@@ -1,8 +1,6 @@
-    // In the body of a kernel of tiles of 64 rows by 64 slots, an invocation of which has 4 * X_QUADS by 4 sums: their ends. They
+    // In the body of a kernel of tiles, an invocation of which has 4 * X_QUADS by 4 sums, from row first_at and pair first_pair on: their ends. They
     // are chosen by comparing, as an array that is indexed by a variable lies in memory where indices are checked; and the
     // bounds are no constants, as code written out for every output is ten thousand instructions.
-    let first_at = first_x + major * (X_QUADS * 4u);
-    let first_pair = first_slot / 2u + minor * 2u;
     let end_at = min(first_at + X_QUADS * 4u, dims.n);
     let end_pair = min(first_pair + 2u, pair_count());
     for (var at = first_at; at < end_at; at++) {

@@ -8,14 +8,9 @@ use crate::device::gpu::{self, GpuTensor, Shader, WORKGROUP};
 /// Heads that share a workgroup of a GPU shader at most.
 const MAX_HEADS: usize = 4;
 
-/// Whether so many heads may share a workgroup: it keeps sums of their elements in its registers.
+/// Whether so many heads may share a workgroup: it keeps sums of their elements, at most 256, in its registers.
 fn fits(variant: AttentionVariant, workgroup_heads: usize, head_dim: usize) -> bool {
-    let elements = match variant {
-        AttentionVariant::Cpu => 0,
-        AttentionVariant::Gpu => 256,
-        AttentionVariant::GpuNarrow => 128,
-    };
-    workgroup_heads == 1 || workgroup_heads * head_dim <= elements
+    workgroup_heads == 1 || (variant == AttentionVariant::Gpu && workgroup_heads * head_dim <= 256)
 }
 
 /// Keys of which an invocation has a part under way at a time.

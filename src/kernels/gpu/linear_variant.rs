@@ -74,7 +74,7 @@ impl LinearVariant {
     pub fn available(self, features: &Features) -> bool {
         match self {
             Self::CpuSubgroups | Self::Lanes64Subgroups => features.subgroups,
-            Self::Mat8x4 => !features.few_registers,
+            Self::Few32 | Self::Mat8x4 => !features.few_registers,
             Self::FewF16 | Self::MatF16 => features.f16 && !features.few_registers,
             Self::Dot => features.packed_dot && !features.few_registers,
             _ => true,
