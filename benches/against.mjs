@@ -76,7 +76,11 @@ async function round(origin) {
   }
 }
 
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = Math.floor(sorted.length / 2);
+  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
 
 const sites = [await serve(PACKAGE), await serve(options.against)];
 const results = [[], []];
@@ -84,6 +88,8 @@ try {
   for (let index = 0; index < Number(options.rounds); index++) {
     // In turn, each first in every second round: what else the machine does falls on both.
     for (const which of index % 2 ? [1, 0] : [0, 1]) results[which].push(await round(sites[which].origin));
+    const [own, other] = results.map((rounds) => rounds[index]);
+    console.error(`round ${index + 1}: ${Object.keys(own).map((what) => `${what} ${(own[what] / other[what]).toFixed(2)}`).join(", ")}`);
   }
 } finally {
   await Promise.all(sites.map((site) => site.close()));
@@ -91,13 +97,14 @@ try {
 const table = Object.keys(results[0][0]).map((what) => {
   const [own, other] = results.map((rounds) => median(rounds.map((round) => round[what])));
   const ratios = results[0].map((round, index) => round[what] / results[1][index][what]);
-  return { what, ms: own, other_ms: other, ratio: median(ratios) };
+  return { what, ms: own, other_ms: other, ratio: median(ratios), least: Math.min(...ratios), most: Math.max(...ratios) };
 });
 if (options.json) {
   console.log(JSON.stringify({ rounds: results, table }));
 } else {
-  console.log(`${"".padEnd(12)} ${"this, ms".padStart(10)} ${"other, ms".padStart(10)} ${"ratio".padStart(7)}   (medians of ${options.rounds} rounds)`);
-  for (const { what, ms, other_ms, ratio } of table) {
-    console.log(`${what.padEnd(12)} ${ms.toFixed(1).padStart(10)} ${other_ms.toFixed(1).padStart(10)} ${ratio.toFixed(2).padStart(7)}`);
+  console.log(`${"".padEnd(12)} ${"this, ms".padStart(10)} ${"other, ms".padStart(10)} ${"ratio".padStart(7)}   (medians of ${options.rounds} rounds, the ratios' range)`);
+  for (const { what, ms, other_ms, ratio, least, most } of table) {
+    const range = `${least.toFixed(2)} to ${most.toFixed(2)}`;
+    console.log(`${what.padEnd(12)} ${ms.toFixed(1).padStart(10)} ${other_ms.toFixed(1).padStart(10)} ${ratio.toFixed(2).padStart(7)}   ${range}`);
   }
 }
