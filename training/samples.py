@@ -37,7 +37,7 @@ WANTED = {
 
 
 # The photographs that the demo shows, of scikit-image and the Getty's, all CC0 or in the public domain, and what is in them.
-PHOTOGRAPHS = {"chelsea": "cat", "french-alpine-landscape": "mountain", "astronaut": "person", "gravel": "gravel, which it should not know"}
+PHOTOGRAPHS = {"chelsea": "cat", "picosdeeuropa": "mountain", "coffee": "cup", "gravel": "gravel, which it should not know"}
 
 
 def may_be_shown(case, use):
