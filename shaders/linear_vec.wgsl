@@ -1,9 +1,10 @@
 // finish(sums over k of x[0, k] * weight[j, k]) for one row on a GPU: reading the weights is the cost.
 //
 // Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take the
-// pieces of a row, 16 bytes or twice as many, in turn, so that neighbours read neighbouring bytes, and keep their columns of x in
-// registers for all 4 rows. Scale and minimum are applied once a piece: sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x); what
-// number stands for 0 likewise. The sums meet in workgroup memory, in two steps of at most 8 each; with SUBGROUPS the first step is one instruction.
+// pieces of a row, 16 bytes or twice as many, in turn, so that neighbours read neighbouring bytes. Of 16 bytes the words of all 4 rows
+// are kept in registers, and x is read quad by quad beside them. Scale and minimum are applied once a piece: sum(x * (q * s + m)) = s *
+// sum(x * q) + m * sum(x); what number stands for 0 likewise. The sums meet in workgroup memory, in two steps of at most 8 each; with
+// SUBGROUPS the first step is one instruction.
 #import flat_index
 #import rows
 
@@ -47,7 +48,6 @@ fn main(
         var x_sum = 0.0;
 #repeat p PARTS
         {
-            // All rows' words first: few are kept besides them, and their reading goes on side by side.
 #repeat r 4
             let words$r = weight_piece(start$r + piece, $pu);
 #end

@@ -124,6 +124,21 @@ pub async fn refused(device: &Device) {
     let mat = &chosen["linear_mat"];
     assert_eq!(mat.wrong.contains(&"mat-f16"), !gpu.adapter.features.f16, "{mat:?}");
     assert!(mat.microseconds.contains_key("mat-8x4"), "{mat:?}");
+
+    // Where there are few registers only what fits them is tried.
+    able.adapter.features.few_registers = true;
+    let chosen = choose_variants(&able, &Default::default()).await;
+    for (operation, fitting) in [
+        ("linear_few", &["few-64", "mat-4x4"][..]),
+        ("linear_mat", &["mat-4x4"]),
+        ("attention_decode", &["gpu-narrow"]),
+        ("attention_flash", &["gpu-narrow"]),
+    ] {
+        let chosen = &chosen[operation];
+        let tried: Vec<&str> = chosen.microseconds.keys().copied().chain(chosen.wrong.iter().copied()).collect();
+        assert!(tried.iter().all(|name| fitting.contains(name)), "{operation}: {chosen:?}");
+        assert!(fitting.contains(&chosen.variant), "{operation}: {chosen:?}");
+    }
     release_variants();
 }
 
