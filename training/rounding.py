@@ -16,9 +16,12 @@ def q4(weights):
 
 
 @contextmanager
-def rounded(model):
-    """Within, the decoder's matrices, its embeddings and the output layer are rounded, and gradients are those of the
-    rounded weights; after it the weights are what they were."""
+def rounded(model, step, every):
+    """Within, in one step of `every` (0: in none), the decoder's matrices, its embeddings and the output layer are rounded, and
+    gradients are those of the rounded weights; after it the weights are what they were."""
+    if not every or step % every:
+        yield
+        return
     matrices = [
         p
         for name, p in model.named_parameters()

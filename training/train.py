@@ -9,7 +9,6 @@ import datetime
 import json
 import math
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -196,9 +195,8 @@ def main():
     for pixels, targets, kept, packed in batches:
         data.wait_while(args.pause_file)
         fixed = args.dense_steps <= step < args.dense_steps + args.fixed_steps
-        coarse = args.rounded_every and step % args.rounded_every == 0
         kept = None if kept is None else kept.to(device)
-        with rounded(model) if coarse else nullcontext():
+        with rounded(model, step, args.rounded_every):
             with torch.set_grad_enabled(not fixed):
                 features, *within = look(model, normalize(pixels, device), kept)
                 targets = {k: t.to(device) for k, t in targets.items()}

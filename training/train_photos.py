@@ -8,7 +8,6 @@ import datetime
 import json
 import os
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -143,8 +142,7 @@ def main():
         count = fastvlm.POSITIONS if whole else args.kept
         outputs, kept, means, pairs = lessons.batch(args.batch // workers, rng, count, QUESTIONS)
         hidden = F.pad(F.gelu(outputs - FLOOR), (0, args.size[0] - outputs.shape[-1]))
-        coarse = args.rounded_every and step % args.rounded_every == 0
-        with rounded(model) if coarse else nullcontext():
+        with rounded(model, step, args.rounded_every):
             with torch.autocast("cpu", torch.bfloat16):
                 answers, states = answer_loss(model, packer, hidden, kept, packer(pairs))
                 kinds = kinds_loss(heads, states, means)

@@ -62,7 +62,7 @@ pub fn attention_variant(use_: AttentionUse) -> AttentionVariant {
         None if gpu::software_adapter() && AttentionVariant::Cpu.available(use_, &gpu::adapter_features()) => {
             AttentionVariant::Cpu
         }
-        None if gpu::adapter_features().few_registers => AttentionVariant::GpuNarrow,
-        None => AttentionVariant::Gpu,
+        None if AttentionVariant::Gpu.available(use_, &gpu::adapter_features()) => AttentionVariant::Gpu,
+        None => AttentionVariant::GpuNarrow,
     }
 }

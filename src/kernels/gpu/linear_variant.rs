@@ -72,13 +72,17 @@ impl LinearVariant {
 
     /// Whether an adapter with `features` can run it.
     pub fn available(self, features: &Features) -> bool {
-        match self {
+        let has_what_it_uses = match self {
             Self::CpuSubgroups | Self::Lanes64Subgroups => features.subgroups,
-            Self::Few32 | Self::Mat8x4 => !features.few_registers,
-            Self::FewF16 | Self::MatF16 => features.f16 && !features.few_registers,
-            Self::Dot => features.packed_dot && !features.few_registers,
+            Self::FewF16 | Self::MatF16 => features.f16,
+            Self::Dot => features.packed_dot,
             _ => true,
-        }
+        };
+        has_what_it_uses && !(features.few_registers && self.needs_many_registers())
+    }
+
+    fn needs_many_registers(self) -> bool {
+        matches!(self, Self::Few32 | Self::FewF16 | Self::Mat8x4 | Self::MatF16 | Self::Dot)
     }
 
     /// Whether it can run on weights of this format.
@@ -163,8 +167,8 @@ pub fn linear_variant(use_: LinearUse) -> LinearVariant {
         None => match use_ {
             LinearUse::Vec => LinearVariant::Lanes64,
             LinearUse::Few => LinearVariant::Few64,
-            LinearUse::Mat if gpu::adapter_features().few_registers => LinearVariant::Mat4x4,
-            LinearUse::Mat => LinearVariant::Mat8x4,
+            LinearUse::Mat if LinearVariant::Mat8x4.available(&gpu::adapter_features()) => LinearVariant::Mat8x4,
+            LinearUse::Mat => LinearVariant::Mat4x4,
         },
     }
 }
