@@ -62,7 +62,8 @@ fn main(
     let first_x = tile % n_tiles * 32u;
     let first_slot = tile / n_tiles * SLOTS;
 
-    // What an invocation brings: a quad of a step, of four slots and, where there are such, of as many rows of x.
+    // What an invocation brings: a quad of a step, of four slots and, where there are such, of as many rows of x. Where it stores
+    // that in x_tile follows from where in weight_tile: kept, it is one number more than Mali has registers for.
     let fetched = lane % STEP_QUADS;
     let group = lane / STEP_QUADS;
     let x_row = select(dims.n, first_x + group * 4u, group < 8u);
@@ -71,7 +72,6 @@ fn main(
         weight_start(row_of(first_slot + group * 4u + $iu)),
 #end
     );
-    let x_stored = fetched * 32u + (group ^ fetched);
     let weight_stored = fetched * SLOTS + (group ^ fetched);
     // What it computes: its tile's group of rows and its group of slots are the last bits of these.
     let first_at = first_x + lane / (SLOTS / 4u) * 4u;
@@ -89,7 +89,7 @@ fn main(
         if (x_row < dims.n) {
             let values = x_columns(x_row, first_quad + fetched);
 #repeat k 4
-            x_tile[x_stored + $ku * 8u] = Tile4(values[$k] * X_SCALE);
+            x_tile[weight_stored - fetched * (SLOTS - 32u) + $ku * 8u] = Tile4(values[$k] * X_SCALE);
 #end
         }
         workgroupBarrier();

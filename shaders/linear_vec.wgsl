@@ -69,7 +69,7 @@ fn main(
 #end
 #repeat r 4
         {
-            let scale = weight_scale((start$r + piece) * PIECE_QUADS / CHUNK_QUADS);
+            let scale = weight_scale(start$r + piece);
             if (ZERO != 0.0) {
                 products$r -= ZERO * x_sum;
             }

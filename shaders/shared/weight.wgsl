@@ -14,9 +14,10 @@
 //   of CHUNK 32 weight_scale(chunk), weight_word(chunk, j): value = byte * scale.x + scale.y, of the four signed bytes of columns
 //   4 * j .. 4 * j + 3 of the chunk.
 // Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that kernels read in a turn, in any format, as PARTS parts
-// of PART_QUADS quads, at most 16 bytes each. Pieces are numbered row * (pieces of a row) + piece of the row:
+// of PART_QUADS quads, at most 16 bytes each. A piece is a chunk where CHUNKED is set. Pieces are numbered row * (pieces of a row) + piece
+// of the row:
 //   weight_piece(piece, part), weight_numbers(words, quad): value = (number - ZERO) * scale.x + scale.y, of the four numbers of a quad
-//   of the part in `words`, with the weight_scale of the CHUNK columns in which it lies. scale.y is 0 unless HAS_MINIMUM.
+//   of the part in `words`, with weight_scale(piece). scale.y is 0 unless HAS_MINIMUM.
 #import weight_format
 
 // The number of the row's first block.

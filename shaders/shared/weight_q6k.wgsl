@@ -16,7 +16,7 @@ fn word_at(at: u32) -> u32 {
 fn scale_of(chunk: u32) -> f32 {
     let scales = dims.rows * (dims.cols / BLOCK) * 48u;
     let block = chunk / 16u;
-    let byte = block * 18u + chunk % 16u;
+    let byte = chunk + block * 2u;
     let half = block * 9u + 8u;
     let share = bitcast<i32>(word_at(scales + byte / 4u) << (24u - byte % 4u * 8u)) >> 24u;
     return unpack2x16float(word_at(scales + half / 2u) >> (half % 2u * 16u)).x * f32(share);
@@ -29,11 +29,11 @@ fn six_bits(low: u32, upper: u32, quad: u32) -> u32 {
 
 // The chunk's first word of low bits; the second is the next one.
 fn low_at(chunk: u32) -> u32 {
-    return chunk / 16u * 48u + chunk % 16u * 2u;
+    return chunk * 2u + chunk / 16u * 16u;
 }
 
 fn upper_at(chunk: u32) -> u32 {
-    return chunk / 16u * 48u + 32u + chunk % 16u;
+    return chunk + chunk / 16u * 32u + 32u;
 }
 
 #if WORDS

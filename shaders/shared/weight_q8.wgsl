@@ -17,7 +17,7 @@ const ZERO: f32 = 128.0;
 
 fn scale_of(block: u32) -> f32 {
     let word = block / 2u;
-    return unpack2x16float(weight[dims.rows * (dims.cols / 16u) + word / 4u][word % 4u])[block % 2u];
+    return unpack2x16float(weight[dims.rows * (dims.cols / 16u) + word / 4u][word % 4u] >> (block * 16u % 32u)).x;
 }
 
 fn weight_scale(block: u32) -> vec2<f32> {
