@@ -3,8 +3,7 @@
 // Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take the
 // pieces of a row, 16 bytes or twice as many, in turn, so that neighbours read neighbouring bytes. Of 16 bytes the words of all 4 rows
 // are kept in registers, and x is read quad by quad beside them. Scale and minimum are applied once a piece: sum(x * (q * s + m)) = s *
-// sum(x * q) + m * sum(x); what number stands for 0 likewise. The sums meet in workgroup memory, in two steps of at most 8 each; with
-// SUBGROUPS the first step is one instruction.
+// sum(x * q) + m * sum(x); what number stands for 0 likewise.
 #import flat_index
 #import rows
 
@@ -87,34 +86,5 @@ fn main(
 #endif
     }
 
-#if SUBGROUPS
-    // LANES is 64: the whole workgroup sums the same rows.
-    sums = subgroupAdd(sums);
-    let step = subgroup_size;
-    if (subgroup_lane == 0u) {
-        partials[lane] = sums;
-    }
-    workgroupBarrier();
-#else
-    let step = min(8u, LANES);
-    partials[lane] = sums;
-    workgroupBarrier();
-    if (lane % step == 0u) {
-        for (var i = 1u; i < step; i++) {
-            sums += partials[lane + i];
-        }
-        partials[lane] = sums;
-    }
-    workgroupBarrier();
-#endif
-    if (part == 0u) {
-        for (var i = step; i < LANES; i += step) {
-            sums += partials[lane + i];
-        }
-        for (var i = 0u; i < 2u; i++) {
-            if (slot / 2u + i < pair_count()) {
-                finish(0u, slot / 2u + i, select(sums.xy, sums.zw, i == 1u));
-            }
-        }
-    }
+#import finish_group
 }

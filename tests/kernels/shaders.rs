@@ -20,7 +20,7 @@ pub async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(n: 
     for variant in LinearVariant::ALL.into_iter().filter(runs) {
         let (tolerance, inputs): (_, Rounding) = match variant {
             // A rounding of x may fall to the other side.
-            LinearVariant::Dot => (5e-3, naive::bytes),
+            LinearVariant::Lanes64Dot | LinearVariant::Dot => (5e-3, naive::bytes),
             LinearVariant::FewF16 | LinearVariant::MatF16 => (2e-3, <[f32]>::to_vec),
             _ => (2e-5, <[f32]>::to_vec),
         };

@@ -119,6 +119,7 @@ fn shared(name: &str) -> &'static str {
         "epilogue_rope_cache" => wgsl!("shared/epilogue_rope_cache"),
         "epilogue_gated" => wgsl!("shared/epilogue_gated"),
         "epilogue_sum" => wgsl!("shared/epilogue_sum"),
+        "finish_group" => wgsl!("shared/finish_group"),
         "finish_tile" => wgsl!("shared/finish_tile"),
         "flat_index" => wgsl!("shared/flat_index"),
         "nibbles" => wgsl!("shared/nibbles"),

@@ -96,7 +96,7 @@ impl<'a> Linear<'a> {
         let n = rows_of(use_);
         let x = inputs.numbers(n * cols(format), 2);
         let (read, tolerance) = match linear_variant(use_) {
-            variant @ LinearVariant::Dot if variant.fits(format) => (naive::bytes(&x), 1e-2),
+            variant if variant.rounds_to_bytes() && variant.fits(format) => (naive::bytes(&x), 1e-2),
             LinearVariant::FewF16 | LinearVariant::MatF16 => (x.clone(), 1e-2),
             _ => (x.clone(), 1e-4),
         };

@@ -13,7 +13,7 @@ fn cpu_shape(use_: LinearUse) -> (usize, usize) {
     if use_ == LinearUse::Vec { (1, 8) } else { (8, 16) }
 }
 
-/// Slots of a group of invocations in `linear_vec.wgsl`.
+/// Slots of a group of invocations in `linear_vec.wgsl` and `linear_vec_dot.wgsl`.
 const VEC_SLOTS: usize = 4;
 /// Rows of x in a tile of `linear_few.wgsl`.
 const FEW_ROWS: usize = 32;
@@ -77,6 +77,10 @@ fn shader(variant: LinearVariant, use_: LinearUse, format: Format, columns: Colu
             constants.extend(WeightLayout::piece_constants(format, columns));
             constants.push(("LANES", if variant == LinearVariant::Lanes16 { 16 } else { 64 }));
             ("linear_vec", wgsl!("linear_vec"))
+        }
+        LinearVariant::Lanes64Dot => {
+            constants.push(("LANES", 64));
+            ("linear_vec_dot", wgsl!("linear_vec_dot"))
         }
         LinearVariant::Few64 | LinearVariant::Few32 | LinearVariant::FewF16 => {
             let slots = few_slots(variant) as u32;
@@ -194,18 +198,17 @@ fn run(
         assert_eq!(bias.meta.num_elements(), rows, "linear: bias of {rows} rows");
     }
     let use_ = LinearUse::of(n);
-    let mut variant = linear_variant(use_);
-    if !variant.fits(format) {
-        variant = LinearVariant::Mat8x4;
-    }
-    let x = if variant == LinearVariant::Dot { linear_dot::rounded(&x) } else { x };
+    let variant = linear_variant(use_).fitting(format);
+    let x = if variant.rounds_to_bytes() { linear_dot::rounded(&x) } else { x };
     let groups = match variant {
         LinearVariant::Cpu | LinearVariant::CpuSubgroups => {
             let (x_rows, lanes) = cpu_shape(use_);
             n.div_ceil(x_rows) * rows.div_ceil(lanes * CPU_SLOTS)
         }
         LinearVariant::Lanes16 => rows.div_ceil(VEC_SLOTS * 4),
-        LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups => rows.div_ceil(VEC_SLOTS),
+        LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups | LinearVariant::Lanes64Dot => {
+            rows.div_ceil(VEC_SLOTS)
+        }
         LinearVariant::Few64 | LinearVariant::Few32 | LinearVariant::FewF16 => {
             n.div_ceil(FEW_ROWS) * rows.div_ceil(few_slots(variant))
         }

@@ -21,6 +21,8 @@ pub enum LinearVariant {
     Lanes64,
     /// The same with subgroup sums.
     Lanes64Subgroups,
+    /// As `Lanes64` with packed products of bytes: the input is rounded as for `Dot`.
+    Lanes64Dot,
     /// For GPUs, few rows: tiles of 32 rows of x by 64 of the weight.
     Few64,
     /// By 32 of the weight, of which there are twice as many.
@@ -38,12 +40,13 @@ pub enum LinearVariant {
 }
 
 impl LinearVariant {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Cpu,
         Self::CpuSubgroups,
         Self::Lanes16,
         Self::Lanes64,
         Self::Lanes64Subgroups,
+        Self::Lanes64Dot,
         Self::Few64,
         Self::Few32,
         Self::FewF16,
@@ -60,6 +63,7 @@ impl LinearVariant {
             Self::Lanes16 => "lanes16",
             Self::Lanes64 => "lanes64",
             Self::Lanes64Subgroups => "lanes64-subgroups",
+            Self::Lanes64Dot => "lanes64-dot",
             Self::Few64 => "few-64",
             Self::Few32 => "few-32",
             Self::FewF16 => "few-f16",
@@ -75,26 +79,40 @@ impl LinearVariant {
         let has_what_it_uses = match self {
             Self::CpuSubgroups | Self::Lanes64Subgroups => features.subgroups,
             Self::FewF16 | Self::MatF16 => features.f16,
-            Self::Dot => features.packed_dot,
+            Self::Lanes64Dot | Self::Dot => features.packed_dot,
             _ => true,
         };
         has_what_it_uses && !(features.few_registers && self.needs_many_registers())
     }
 
     fn needs_many_registers(self) -> bool {
-        matches!(self, Self::Few32 | Self::FewF16 | Self::Mat8x4 | Self::MatF16 | Self::Dot)
+        matches!(self, Self::Lanes64Dot | Self::Few32 | Self::FewF16 | Self::Mat8x4 | Self::MatF16 | Self::Dot)
+    }
+
+    /// Whether the input is rounded to 8 bits, in a pass of its own.
+    pub fn rounds_to_bytes(self) -> bool {
+        matches!(self, Self::Lanes64Dot | Self::Dot)
     }
 
     /// Whether it can run on weights of this format.
     pub fn fits(self, format: Format) -> bool {
-        self != Self::Dot || format.is_chunked()
+        !self.rounds_to_bytes() || format.is_chunked()
+    }
+
+    /// What runs in its place on weights that it does not fit.
+    pub(super) fn fitting(self, format: Format) -> Self {
+        match self {
+            _ if self.fits(format) => self,
+            Self::Lanes64Dot => Self::Lanes64,
+            _ => Self::Mat8x4,
+        }
     }
 
     /// How exactly it computes: results of those that are [`Precision::Exact`] differ from each other's by rounding only.
     pub fn precision(self) -> Precision {
         match self {
             Self::FewF16 | Self::MatF16 => Precision::Half,
-            Self::Dot => Precision::Fast,
+            Self::Lanes64Dot | Self::Dot => Precision::Fast,
             _ => Precision::Exact,
         }
     }
@@ -114,7 +132,7 @@ impl LinearVariant {
     pub fn takes(self, use_: LinearUse) -> bool {
         match self {
             Self::Cpu | Self::CpuSubgroups => true,
-            Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups => use_ == LinearUse::Vec,
+            Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups | Self::Lanes64Dot => use_ == LinearUse::Vec,
             Self::Few64 | Self::Few32 | Self::FewF16 => use_ == LinearUse::Few,
             Self::Mat8x4 | Self::Mat4x4 | Self::MatF16 | Self::Dot => use_ != LinearUse::Vec,
         }
