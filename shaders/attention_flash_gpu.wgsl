@@ -1,12 +1,14 @@
 // out[i, h] = softmax_j(scale * q[i, h] . k[j, h']) v[j, h'], j over 0 ..= position + i (or over all positions if
 // FULL), h' the head that shares its keys and values with h, for many queries i.
 //
-// For GPUs. Workgroup: 16 * QUERIES queries of one head, over tiles of 32 keys. Invocation (y, x) of 16 x 8 has QUERIES of them
-// from QUERIES * y on: of a tile it computes their scores with keys x, x + 8, x + 16, x + 24, then adds to the quads of columns x of
+// For GPUs. Workgroup: 16 * QUERIES queries of one head, over tiles of 32 keys. Invocation (y, x) of 16 x 8, lane 8 * y + x, has QUERIES of
+// them from QUERIES * y on: of a tile it computes their scores with keys x, x + 8, x + 16, x + 24, then adds to the quads of columns x of
 // each chunk, all in registers, so that a quad from workgroup memory serves QUERIES queries or four keys. Queries, keys
 // and values pass through workgroup memory in chunks of eight quads of columns, read from the buffers in runs of
 // neighbouring quads; a ninth quad in each row keeps neighbours in different banks. The softmax is online: sums are
 // rescaled when a tile raises the maximum. Tiles no query may see are skipped.
+//
+// What follows from `lane` is worked out where it is needed: kept through the loops, it takes registers that sums need.
 #import flat_index
 #import attention_quads
 
@@ -17,11 +19,12 @@ const TILE: u32 = 16u * QUERIES; // queries
 // Vectors first: behind a single word they would not be aligned, and read word by word.
 var<workgroup> left: array<vec4<f32>, TILE * STRIDE>; // a chunk of the queries; then [query, x]: weights of x's keys
 var<workgroup> right: array<vec4<f32>, 32 * STRIDE>; // a chunk of the keys or the values
-var<workgroup> exchange: array<f32, TILE * STRIDE>; // [query, x]
-#if FULL
-#else
-var<workgroup> shared_position: u32;
-#endif
+var<workgroup> exchange: array<f32, TILE * 8u>; // [query, x]; before that the position
+
+// Where `exchange` has what invocation x has of a query: of eight queries each begins in another bank.
+fn exchanged(query: u32, x: u32) -> u32 {
+    return query * 8u + (x ^ (query % 8u));
+}
 
 @compute @workgroup_size(128)
 fn main(
@@ -36,34 +39,19 @@ fn main(
     }
     let head = group / tiles;
     let first = group % tiles * TILE;
-    let y = lane / 8u;
-    let x = lane % 8u;
-    // Of a chunk an invocation fetches a pair of quads of one query or key.
-    let fetched = lane / 4u * STRIDE + lane % 4u;
-    // Loops from here on, and to the last key, have no constant bounds: written out they need more registers than there are.
-    let query_start = y * QUERIES * STRIDE;
-#repeat r QUERIES
-    let row$r = first + y * QUERIES + $ru;
-#end
 
 #if FULL
     let kv_head = head;
     let end = dims.n;
-#repeat r QUERIES
-    let last$r = dims.n - 1u;
-#end
 #else
     // The position comes from a buffer; only this way do all invocations provably agree on it, as a barrier in a loop
     // demands.
     if (lane == 0u) {
-        shared_position = state[0];
+        exchange[0] = bitcast<f32>(state[0]);
     }
-    let position = workgroupUniformLoad(&shared_position);
+    let position = bitcast<u32>(workgroupUniformLoad(&exchange[0]));
     let kv_head = head / (dims.heads / dims.kv_heads);
     let end = min(position + min(first + TILE, dims.n), dims.capacity);
-#repeat r QUERIES
-    let last$r = min(row$r + position, end - 1u);
-#end
 #endif
 
 #repeat r QUERIES
@@ -79,6 +67,8 @@ fn main(
 #end
         for (var chunk = 0u; chunk < CHUNKS; chunk++) {
             workgroupBarrier();
+            // Of a chunk an invocation fetches a pair of quads of one query or key.
+            let fetched = lane / 4u * STRIDE + lane % 4u;
             var query = Pair();
             var key = Pair();
             if (chunk * 4u + lane % 4u < PAIRS) {
@@ -92,6 +82,9 @@ fn main(
             right[fetched] = key.a;
             right[fetched + 4u] = key.b;
             workgroupBarrier();
+            // No constant bounds, here and to the last key: written out the loops need more registers than there are.
+            let query_start = lane / 8u * QUERIES * STRIDE;
+            let x = lane % 8u;
             for (var at = query_start; at < query_start + 8u; at++) {
 #repeat c 4
                 let key$c = right[at - query_start + (x + $cu * 8u) * STRIDE];
@@ -103,16 +96,23 @@ fn main(
             }
         }
 
+        let y = lane / 8u;
+        let x = lane % 8u;
         let keys = vec4<u32>(0u, 8u, 16u, 24u) + base + x;
 #repeat r QUERIES
+#if FULL
+        let last$r = end - 1u;
+#else
+        let last$r = min(first + y * QUERIES + $ru + position, end - 1u);
+#endif
         score$r = select(vec4<f32>(LOWEST), score$r * dims.scale, keys <= vec4<u32>(last$r));
-        exchange[(y * QUERIES + $ru) * STRIDE + x] = max(max(score$r.x, score$r.y), max(score$r.z, score$r.w));
+        exchange[exchanged(y * QUERIES + $ru, x)] = max(max(score$r.x, score$r.y), max(score$r.z, score$r.w));
 #end
         workgroupBarrier();
 #repeat r QUERIES
         var new_top$r = top$r;
         for (var i = 0u; i < 8u; i++) {
-            new_top$r = max(new_top$r, exchange[(y * QUERIES + $ru) * STRIDE + i]);
+            new_top$r = max(new_top$r, exchange[exchanged(y * QUERIES + $ru, i)]);
         }
         let shrink$r = exp(top$r - new_top$r);
         top$r = new_top$r;
@@ -126,12 +126,13 @@ fn main(
 
 #repeat c CHUNKS
         workgroupBarrier();
+        let fetched$c = lane / 4u * STRIDE + lane % 4u;
         var value$c = Pair();
         if ($cu * 4u + lane % 4u < PAIRS) {
             value$c = value_pair(value_row(min(base + lane / 4u, end - 1u), kv_head), $cu * 4u + lane % 4u);
         }
-        right[fetched] = value$c.a;
-        right[fetched + 4u] = value$c.b;
+        right[fetched$c] = value$c.a;
+        right[fetched$c + 4u] = value$c.b;
         workgroupBarrier();
         for (var key = 0u; key < min(8u, end - base); key++) {
 #repeat j 4
@@ -149,8 +150,10 @@ fn main(
     }
 
     workgroupBarrier();
+    let y = lane / 8u;
+    let x = lane % 8u;
 #repeat r QUERIES
-    exchange[(y * QUERIES + $ru) * STRIDE + x] = total$r;
+    exchange[exchanged(y * QUERIES + $ru, x)] = total$r;
 #end
     workgroupBarrier();
     // Quad x of a chunk is the first of a pair for x < 4, else the second.
@@ -159,8 +162,9 @@ fn main(
 #repeat r QUERIES
     var whole$r = 0.0;
     for (var i = 0u; i < 8u; i++) {
-        whole$r += exchange[(y * QUERIES + $ru) * STRIDE + i];
+        whole$r += exchange[exchanged(y * QUERIES + $ru, i)];
     }
+    let row$r = first + y * QUERIES + $ru;
     if (row$r < dims.n) {
         let to = (row$r * dims.heads + head) * QUADS;
 #repeat c CHUNKS

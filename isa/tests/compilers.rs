@@ -9,7 +9,7 @@ use llava_isa::{Measured, measure, table};
 const WAVES: [(&str, u64); 6] = [
     ("", 20),
     ("attention_decode_gpu", 8),
-    ("attention_flash_gpu", 10),
+    ("attention_flash_gpu", 12),
     ("linear", 12),
     ("linear_dot_x", 20),
     ("linear_few", 8),
