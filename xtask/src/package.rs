@@ -47,7 +47,7 @@ pub fn run(paths: &Paths) -> Result<()> {
     let tarball = build(paths)?;
     let name = tarball.file_name().context("a tarball has a name")?;
     copy(&tarball, &paths.www.join(name))?;
-    report(&paths.www.join("package"))?;
+    weigh(paths)?;
     println!("tarball: www/{}, {} bytes", name.to_string_lossy(), fs::metadata(&tarball)?.len());
     Ok(())
 }
@@ -61,8 +61,9 @@ fn empty(folder: PathBuf) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Prints what the package weighs, and refuses a core or an engine above its limit.
-fn report(package: &Path) -> Result<()> {
+/// Prints what the built package weighs, and refuses a core or an engine above its limit.
+pub fn weigh(paths: &Paths) -> Result<()> {
+    let package = &paths.www.join("package");
     let mut core = 0;
     for file in CORE {
         let [raw, gzip, brotli] = sizes(&package.join(file))?;

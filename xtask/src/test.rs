@@ -235,6 +235,7 @@ fn browsers(paths: &Paths) -> Result<Report> {
 /// The tarball, installed in apps: those that belong to every run.
 fn package_quickly(paths: &Paths) -> Result<Report> {
     let tarball = package::build(paths)?;
+    package::weigh(paths)?;
     count(browser_tests(paths, "tests/package", |_| true)?.env("LLAVA_TARBALL", tarball))
 }
 
