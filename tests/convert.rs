@@ -264,6 +264,27 @@ fn formats_follow_the_roles() {
 }
 
 #[test]
+fn embedding_and_head_may_have_a_format_of_their_own() {
+    let case = Case::new(tiny_config());
+    case.write();
+    let options = Options { head: Some(Format::Q8), ..Options::new(Format::Q4) };
+    hf::convert(&case.folder(), &case.out(), &options).unwrap();
+    let in_q4 = case.temp.path().join("in-q4");
+    hf::convert(&case.folder(), &in_q4, &Options::new(Format::Q4)).unwrap();
+    let [mixed, q4] = [case.out(), in_q4.clone()].map(|folder| FolderSource::open(folder).unwrap().manifest().clone());
+    for (tensor, in_q4) in mixed.tensors.iter().zip(&q4.tensors) {
+        let expected = if [EMBEDDING, HEAD].contains(&tensor.name.as_str()) { Format::Q8 } else { in_q4.dtype };
+        assert_eq!((&tensor.name, tensor.dtype), (&in_q4.name, expected));
+    }
+    assert_eq!(mixed.quantization, "q4");
+
+    // A bundle's likewise: what has the format already is the same bytes.
+    let again = case.temp.path().join("again");
+    bundle::convert(&case.out(), &again, &options).unwrap();
+    assert_eq!(FolderSource::open(again).unwrap().manifest().chunks, mixed.chunks);
+}
+
+#[test]
 fn columns_that_are_no_whole_blocks_are_stored_otherwise() {
     let mut config = tiny_config();
     config["text_config"]["intermediate_size"] = json!(90);
@@ -629,6 +650,8 @@ fn the_command_line_does_it_too() {
     for (args, sign) in [
         (&["--quant", "q4"][..], "--force"),
         (&["--quant", "q5"], &Format::names(", ")),
+        (&["--quant", "q4", "--head", "q5"], &Format::names(", ")),
+        (&["--head", "q8"], "--quant"),
         (&[], "--quant"),
         (&["--quant", "q4", "--what"], "--what"),
         (&["--quant", "q4", "--chunk-bytes", "33554432", "--force"], "chunk-bytes"),
@@ -636,6 +659,8 @@ fn the_command_line_does_it_too() {
         let (ok, text) = run(args);
         assert!(!ok && text.contains(sign), "{args:?}: {text}");
     }
+    let (ok, text) = run(&["--quant", "q4", "--head", "q8", "--force"]);
+    assert!(ok && text.contains("token embedding"), "{text}");
     assert!(run(&["--quant", "q8", "--force"]).0);
 }
 

@@ -11,7 +11,6 @@ import sayings
 import units
 from exchange import Exchange
 from fastvlm import POSITIONS
-from gist import gist
 from kinds import Kinds
 from sayings import Known
 from teacher import SURE as TEACHER_SURE
@@ -23,8 +22,7 @@ MIX = {"photographs": 0.36, "exchanged": 0.5, "drawn": 0.06, "nothing": 0.08}
 SURE = 0.25  # of a picture whose kind is exchanged
 SCRAMBLED = 0.5  # of the exchanged, of which nothing else stays in its place either
 LOUDER = -3, 2  # what is added to all outputs of an exchanged picture: how loud it is says nothing of its kind
-CONFLICTS = 0.5  # of the photographs, of which the classifier is sure of something that their label does not say
-DESCRIBED = 0.15  # of the photographs, of which a description says what is on them: people, rooms, landscapes
+CONFLICTS = 0.55  # of the photographs, of which the classifier is sure of something that their label does not say
 ADDED = -5, 3  # how much more than the classifier's kinds the added ones weigh in an exchanged picture, in logarithms
 SORT, ABSENT = 0.6, 0.01  # shares that make a sort true, a name false
 
@@ -64,7 +62,6 @@ class Lessons:
         named = sorted({p.name for p in self.photos if p.kinds})
         self.withheld = set(named[::withhold]) if withhold else set()
         self.rows = np.array([n for n, p in enumerate(self.photos) if p.name not in self.withheld])
-        self.described = np.array([n for n in self.rows if gist(self.photos[n].description)])
         self.sorts = self._members(self.kinds.sorts)
         self.names = self.kinds.exact + self.kinds.wider
         self.covered = self._members(self.names)
@@ -109,13 +106,11 @@ class Lessons:
         which = str(rng.choice(list(MIX), p=list(MIX.values())))
         if which in ("drawn", "nothing"):
             return which, which, int(rng.integers(len(self.blocks[which]))), 0
-        chance = rng.random()
-        if which == "exchanged" or chance < CONFLICTS:
-            among = self.exchangeable if which == "exchanged" else self.conflicts
-            row, view = among[rng.integers(len(among))]
-            return which, "train", int(row), int(view)
-        among = self.described if chance < CONFLICTS + DESCRIBED else self.rows
-        return which, "train", int(among[rng.integers(len(among))]), int(rng.integers(self.blocks["train"].views))
+        if which == "photographs" and rng.random() >= CONFLICTS:
+            return which, "train", int(self.rows[rng.integers(len(self.rows))]), int(rng.integers(self.blocks["train"].views))
+        among = self.conflicts if which == "photographs" else self.exchangeable
+        row, view = among[rng.integers(len(among))]
+        return which, "train", int(row), int(view)
 
     def exchanged(self, outputs, rng):
         """Outputs (positions, units) with the picture's kind exchanged, other added units in the place of its own, and half

@@ -43,6 +43,7 @@ Q5_1, Q8_0, Q4_K, Q5_K, Q6_K.
                          q6k block by block, not quantized a second time; Q5 becomes q8. Those already in the format asked
                          for are carried over likewise. Columns that are no multiple of 256 become q4 instead of q4k, and
                          q8 instead of q6k.
+    --head FORMAT        of embeddings and head, where not the same: they choose the words
     --mmproj FILE        the GGUF with vision tower and projector
     --chunk-bytes N      size of the chunk files, a multiple of 4 up to 16777216 (default 4194304)
     --name NAME          the model's name (default: the folder's or file's)
@@ -65,11 +66,13 @@ the first one is asked about each picture, and for which answer the second one a
             println!("{}", HELP.replace("{formats}", &Format::names(", ")));
             return Ok(());
         }
-        let format = args.opt_value_from_fn("--quant", |name| {
+        let by_name = |name: &str| {
             Format::from_name(name).ok_or_else(|| format!("`{name}` is not one of {}", Format::names(", ")))
-        })?;
+        };
+        let format = args.opt_value_from_fn("--quant", by_name)?;
         let seed: Option<u64> = args.opt_value_from_str("--seed")?;
         let mut options = Options { report, ..Options::new(format) };
+        options.head = args.opt_value_from_fn("--head", by_name)?;
         options.chunk_bytes = args.opt_value_from_str("--chunk-bytes")?.unwrap_or(options.chunk_bytes);
         options.name = args.opt_value_from_str("--name")?;
         options.license = args.opt_value_from_str("--license")?;
@@ -82,8 +85,12 @@ the first one is asked about each picture, and for which answer the second one a
         let words: Vec<PathBuf> = words.into_iter().map(PathBuf::from).collect();
         let summary = match &words[..] {
             [form, description, out] if form.as_os_str() == "pair" => {
-                if format.is_some() || options.name.is_some() || options.license.is_some() {
-                    return Err("`pair` takes both bundles as they are, without --quant, --name and --license".into());
+                let changes =
+                    [format.is_some(), options.head.is_some(), options.name.is_some(), options.license.is_some()];
+                if changes.contains(&true) {
+                    let problem =
+                        "`pair` takes both bundles as they are, without --quant, --head, --name and --license";
+                    return Err(problem.into());
                 }
                 let manifest = pair(description, out, options.force)?;
                 let other = manifest.second.as_ref().map_or("", |second| &second.manifest.model.name);
@@ -92,6 +99,9 @@ the first one is asked about each picture, and for which answer the second one a
             }
             [first, model, out] if first.as_os_str() == "synthetic" => {
                 let model = Synthetic::new(&model.to_string_lossy(), seed.unwrap_or(0))?;
+                if format.is_none() && options.head.is_some() {
+                    return Err("--head goes with --quant: without it a folder in f16 is made".into());
+                }
                 if format.is_none() {
                     model.folder(out, report)?;
                     return Ok(());

@@ -41,6 +41,8 @@ const PIECE: usize = 1 << 20;
 pub struct Options {
     /// `None`: as the checkpoint has it, where it has formats of its own (GGUF).
     pub format: Option<Format>,
+    /// Of the token embedding and the head, where not the same: they choose the word, and in a small model are much of it.
+    pub head: Option<Format>,
     pub chunk_bytes: usize,
     /// Replace an existing bundle.
     pub force: bool,
@@ -55,7 +57,7 @@ impl Options {
     /// Everything at its default, stored as `format`; reports nothing.
     pub fn new(format: impl Into<Option<Format>>) -> Self {
         let (format, report): (_, Report) = (format.into(), |_| ());
-        Self { format, chunk_bytes: DEFAULT_CHUNK, force: false, name: None, license: None, report }
+        Self { format, head: None, chunk_bytes: DEFAULT_CHUNK, force: false, name: None, license: None, report }
     }
 
     /// The format, where the source has none of its own to keep.
@@ -129,7 +131,7 @@ pub fn write<C: Checkpoint>(
         plan.iter_mut().for_each(|needed| needed.fold = None);
     }
     let checkpoint = &Folded::new(checkpoint, &plan);
-    let tensors = layout(checkpoint, &plan, options.format, &mut notes)?;
+    let tensors = layout(checkpoint, &plan, options, &mut notes)?;
     let sizes: HashMap<&str, usize> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.bytes)).collect();
     head.memory = Some(model::memory(config, |name| sizes.get(name).copied().unwrap_or(0)));
     let total: usize = tensors.iter().map(|tensor| tensor.bytes).sum();
@@ -166,7 +168,7 @@ pub fn write<C: Checkpoint>(
 fn layout(
     checkpoint: &impl Checkpoint,
     plan: &[Needed],
-    asked: Option<Format>,
+    options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Stored>> {
     let stored = |needed: &Needed| {
@@ -178,7 +180,8 @@ fn layout(
                 return Err(Error::bundle(tensor(&name), problem));
             }
         }
-        let mut format = checkpoint.format(needed, asked);
+        let head = matches!(needed.role, Role::Embedding | Role::Head).then_some(options.head).flatten();
+        let mut format = checkpoint.format(needed, head.or(options.format));
         let stored_shape = needed.stored_shape();
         let Needed { name, shape, role, .. } = needed.clone();
         let elements = shape.iter().product();
