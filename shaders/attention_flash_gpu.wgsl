@@ -19,7 +19,7 @@ const TILE: u32 = 16u * QUERIES; // queries
 // Vectors first: behind a single word they would not be aligned, and read word by word.
 var<workgroup> left: array<vec4<f32>, TILE * STRIDE>; // a chunk of the queries; then [query, x]: weights of x's keys
 var<workgroup> right: array<vec4<f32>, 32 * STRIDE>; // a chunk of the keys or the values
-var<workgroup> exchange: array<f32, TILE * 8u>; // [query, x]; before that the position
+var<workgroup> exchange: array<u32, TILE * 8u>; // [query, x], floats as they are stored; before that the position
 
 // Where `exchange` has what invocation x has of a query: of eight queries each begins in another bank.
 fn exchanged(query: u32, x: u32) -> u32 {
@@ -47,9 +47,9 @@ fn main(
     // The position comes from a buffer; only this way do all invocations provably agree on it, as a barrier in a loop
     // demands.
     if (lane == 0u) {
-        exchange[0] = bitcast<f32>(state[0]);
+        exchange[0] = state[0];
     }
-    let position = bitcast<u32>(workgroupUniformLoad(&exchange[0]));
+    let position = workgroupUniformLoad(&exchange[0]);
     let kv_head = head / (dims.heads / dims.kv_heads);
     let end = min(position + min(first + TILE, dims.n), dims.capacity);
 #endif
@@ -106,13 +106,14 @@ fn main(
         let last$r = min(first + y * QUERIES + $ru + position, end - 1u);
 #endif
         score$r = select(vec4<f32>(LOWEST), score$r * dims.scale, keys <= vec4<u32>(last$r));
-        exchange[exchanged(y * QUERIES + $ru, x)] = max(max(score$r.x, score$r.y), max(score$r.z, score$r.w));
+        let highest$r = max(max(score$r.x, score$r.y), max(score$r.z, score$r.w));
+        exchange[exchanged(y * QUERIES + $ru, x)] = bitcast<u32>(highest$r);
 #end
         workgroupBarrier();
 #repeat r QUERIES
         var new_top$r = top$r;
         for (var i = 0u; i < 8u; i++) {
-            new_top$r = max(new_top$r, exchange[exchanged(y * QUERIES + $ru, i)]);
+            new_top$r = max(new_top$r, bitcast<f32>(exchange[exchanged(y * QUERIES + $ru, i)]));
         }
         let shrink$r = exp(top$r - new_top$r);
         top$r = new_top$r;
@@ -153,7 +154,7 @@ fn main(
     let y = lane / 8u;
     let x = lane % 8u;
 #repeat r QUERIES
-    exchange[exchanged(y * QUERIES + $ru, x)] = total$r;
+    exchange[exchanged(y * QUERIES + $ru, x)] = bitcast<u32>(total$r);
 #end
     workgroupBarrier();
     // Quad x of a chunk is the first of a pair for x < 4, else the second.
@@ -162,7 +163,7 @@ fn main(
 #repeat r QUERIES
     var whole$r = 0.0;
     for (var i = 0u; i < 8u; i++) {
-        whole$r += exchange[exchanged(y * QUERIES + $ru, i)];
+        whole$r += bitcast<f32>(exchange[exchanged(y * QUERIES + $ru, i)]);
     }
     let row$r = first + y * QUERIES + $ru;
     if (row$r < dims.n) {

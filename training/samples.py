@@ -8,6 +8,7 @@ OUTPUTS is what `evaluate.py score` scores, --q4 that of the q4 bundle. Only pic
 """
 
 import argparse
+import io
 import json
 import shutil
 from collections import Counter
@@ -17,6 +18,7 @@ from PIL import Image
 
 from evaluate import PROMPT, accepted, asked, plain, read, right, write
 from fetch import SKIMAGE_TEST
+from photographs import pictures
 
 LARGEST = {"demo": 40_000, "tests": 16_000}  # bytes of a file
 # How many of each kind.
@@ -36,8 +38,14 @@ WANTED = {
 }  # fmt: skip
 
 
-# The photographs that the demo shows, of scikit-image and the Getty's, all CC0 or in the public domain, and what is in them.
-PHOTOGRAPHS = {"chelsea": "cat", "picosdeeuropa": "mountain", "coffee": "cup", "gravel": "gravel, which it should not know"}
+# The photographs that the demo shows and what is in them: fetch.py's, or where a folder is named one of the licensed photographs
+# that no model learned from. Credits are in the demo's page.
+PHOTOGRAPHS = {
+    "chelsea": "cat",
+    "picosdeeuropa": "mountain",
+    "val/6c5db989d608c84a": "group of people",
+    "gravel": "gravel, which it should not know",
+}
 
 
 def may_be_shown(case, use):
@@ -52,20 +60,26 @@ def title(case):
     return case["expected"] if isinstance(case["expected"], str) else ", ".join(dict.fromkeys(case["expected"]))
 
 
-def photographs(cache, folder):
+def photograph(name, cache, photos):
+    """Its file."""
+    if "/" in name:
+        return next(io.BytesIO(found) for file, found in pictures(photos, name.split("/")[0]) if file == f"{name}.jpg")
+    return next(path for split in ("train", "test") for path in (cache / "photos" / split).glob(f"{name}.jpg"))
+
+
+def photographs(cache, photos, folder):
     """Writes them, and gives back their rows of the index."""
     rows = []
     for name, title in PHOTOGRAPHS.items():
-        found = [path for split in ("train", "test") for path in (cache / "photos" / split).glob(f"{name}.jpg")]
-        image = Image.open(found[0])
+        image = Image.open(photograph(name, cache, photos))
         image.thumbnail((360, 360), Image.LANCZOS)
         rows.append({"file": f"photographs-{len(rows) + 1}.jpg", "title": title})
         image.save(folder / rows[-1]["file"], quality=82)
     return rows
 
 
-def demo(cases, said, cache, folder):
-    index, seen, left = photographs(cache, folder), set(), dict(WANTED["demo"])
+def demo(cases, said, cache, photos, folder):
+    index, seen, left = photographs(cache, photos, folder), set(), dict(WANTED["demo"])
     for case in cases:
         kind, names = (case["set"], case["kind"]), title(case).split(", ")
         of_the_page = case["prompt"] == PROMPT or case["set"] == "easy-VQA"
@@ -111,17 +125,18 @@ def main():
     parser.add_argument("outputs", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cache", type=Path, help="fetch.py's, of which the demo's photographs come")
+    parser.add_argument("--photos", type=Path, help="the licensed photographs, of which others come")
     parser.add_argument("--q4", type=Path, metavar="OUTPUTS", help="what the q4 bundle said (tests)")
     args = parser.parse_args()
     if args.use == "tests" and not args.q4:
         parser.error("the tests are of both bundles: give --q4 too")
-    if args.use == "demo" and not args.cache:
-        parser.error("the demo shows photographs: give --cache too")
+    if args.use == "demo" and not (args.cache and args.photos):
+        parser.error("the demo shows photographs: give --cache and --photos too")
     args.folder.mkdir(parents=True, exist_ok=True)
     inputs, cases = read(args.set / "inputs.jsonl"), read(args.set / "cases.jsonl")
     said = lambda outputs: {(i["image"], i["prompt"]): o["description"] for i, o in zip(inputs, read(outputs))}
     if args.use == "demo":
-        demo(cases, said(args.outputs), args.cache, args.folder)
+        demo(cases, said(args.outputs), args.cache, args.photos, args.folder)
     else:
         tests(cases, said(args.outputs), said(args.q4), args.folder)
 
