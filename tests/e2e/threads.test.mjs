@@ -111,6 +111,19 @@ test("a thread that crashes ends the engine, and nothing waits for it", async ()
   assert.match(answers[0].message, /engine crashed/i);
 });
 
+test("the demo, which has a policy, has them too", async () => {
+  Object.assign(site, { headers: ISOLATED });
+  const page = await browser.open(site, "/demo/");
+  try {
+    await page.locator("#samples button").first().click();
+    await page.locator("#status", { hasText: "tokens/s" }).filter({ hasNotText: "so far" }).waitFor({ timeout: 120_000 });
+    assert.equal(page.workers().length, CORES);
+  } finally {
+    await page.close();
+    Object.assign(site, { headers: {} });
+  }
+});
+
 test("the threads of a model end with it", async () => {
   Object.assign(site, { headers: ISOLATED });
   const page = await browser.open(site);
