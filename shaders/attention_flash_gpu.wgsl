@@ -26,6 +26,11 @@ fn exchanged(query: u32, x: u32) -> u32 {
     return query * 8u + (x ^ (query % 8u));
 }
 
+// Of a chunk an invocation fetches a pair of quads of one query or key: where the first of them is kept, the other four quads on.
+fn fetched_at(lane: u32) -> u32 {
+    return lane / 4u * STRIDE + lane % 4u;
+}
+
 @compute @workgroup_size(128)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -67,8 +72,7 @@ fn main(
 #end
         for (var chunk = 0u; chunk < CHUNKS; chunk++) {
             workgroupBarrier();
-            // Of a chunk an invocation fetches a pair of quads of one query or key.
-            let fetched = lane / 4u * STRIDE + lane % 4u;
+            let fetched = fetched_at(lane);
             var query = Pair();
             var key = Pair();
             if (chunk * 4u + lane % 4u < PAIRS) {
@@ -127,7 +131,7 @@ fn main(
 
 #repeat c CHUNKS
         workgroupBarrier();
-        let fetched$c = lane / 4u * STRIDE + lane % 4u;
+        let fetched$c = fetched_at(lane);
         var value$c = Pair();
         if ($cu * 4u + lane % 4u < PAIRS) {
             value$c = value_pair(value_row(min(base + lane / 4u, end - 1u), kv_head), $cu * 4u + lane % 4u);

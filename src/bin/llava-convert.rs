@@ -99,10 +99,10 @@ the first one is asked about each picture, and for which answer the second one a
             }
             [first, model, out] if first.as_os_str() == "synthetic" => {
                 let model = Synthetic::new(&model.to_string_lossy(), seed.unwrap_or(0))?;
-                if format.is_none() && options.head.is_some() {
-                    return Err("--head goes with --quant: without it a folder in f16 is made".into());
-                }
                 if format.is_none() {
+                    if options.head.is_some() {
+                        return Err("--head goes with --quant: without it a folder in f16 is made".into());
+                    }
                     model.folder(out, report)?;
                     return Ok(());
                 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Numbers, Rounding, words};
+use super::{EXACT, Numbers, Rounding, words};
 use burn::tensor::Device;
 use llava_web::device::{self, Buffer};
 use llava_web::kernels::{
@@ -22,7 +22,7 @@ pub async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(n: 
             // A rounding of x may fall to the other side.
             LinearVariant::Lanes64Dot | LinearVariant::Dot => (5e-3, naive::bytes),
             LinearVariant::FewF16 | LinearVariant::MatF16 => (2e-3, <[f32]>::to_vec),
-            _ => (2e-5, <[f32]>::to_vec),
+            _ => (EXACT, <[f32]>::to_vec),
         };
         kernels::set_linear_variant(use_, Some(variant));
         case(variant.name(), tolerance, inputs).await;

@@ -42,7 +42,6 @@ impl WeightLayout {
             ("BLOCK", format.block() as u32),
             ("CHUNKED", format.chunk().is_some() as u32),
             ("CHUNK", chunk),
-            ("CHUNK_QUADS", chunk / 4),
             ("WORDS", words as u32),
             ("QUADS", (columns >= Columns::Four) as u32),
         ]
