@@ -95,7 +95,7 @@ fn main(
 #if CHUNKED
 #repeat r 8
         let chunk$r = row$r * (dims.cols / CHUNK) + first / CHUNK;
-        let scale$r = weight_scale(chunk$r);
+        let scale$r = weight_scale(row$r * (dims.cols / CHUNK), first / CHUNK);
 #end
 #endif
 #if ONE_ROW

@@ -76,7 +76,7 @@ fn main(
             if (word < 2u) {
                 weight_scales[word * 16u + group] = vec4<f32>(
 #repeat i 4
-                    weight_scale(place$i)[word],
+                    weight_scale(start$i, chunk)[word],
 #end
                 );
             }

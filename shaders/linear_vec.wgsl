@@ -3,7 +3,8 @@
 // Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take the
 // pieces of a row, 16 bytes or twice as many, in turn, so that neighbours read neighbouring bytes. Of 16 bytes the words of all 4 rows
 // are kept in registers, and x is read quad by quad beside them. Scale and minimum are applied once a piece: sum(x * (q * s + m)) = s *
-// sum(x * q) + m * sum(x); what number stands for 0 likewise.
+// sum(x * q) + m * sum(x); what number stands for 0 likewise. NORMED: x is normalized on the way, sum(x / rms * w * q) = sum(x * w * q)
+// / rms, so that the rms is needed at the end only.
 #import flat_index
 #import rows
 
@@ -11,7 +12,25 @@
 #import weight
 #import epilogue
 
+#if NORMED
+@group(0) @binding(NORM_BINDING) var<storage, read_write> norm_weight: array<vec4<f32>>; // [cols / 4]
+#endif
+
 var<workgroup> partials: array<vec4<f32>, 64>;
+#if NORMED
+var<workgroup> square_partials: array<f32, 64>;
+#endif
+
+// A quad of x as the weights are to be multiplied by it; its squares come to `squares` where they are needed.
+fn x_quad(quad: u32, squares: ptr<function, f32>) -> vec4<f32> {
+    let values = x4_at(0u, quad);
+#if NORMED
+    *squares += dot(values, values);
+    return values * norm_weight[quad];
+#else
+    return values;
+#endif
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -39,6 +58,7 @@ fn main(
 #endif
 #end
     var sums = vec4<f32>();
+    var squares = 0.0;
     for (var piece = part; piece < pieces; piece += LANES) {
 #if PIECES
 #repeat r 4
@@ -48,15 +68,21 @@ fn main(
 #repeat p PARTS
         {
 #repeat r 4
-            let words$r = weight_piece(start$r + piece, $pu);
+            let words$r = weight_piece(start$r, piece, $pu);
 #end
 #repeat i PART_QUADS
             {
-                let values = x4_at(0u, piece * PIECE_QUADS + $pu * PART_QUADS + $iu);
+                let quad = PART_QUADS - 1u - $iu;
+                if (UPPER != 1.0 && quad == PART_QUADS / 2u - 1u) {
+#repeat r 4
+                    products$r /= UPPER;
+#end
+                }
+                let values = x_quad(piece * PIECE_QUADS + $pu * PART_QUADS + quad, &squares);
                 x_sum += values.x + values.y + (values.z + values.w);
 #repeat r 4
                 {
-                    let numbers = weight_numbers(words$r, $iu);
+                    let numbers = weight_numbers(words$r, quad);
 #repeat k 4
                     products$r += numbers[$k] * values[$k];
 #end
@@ -68,7 +94,7 @@ fn main(
 #end
 #repeat r 4
         {
-            let scale = weight_scale(start$r + piece);
+            let scale = weight_scale(start$r, piece);
             if (ZERO != 0.0) {
                 products$r -= ZERO * x_sum;
             }
@@ -79,7 +105,7 @@ fn main(
         }
 #end
 #else
-        let values = x4_at(0u, piece);
+        let values = x_quad(piece, &squares);
 #repeat r 4
         sums[$r] += dot(weight4_at(start$r, piece), values);
 #end

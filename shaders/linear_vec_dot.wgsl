@@ -40,7 +40,7 @@ fn main(
             product += dot4I8Packed(bytes$i.x, weight_word(start$r + chunk, $iu * 2u));
             product += dot4I8Packed(bytes$i.y, weight_word(start$r + chunk, $iu * 2u + 1u));
 #end
-            let scale = weight_scale(start$r + chunk);
+            let scale = weight_scale(start$r, chunk);
             sums[$r] += x_scale.x * scale.x * f32(product);
             if (HAS_MINIMUM) {
                 sums[$r] += x_scale.y * scale.y;

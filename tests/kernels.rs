@@ -100,7 +100,9 @@ fn every_shader_is_valid_wgsl() {
             .subgroup_operations(naga::valid::SubgroupOperationSet::all());
         validator.validate(&module).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
         let bindings = module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()).count();
-        assert!(bindings <= 9, "{}: more than 8 storage buffers beside the uniform", shader.name);
+        // A norm that is folded in is for adapters that allow one more.
+        let most = if shader.constants.contains(&("NORMED", 1)) { 10 } else { 9 };
+        assert!(bindings <= most, "{}: too many storage buffers beside the uniform", shader.name);
         let shared: u32 = module
             .global_variables
             .iter()

@@ -149,8 +149,8 @@ async fn linear_layer(
         measure(bench, ceilings, work, |turn| {
             let (x, weight) = (x.clone(), &weights[turn % copies]);
             drop(match part {
-                "qkv" => kernels::linear_rope_cache(x, weight, None, &rope, &kv, &state, heads),
-                "gate_up" => kernels::linear_gated(x, weight, None, Activation::Silu),
+                "qkv" => kernels::linear_rope_cache(x, None, weight, None, &rope, &kv, &state, heads),
+                "gate_up" => kernels::linear_gated(x, None, weight, None, Activation::Silu),
                 _ => kernels::linear(x, weight, None, None, Activation::None),
             });
         })

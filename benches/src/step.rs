@@ -39,10 +39,10 @@ pub async fn run(bench: &mut Bench<'_>, name: &str, shape: Shape, context: usize
     let launches: [(&str, usize, &dyn Fn()); 9] = [
         ("embedding", 1, &|| drop(kernels::embed_drawn(&state, &head))),
         ("rms_norm", 2 * layers + 1, &|| drop(kernels::rms_norm(x.clone(), &norm, 1e-5))),
-        ("qkv", layers, &|| drop(kernels::linear_rope_cache(x.clone(), &qkv, None, &rope, &kv, &state, heads))),
+        ("qkv", layers, &|| drop(kernels::linear_rope_cache(x.clone(), None, &qkv, None, &rope, &kv, &state, heads))),
         ("attention", layers, &|| drop(kernels::attention(x.clone(), &kv, &state, heads))),
         ("o", layers, &|| drop(kernels::linear(x.clone(), &o, None, Some(residual.clone()), Activation::None))),
-        ("gate_up", layers, &|| drop(kernels::linear_gated(x.clone(), &gate_up, None, Activation::Silu))),
+        ("gate_up", layers, &|| drop(kernels::linear_gated(x.clone(), None, &gate_up, None, Activation::Silu))),
         ("down", layers, &|| drop(kernels::linear(inner.clone(), &down, None, Some(x.clone()), Activation::None))),
         ("head", 1, &|| drop(kernels::linear(x.clone(), &head, None, None, Activation::None))),
         ("sample", 1, &|| kernels::sample(logits.clone(), &params, &seen, &tokens, &drawing)),

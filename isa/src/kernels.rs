@@ -42,7 +42,7 @@ fn has_usual_weight(shader: &Shader) -> bool {
 }
 
 /// Constants that others follow from, or that no operation has two of.
-const UNSAID: [&str; 14] = [
+const UNSAID: [&str; 15] = [
     "BLOCK",
     "CHUNKED",
     "CHUNK",
@@ -52,6 +52,7 @@ const UNSAID: [&str; 14] = [
     "PARTS",
     "PART_QUADS",
     "WORDS",
+    "NORM_BINDING",
     "PAIRS",
     "ODD_QUADS",
     "OWN",

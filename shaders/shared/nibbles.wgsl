@@ -1,5 +1,5 @@
 // What formats share whose quants are one vec4<u32> per chunk of 32 columns: byte j holds column j in its low and column j + 16 in
-// its high nibble. They have weight_scale(chunk); value = q * scale + minimum.
+// its high nibble. They have weight_scale(start, chunk); value = q * scale + minimum.
 
 #if WORDS
 fn weight_bytes(chunk: u32, j: u32) -> Octet {
@@ -8,27 +8,42 @@ fn weight_bytes(chunk: u32, j: u32) -> Octet {
 }
 #else
 const HAS_MINIMUM: bool = true;
-const ZERO: f32 = 0.0;
 
-fn low_nibbles(word: u32) -> vec4<f32> {
-    return vec4<f32>((vec4<u32>(word & 0x0f0f0f0fu) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
+fn bytes_of(word: u32) -> vec4<f32> {
+    return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
 
 fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
-    let chunk = start * (BLOCK / CHUNK) + quad / 8u;
-    let scale = weight_scale(chunk);
-    return low_nibbles(weight[chunk][quad % 4u] >> (quad & 4u)) * scale.x + scale.y;
+    let first = start * (BLOCK / CHUNK);
+    let scale = weight_scale(first, quad / 8u);
+    let word = (weight[first + quad / 8u][quad % 4u] >> (quad & 4u)) & 0x0f0f0f0fu;
+    return bytes_of(word) * scale.x + scale.y;
 }
 
 fn weight_word(chunk: u32, j: u32) -> u32 {
     return (weight[chunk][j % 4u] >> (j & 4u)) & 0x0f0f0f0fu;
 }
 
-fn weight_piece(chunk: u32, _part: u32) -> vec4<u32> {
-    return weight[chunk];
+fn weight_piece(start: u32, chunk: u32, _part: u32) -> vec4<u32> {
+    return weight[start + chunk];
 }
 
+#if AS_HALVES
+#import halves
+const ZERO: f32 = 64.0;
+const UPPER: f32 = 1.0;
+
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
-    return low_nibbles(words[quad % 4u] >> (quad & 4u));
+    let word = words[quad % 4u];
+    return halves(word << (4u - (quad & 4u)), word >> (4u + (quad & 4u)), 0x00f000f0u, 0x54005400u);
 }
+#else
+const ZERO: f32 = 0.0;
+const UPPER: f32 = 16.0;
+
+// High nibbles where they lie: a shift less.
+fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
+    return bytes_of(words[quad % 4u] & select(0x0f0f0f0fu, 0xf0f0f0f0u, quad >= 4u));
+}
+#endif
 #endif

@@ -7,17 +7,18 @@
 //   weight_quad(start, quad), as weight4_at with QUADS; with WORDS only where CHUNKED is not set;
 //   weight_element(at), element `at` of row * dims.cols + column, where BLOCK is 1.
 // Where CHUNKED is set, each chunk of CHUNK columns of a row, 32 or 16, has one scale and minimum. Chunks are numbered row * (dims.cols
-// / CHUNK) + chunk of the row. With WORDS:
-//   weight_scale(chunk), weight_bytes(chunk, j): value = byte / 255 * scale.x + scale.y, of the bytes / 255 of columns 4 * j ..
-//   4 * j + 3 of the chunk and those CHUNK / 2 further on;
+// / CHUNK) + chunk of the row. Where that is said as `start`, the number of the row's first chunk, and `chunk` of the row, rows that are
+// read side by side share what follows from the latter. With WORDS:
+//   weight_scale(start, chunk), weight_bytes(start + chunk, j): value = byte / 255 * scale.x + scale.y, of the bytes / 255 of columns
+//   4 * j .. 4 * j + 3 of the chunk and those CHUNK / 2 further on;
 // and else
-//   of CHUNK 32 weight_scale(chunk), weight_word(chunk, j): value = byte * scale.x + scale.y, of the four signed bytes of columns
-//   4 * j .. 4 * j + 3 of the chunk.
+//   of CHUNK 32 weight_scale(start, chunk), weight_word(start + chunk, j): value = byte * scale.x + scale.y, of the four signed bytes of
+//   columns 4 * j .. 4 * j + 3 of the chunk.
 // Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that kernels read in a turn, in any format, as PARTS parts
-// of PART_QUADS quads, at most 16 bytes each. A piece is a chunk where CHUNKED is set. Pieces are numbered row * (pieces of a row) + piece
-// of the row:
-//   weight_piece(piece, part), weight_numbers(words, quad): value = (number - ZERO) * scale.x + scale.y, of the four numbers of a quad
-//   of the part in `words`, with weight_scale(piece). scale.y is 0 unless HAS_MINIMUM.
+// of PART_QUADS quads, at most 16 bytes each. A piece is a chunk where CHUNKED is set. Pieces are numbered as chunks are:
+//   weight_piece(start, piece, part), weight_numbers(words, quad): value = (number - ZERO) * scale.x + scale.y, of the four numbers of a
+//   quad of the part in `words`, with weight_scale(start, piece). scale.y is 0 unless HAS_MINIMUM. Numbers of the upper half of a
+//   part's quads are UPPER times as large.
 #import weight_format
 
 // The number of the row's first block.

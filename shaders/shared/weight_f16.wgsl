@@ -22,13 +22,14 @@ fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
 
 const HAS_MINIMUM: bool = false;
 const ZERO: f32 = 0.0;
+const UPPER: f32 = 1.0;
 
-fn weight_scale(chunk: u32) -> vec2<f32> {
+fn weight_scale(_start: u32, _piece: u32) -> vec2<f32> {
     return vec2<f32>(1.0, 0.0);
 }
 
-fn weight_piece(piece: u32, _part: u32) -> vec4<u32> {
-    return weight[piece];
+fn weight_piece(start: u32, piece: u32, _part: u32) -> vec4<u32> {
+    return weight[start + piece];
 }
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {

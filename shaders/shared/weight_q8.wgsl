@@ -2,7 +2,8 @@
 // * scale. A block is a chunk.
 
 #if WORDS
-fn weight_scale(block: u32) -> vec2<f32> {
+fn weight_scale(start: u32, chunk: u32) -> vec2<f32> {
+    let block = start + chunk;
     let scale = unpack2x16float(weight[dims.rows * (dims.cols / 4u) + block / 2u])[block % 2u];
     return vec2<f32>(scale * 255.0, scale * -128.0);
 }
@@ -13,15 +14,15 @@ fn weight_bytes(block: u32, j: u32) -> Octet {
 }
 #else
 const HAS_MINIMUM: bool = false;
-const ZERO: f32 = 128.0;
+const UPPER: f32 = 1.0;
 
 fn scale_of(block: u32) -> f32 {
     let word = block / 2u;
     return unpack2x16float(weight[dims.rows * (dims.cols / 16u) + word / 4u][word % 4u] >> (block * 16u % 32u)).x;
 }
 
-fn weight_scale(block: u32) -> vec2<f32> {
-    return vec2<f32>(scale_of(block), 0.0);
+fn weight_scale(start: u32, chunk: u32) -> vec2<f32> {
+    return vec2<f32>(scale_of(start + chunk), 0.0);
 }
 
 fn signed_bytes(word: u32) -> vec4<f32> {
@@ -37,12 +38,24 @@ fn weight_word(block: u32, j: u32) -> u32 {
     return weight[block * 2u + j / 4u][j % 4u];
 }
 
-fn weight_piece(block: u32, part: u32) -> vec4<u32> {
-    return weight[block * 2u + part];
+fn weight_piece(start: u32, chunk: u32, part: u32) -> vec4<u32> {
+    return weight[(start + chunk) * 2u + part];
 }
+
+#if AS_HALVES
+#import halves
+const ZERO: f32 = 1152.0;
+
+fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
+    let word = words[quad] ^ 0x80808080u;
+    return halves(word, word >> 8u, 0x00ff00ffu, 0x64006400u);
+}
+#else
+const ZERO: f32 = 128.0;
 
 // Of bytes without a sign, which GPUs turn into floats in one instruction.
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
     return vec4<f32>((vec4<u32>(words[quad] ^ 0x80808080u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
+#endif
 #endif

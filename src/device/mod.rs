@@ -23,7 +23,7 @@ use burn::tensor::Device;
 
 pub use host::{max_binding, read_floats, sync, validated};
 pub use recording::record;
-pub use runtime::{Adapter, Features, Opened, Runtime};
+pub use runtime::{Adapter, Features, Opened, Runtime, SubgroupMatrix};
 
 use crate::error::Result;
 

@@ -90,6 +90,16 @@ pub struct Adapter {
     pub features: Features,
 }
 
+/// Sizes of what `subgroupMatrixMultiplyAccumulate` takes: `[m, k]` times `[k, n]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubgroupMatrix {
+    pub m: u32,
+    pub n: u32,
+    pub k: u32,
+    /// Invocations of a subgroup.
+    pub lanes: u32,
+}
+
 /// What WGSL may use on an adapter beyond the standard's core, and what it lacks, as far as kernels have variants for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
@@ -99,6 +109,10 @@ pub struct Features {
     pub f16: bool,
     /// `dot4I8Packed`: products of four signed bytes in one instruction.
     pub packed_dot: bool,
+    /// More storage buffers for a shader than the eight that WebGPU promises.
+    pub many_bindings: bool,
+    /// Products of f16 matrices, summed in f32, by subgroups that all have one size.
+    pub subgroup_matrix: Option<SubgroupMatrix>,
     /// No more than 64 registers an invocation, as on Arm's GPUs: what needs more would lie in memory.
     pub few_registers: bool,
 }

@@ -32,15 +32,23 @@ pub fn linear(
     })
 }
 
-/// `act(gate) * up`, where `x Wᵀ + bias` is all of gate, then all of up.
+/// `act(gate) * up`, where `x Wᵀ + bias` is all of gate, then all of up; of `norm(x)` in the place of `x` where there is one.
 ///
 /// # Shapes
 /// - `x`: `[n, cols]`, `w`: `[2 * ffn, cols]`, `bias`: `[2 * ffn]`
 /// - output: `[n, ffn]`
-pub fn linear_gated(x: Tensor<2>, w: &Weight, bias: Option<&Tensor<1>>, act: Activation) -> Tensor<2> {
+pub fn linear_gated(
+    x: Tensor<2>,
+    norm: Option<RmsNorm<'_>>,
+    w: &Weight,
+    bias: Option<&Tensor<1>>,
+    act: Activation,
+) -> Tensor<2> {
     w.side_by_side(|part| {
         Tensor::from_dispatch(Dispatch::linear_gated(
             x.clone().into_dispatch(),
+            Operand::of(norm.map(|norm| norm.weight.clone())),
+            norm.map_or(0.0, |norm| norm.eps),
             part.data.clone(),
             Operand::of(w.bias_of(part, bias)),
             part.layout,
@@ -51,14 +59,16 @@ pub fn linear_gated(x: Tensor<2>, w: &Weight, bias: Option<&Tensor<1>>, act: Act
 
 /// Takes `x Wᵀ + bias` as all of q, then k, then v; rotates q and k by their position (the two halves of a head are the
 /// pairs' first and second members, as in Hugging Face's `rotate_half`), writes k and v into the cache at rows `position
-/// + i`, in place, and returns q. What lies beyond the cache's capacity is dropped.
+/// + i`, in place, and returns q. What lies beyond the cache's capacity is dropped. `norm` as in [`linear_gated`].
 ///
 /// # Shapes
 /// - `x`: `[n, cols]`, `w`: `[(heads + 2 * kv_heads) * head_dim, cols]`, `bias`: as many as `w` has rows
 /// - `rope`: `[capacity, head_dim]`, from [`rope_table`]
 /// - output: `[n, heads * head_dim]`
+#[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
 pub fn linear_rope_cache(
     x: Tensor<2>,
+    norm: Option<RmsNorm<'_>>,
     w: &Weight,
     bias: Option<&Tensor<1>>,
     rope: &Tensor<2>,
@@ -69,6 +79,8 @@ pub fn linear_rope_cache(
     let part = w.whole();
     Tensor::from_dispatch(Dispatch::linear_rope_cache(
         x.into_dispatch(),
+        Operand::of(norm.map(|norm| norm.weight.clone())),
+        norm.map_or(0.0, |norm| norm.eps),
         part.data.clone(),
         Operand::of(bias.cloned()),
         rope.clone().into_dispatch(),

@@ -59,8 +59,8 @@ pub use depthwise::depthwise;
 pub use embedding::{embed_drawn, embedding};
 #[cfg(feature = "gpu")]
 pub use gpu::{
-    AttentionUse, AttentionVariant, LinearUse, LinearVariant, attention_variant, linear_variant, set_attention_variant,
-    set_linear_variant, shaders,
+    AttentionUse, AttentionVariant, LinearUse, LinearVariant, NormVariant, attention_variant, linear_variant,
+    norm_variant, set_attention_variant, set_linear_variant, set_norm_variant, shaders,
 };
 pub use heads::Heads;
 pub use kv_cache::{KvCache, KvFormat};
@@ -68,7 +68,7 @@ pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_gated, linear_rope_cache};
 pub use many_rows::MANY_ROWS;
 pub use precision::Precision;
-pub use rms_norm::rms_norm;
+pub use rms_norm::{RmsNorm, rms_norm};
 pub use rope::rope_table;
 pub use sample::{BROKEN_LOGITS, sample, sample_lanes};
 pub use shapes::{ModelShapes, NormShape, VisionShapes};
@@ -96,8 +96,11 @@ pub trait LlavaOps: Backend {
         bias: FloatTensor<Self>,
         eps: f32,
     ) -> FloatTensor<Self>;
+    #[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
     fn linear_gated(
         x: FloatTensor<Self>,
+        #[extension_type] norm: Operand<Self>,
+        eps: f32,
         weight: Buffer,
         #[extension_type] bias: Operand<Self>,
         layout: WeightLayout,
@@ -106,6 +109,8 @@ pub trait LlavaOps: Backend {
     #[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
     fn linear_rope_cache(
         x: FloatTensor<Self>,
+        #[extension_type] norm: Operand<Self>,
+        eps: f32,
         weight: Buffer,
         #[extension_type] bias: Operand<Self>,
         rope: FloatTensor<Self>,

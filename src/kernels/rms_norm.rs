@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// A norm of rows that the operation reading them applies to them first: on a GPU, where there is one row, perhaps without a launch
+/// of its own.
+#[derive(Clone, Copy)]
+pub struct RmsNorm<'a> {
+    /// `[cols]`
+    pub weight: &'a Tensor<1>,
+    pub eps: f32,
+}
+
 /// # Shapes
 /// - `x`: `[n, cols]`, `weight`: `[cols]`
 /// - output: `[n, cols]`

@@ -11,6 +11,8 @@ use super::{KvCache, Weight};
 pub struct TuneWork<'a> {
     /// A matrix of each layer.
     pub weights: Vec<&'a Weight>,
+    /// Gate and up of each layer.
+    pub gated: Vec<&'a Weight>,
     /// Of each layer.
     pub caches: Vec<&'a KvCache>,
 }
@@ -25,5 +27,5 @@ pub struct Chosen {
     pub wrong: Vec<&'static str>,
 }
 
-/// By operation: `linear_vec`, `linear_few`, `linear_mat`, `attention_decode`, `attention_flash`.
+/// By operation: `linear_vec`, `linear_few`, `linear_mat`, `linear_norm`, `attention_decode`, `attention_flash`.
 pub type Variants = BTreeMap<&'static str, Chosen>;

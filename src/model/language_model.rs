@@ -89,8 +89,11 @@ impl LanguageModel {
 
     /// What variants of kernels are timed on.
     pub fn tune_work(&self) -> TuneWork<'_> {
-        let weights = self.layers.iter().map(|layer| layer.down_proj.weight()).collect();
-        TuneWork { weights, caches: self.layers.iter().map(|layer| &layer.kv_cache).collect() }
+        TuneWork {
+            weights: self.layers.iter().map(|layer| layer.down_proj.weight()).collect(),
+            gated: self.layers.iter().map(|layer| layer.gate_up_proj.weight()).collect(),
+            caches: self.layers.iter().map(|layer| &layer.kv_cache).collect(),
+        }
     }
 
     /// `ids` `[n]` -> embeddings `[n, hidden]`.
@@ -200,11 +203,11 @@ struct Layer {
 
 impl Layer {
     fn forward(&self, x: Tensor<2>, rope: &Tensor<2>, state: &Buffer) -> Tensor<2> {
-        let normed = self.input_layernorm.forward(x.clone());
-        let q = self.qkv_proj.forward_rope_cache(normed, rope, &self.kv_cache, state, self.heads);
+        let norm = &self.input_layernorm;
+        let q = self.qkv_proj.forward_rope_cache(x.clone(), norm, rope, &self.kv_cache, state, self.heads);
         let attended = kernels::attention(q, &self.kv_cache, state, self.heads);
         let x = self.o_proj.forward(attended, Activation::None, Some(x));
-        let mlp = self.gate_up_proj.forward_gated(self.post_attention_layernorm.forward(x.clone()), self.activation);
+        let mlp = self.gate_up_proj.forward_gated(x.clone(), &self.post_attention_layernorm, self.activation);
         self.down_proj.forward(mlp, Activation::None, Some(x))
     }
 }

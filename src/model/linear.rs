@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::loader::{Loader, Loading};
+use super::norm::Norm;
 use super::parameters::{Cut, Fold, Needed, Parameter, Parameters, Role};
 use crate::activation::Activation;
 use crate::bundle::source::ChunkSource;
@@ -124,21 +125,24 @@ impl Linear {
         kernels::linear(x, &self.weight, self.bias.as_ref(), residual, activation)
     }
 
-    /// `x` `[n, cols]` -> `activation(gate) * up` `[n, rows / 2]`, where this layer is gate and up, stacked.
-    pub fn forward_gated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
-        kernels::linear_gated(x, &self.weight, self.bias.as_ref(), activation)
+    /// `x` `[n, cols]` -> of `norm(x)`, `activation(gate) * up` `[n, rows / 2]`, where this layer is gate and up, stacked.
+    pub fn forward_gated(&self, x: Tensor<2>, norm: &Norm, activation: Activation) -> Tensor<2> {
+        let (x, norm) = norm.ahead(x);
+        kernels::linear_gated(x, norm, &self.weight, self.bias.as_ref(), activation)
     }
 
-    /// `x` `[n, cols]` -> rotated queries `[n, heads * head_dim]`, where this layer is q, k and v, stacked; keys and
-    /// values go to `kv`.
+    /// `x` `[n, cols]` -> of `norm(x)`, rotated queries `[n, heads * head_dim]`, where this layer is q, k and v, stacked; keys
+    /// and values go to `kv`.
     pub fn forward_rope_cache(
         &self,
         x: Tensor<2>,
+        norm: &Norm,
         rope: &Tensor<2>,
         kv: &KvCache,
         state: &Buffer,
         heads: Heads,
     ) -> Tensor<2> {
-        kernels::linear_rope_cache(x, &self.weight, self.bias.as_ref(), rope, kv, state, heads)
+        let (x, norm) = norm.ahead(x);
+        kernels::linear_rope_cache(x, norm, &self.weight, self.bias.as_ref(), rope, kv, state, heads)
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::loader::{Loader, Loading};
 use super::parameters::{Needed, Parameter, Parameters, Role};
 use crate::bundle::source::ChunkSource;
-use crate::kernels::{self, NormShape};
+use crate::kernels::{self, NormShape, RmsNorm};
 
 /// A norm, but for its width.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,6 +82,14 @@ impl Norm {
         match &self.bias {
             None => kernels::rms_norm(x, &self.weight, self.eps),
             Some(bias) => kernels::layer_norm(x, &self.weight, bias, self.eps),
+        }
+    }
+
+    /// What of this a linear layer that reads `x` may do, and `x` with the rest done.
+    pub fn ahead(&self, x: Tensor<2>) -> (Tensor<2>, Option<RmsNorm<'_>>) {
+        match &self.bias {
+            None => (x, Some(RmsNorm { weight: &self.weight, eps: self.eps })),
+            Some(_) => (self.forward(x), None),
         }
     }
 }

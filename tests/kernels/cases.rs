@@ -10,7 +10,7 @@ use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llava_web::device::{self, Buffer, read_floats};
 use llava_web::kernels::{self, Activation};
-use llava_web::kernels::{Heads, KvCache, KvFormat, Weight, Window, naive};
+use llava_web::kernels::{Heads, KvCache, KvFormat, RmsNorm, Weight, Window, naive};
 use llava_web::quant::Format;
 
 /// Hands the names of all tables to a runner's macro, so that no runner can miss one.
@@ -166,6 +166,28 @@ async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(
     }
 }
 
+/// Without a norm ahead of a linear layer of `variant`, and with one, in every way that this device has: `case` runs with the name of
+/// the way and whether there is a norm.
+#[cfg_attr(not(feature = "gpu"), allow(unused_variables, reason = "there is one way"))]
+async fn each_norm_variant<F: AsyncFnMut(&'static str, bool)>(device: &Device, variant: &str, mut case: F) {
+    case("", false).await;
+    match device.as_dispatch() {
+        #[cfg(feature = "gpu")]
+        DispatchDevice::Cube(_) => shaders::each_norm_variant(variant, async |name| case(name, true).await).await,
+        _ => case("normed", true).await,
+    }
+}
+
+/// A norm of rows of so many columns, and what it makes of `x`; nothing, and `x`, where there is none.
+fn norm_of(numbers: &mut Numbers, normed: bool, x: &[f32], cols: usize) -> (Option<Vec<f32>>, Vec<f32>) {
+    let weight = normed.then(|| numbers.floats(cols));
+    let read = weight.as_ref().map_or(x.to_vec(), |weight| naive::rms_norm(x, weight, EPS));
+    (weight, read)
+}
+
+/// Of norms: large enough for a mistake in it to show.
+const EPS: f32 = 0.1;
+
 /// The same of attention; `decode`: of few queries, too.
 #[cfg_attr(not(feature = "gpu"), allow(unused_variables, reason = "there is one way"))]
 async fn each_attention_variant<F: AsyncFnMut(&'static str)>(device: &Device, decode: bool, mut case: F) {
@@ -219,7 +241,17 @@ fn in_every_format<T>(table: &[T]) -> impl Iterator<Item = (usize, &T, Format)> 
 }
 
 /// `[n, ffn, cols]`.
-const GATED: &[[usize; 3]] = &[[1, 35, 64], [5, 33, 32], [3, 1, 32], [70, 66, 96], [1, 700, 160], [2, 129, 64]];
+const GATED: &[[usize; 3]] = &[
+    [1, 35, 64],
+    [5, 33, 32],
+    [3, 1, 32],
+    [70, 66, 96],
+    [1, 700, 160],
+    [2, 129, 64],
+    [1, 9, 37],
+    [1, 6, 588],
+    [1, 3, 2240],
+];
 
 pub async fn linear_gated(device: &Device) {
     let mut numbers = Numbers::new(5);
@@ -229,16 +261,28 @@ pub async fn linear_gated(device: &Device) {
         let bytes = format.encode("weight", 2 * ffn, *cols, &numbers.floats(2 * ffn * cols)).unwrap();
         let weight = Weight::from_bytes(bytes.clone(), format, 2 * ffn, *cols, device);
         each_linear_variant(device, *n, format, async |variant, tolerance, inputs| {
-            let x = numbers.floats(n * cols);
-            let bias = (i % 2 == 0).then(|| numbers.floats(2 * ffn));
-            let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
-            let act = Activation::ALL[count % OF_DECODERS];
-            count += 1;
-            let actual = kernels::linear_gated(rows(&x, *cols, device), &weight, bias_vector.as_ref(), act);
-            let sums =
-                naive::linear(&inputs(&x), &bytes, format, (2 * ffn, *cols), bias.as_deref(), None, Activation::None);
-            let what = format!("linear_gated {} {n}x{ffn}x{cols} {format:?} {act:?}", variant);
-            assert_close(&what, &read_floats(actual).await.unwrap(), &naive::gated(&sums, *ffn, act), tolerance);
+            each_norm_variant(device, variant, async |norm_variant, normed| {
+                let x = numbers.floats(n * cols);
+                let (norm, read) = norm_of(&mut numbers, normed, &x, *cols);
+                let norm_vector = norm.map(|norm| vector(&norm, device));
+                let norm = norm_vector.as_ref().map(|weight| RmsNorm { weight, eps: EPS });
+                let bias = (i % 2 == 0).then(|| numbers.floats(2 * ffn));
+                let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
+                let act = Activation::ALL[count % OF_DECODERS];
+                count += 1;
+                let x_rows = rows(&x, *cols, device);
+                let actual = kernels::linear_gated(x_rows, norm, &weight, bias_vector.as_ref(), act);
+                let shape = (2 * ffn, *cols);
+                let sums =
+                    naive::linear(&inputs(&read), &bytes, format, shape, bias.as_deref(), None, Activation::None);
+                let what = format!("linear_gated {variant} {norm_variant} {n}x{ffn}x{cols} {format:?} {act:?}");
+                // An activation makes nearly nothing of a negative sum.
+                let expected = naive::gated(&sums, *ffn, act);
+                let largest = sums.iter().fold(0f32, |largest, sum| largest.max(sum.abs()));
+                let of = naive::gated(&[largest; 2], 1, act);
+                assert_close_beside(&what, &read_floats(actual).await.unwrap(), &expected, &of, tolerance);
+            })
+            .await;
         })
         .await;
     }
@@ -274,18 +318,23 @@ pub async fn linear_rope_cache(device: &Device) {
                 continue;
             }
             each_linear_variant(device, n, format, async |variant, tolerance, inputs| {
-                let what =
-                    format!("{} {n} after {position} of {capacity}, {shape:?} {format:?} {kv_format:?}", variant);
+                each_norm_variant(device, variant, async |norm_variant, normed| {
+                let what = format!(
+                    "{variant} {norm_variant} {n} after {position} of {capacity}, {shape:?} {format:?} {kv_format:?}"
+                );
                 let width = kv_heads * head_dim;
                 let (mut k, mut v) = (vec![0.0; capacity * width], vec![0.0; capacity * width]);
                 let kv = KvCache::new(capacity, shape, kv_format, device);
                 let x = numbers.floats(n * cols);
                 let bias = (i % 2 == 0).then(|| numbers.floats(out));
                 let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
-                let x_rows = rows(&x, cols, device);
-                let q = kernels::linear_rope_cache(x_rows, &weight, bias_vector.as_ref(), &rope, &kv, &state, shape);
+                let (norm, read) = norm_of(&mut numbers, normed, &x, cols);
+                let norm_vector = norm.map(|norm| vector(&norm, device));
+                let norm = norm_vector.as_ref().map(|weight| RmsNorm { weight, eps: EPS });
+                let (x, bias_vector) = (rows(&x, cols, device), bias_vector.as_ref());
+                let q = kernels::linear_rope_cache(x, norm, &weight, bias_vector, &rope, &kv, &state, shape);
                 let sums =
-                    naive::linear(&inputs(&x), &bytes, format, (out, cols), bias.as_deref(), None, Activation::None);
+                    naive::linear(&inputs(&read), &bytes, format, (out, cols), bias.as_deref(), None, Activation::None);
                 let expected = naive::rope_cache(&sums, &table, &mut k, &mut v, position, shape);
                 assert_close(&format!("rope q: {what}"), &read_floats(q).await.unwrap(), &expected, tolerance);
                 // Rows that were not written hold anything.
@@ -297,6 +346,8 @@ pub async fn linear_rope_cache(device: &Device) {
                 let tolerance = if kv_format == KvFormat::F16 { tolerance.max(1e-3) } else { tolerance };
                 assert_close(&format!("cached k: {what}"), &cached(&kv.k).await, &k[written.clone()], tolerance);
                 assert_close(&format!("cached v: {what}"), &cached(&kv.v).await, &v[written.clone()], tolerance);
+              })
+              .await;
             })
             .await;
         }
@@ -410,7 +461,7 @@ pub async fn split_weights(device: &Device) {
         let expected = naive::linear(&x, &bytes, format, shape, Some(&bias), Some(&residual), Activation::Gelu);
         assert_close(&format!("split linear {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
 
-        let actual = kernels::linear_gated(x_rows, &stacked, Some(&bias_vector), Activation::Silu);
+        let actual = kernels::linear_gated(x_rows, None, &stacked, Some(&bias_vector), Activation::Silu);
         let sums = naive::linear(&x, &bytes, format, shape, Some(&bias), None, Activation::None);
         let expected = naive::gated(&sums, out / 2, Activation::Silu);
         assert_close(&format!("split gated {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);

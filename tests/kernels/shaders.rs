@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use llava_web::device::{self, Buffer};
 use llava_web::kernels::{
     self, AttentionUse, AttentionVariant, Heads, KvCache, KvFormat, LinearUse, LinearVariant, ModelShapes, NormShape,
-    Precision, Shader, TuneWork, Variants, VisionShapes, Weight, naive,
+    NormVariant, Precision, Shader, TuneWork, Variants, VisionShapes, Weight, naive,
 };
 use llava_web::quant::Format;
 
@@ -21,13 +21,26 @@ pub async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(n: 
         let (tolerance, inputs): (_, Rounding) = match variant {
             // A rounding of x may fall to the other side.
             LinearVariant::Lanes64Dot | LinearVariant::Dot => (5e-3, naive::bytes),
-            LinearVariant::FewF16 | LinearVariant::MatF16 => (2e-3, <[f32]>::to_vec),
+            variant if variant.precision() == Precision::Half => (2e-3, <[f32]>::to_vec),
             _ => (EXACT, <[f32]>::to_vec),
         };
         kernels::set_linear_variant(use_, Some(variant));
         case(variant.name(), tolerance, inputs).await;
         kernels::set_linear_variant(use_, None);
     }
+}
+
+/// As `each_norm_variant` of all devices.
+pub async fn each_norm_variant<F: AsyncFnMut(&'static str)>(linear: &str, mut case: F) {
+    let runs = |variant: &NormVariant| {
+        let folds = linear.starts_with("lanes") && linear != LinearVariant::Lanes64Dot.name();
+        variant.available(&device::gpu::adapter_features()) && (folds || *variant == NormVariant::Alone)
+    };
+    for variant in NormVariant::ALL.into_iter().filter(runs) {
+        kernels::set_norm_variant(Some(variant));
+        case(variant.name()).await;
+    }
+    kernels::set_norm_variant(None);
 }
 
 /// As `each_attention_variant` of all devices.
@@ -116,7 +129,8 @@ pub async fn refused(device: &Device) {
     // A variant that this adapter may not have is found to be wrong, and another one is chosen.
     let mut able = gpu.clone();
     able.adapter.software = false;
-    able.adapter.features = device::Features { subgroups: true, f16: true, packed_dot: true, few_registers: false };
+    able.adapter.features =
+        device::Features { subgroups: true, f16: true, packed_dot: true, many_bindings: true, ..Default::default() };
     let chosen = choose_variants(&able, &Default::default()).await;
     for (operation, chosen) in &chosen {
         assert!(!chosen.wrong.contains(&chosen.variant), "{operation}: {chosen:?}");
@@ -167,8 +181,9 @@ async fn choose_variants(gpu: &device::Opened, stored: &BTreeMap<String, String>
             (weight, KvCache::new(300, heads, kv_cache, &gpu.device))
         })
         .collect();
-    let (weights, caches) = layers.iter().map(|(weight, cache)| (weight, cache)).unzip();
-    kernels::tune(gpu, &shapes, Precision::Fast, &TuneWork { weights, caches }, stored).await.unwrap()
+    let (weights, caches): (Vec<_>, _) = layers.iter().map(|(weight, cache)| (weight, cache)).unzip();
+    let work = TuneWork { gated: weights.clone(), weights, caches };
+    kernels::tune(gpu, &shapes, Precision::Fast, &work, stored).await.unwrap()
 }
 
 /// Leaves the choice to the kind of adapter again.
@@ -176,6 +191,7 @@ fn release_variants() {
     for use_ in LinearUse::ALL {
         kernels::set_linear_variant(use_, None);
     }
+    kernels::set_norm_variant(None);
     kernels::set_attention_variant(AttentionUse::Decode, None);
     kernels::set_attention_variant(AttentionUse::Flash, None);
 }
@@ -185,7 +201,10 @@ pub async fn tune(_: &Device) {
     let gpu = device::open().await.unwrap();
     let chosen = choose_variants(&gpu, &Default::default()).await;
     let operations: Vec<&str> = chosen.keys().copied().collect();
-    assert_eq!(operations, ["attention_decode", "attention_flash", "linear_few", "linear_mat", "linear_vec"]);
+    assert_eq!(
+        operations,
+        ["attention_decode", "attention_flash", "linear_few", "linear_mat", "linear_norm", "linear_vec"]
+    );
     for (operation, chosen) in &chosen {
         assert!(chosen.wrong.is_empty(), "{operation} is wrong here: {:?}", chosen.wrong);
     }

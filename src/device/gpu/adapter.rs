@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use burn::tensor::Device;
 use cubecl::wgpu::wgpu;
 
+#[cfg(target_family = "wasm")]
+use crate::device::runtime::SubgroupMatrix;
 use crate::device::runtime::{Adapter, Features, Opened};
 use crate::error::{Error, Result};
 
@@ -58,6 +60,9 @@ fn features(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Features {
         f16: has(wgpu::Features::SHADER_F16),
         // naga writes `dot4I8Packed` out where the driver has no instruction for it.
         packed_dot: true,
+        many_bindings: has_many_bindings(device),
+        // naga's kind of matrices is not the browsers'.
+        subgroup_matrix: None,
         few_registers: info.vendor == ARM,
     }
 }
@@ -68,8 +73,17 @@ fn features(device: &wgpu::Device, _info: &wgpu::AdapterInfo) -> Features {
         subgroups: web_features::has_subgroups(),
         f16: device.features().contains(wgpu::Features::SHADER_F16),
         packed_dot: web_features::has_packed_dot(),
+        many_bindings: has_many_bindings(device),
+        subgroup_matrix: match web_features::subgroup_matrix()[..] {
+            [m, n, k, lanes] => Some(SubgroupMatrix { m, n, k, lanes }),
+            _ => None,
+        },
         few_registers: web_features::is_arms(),
     }
+}
+
+fn has_many_bindings(device: &wgpu::Device) -> bool {
+    device.limits().max_storage_buffers_per_shader_stage > wgpu::Limits::default().max_storage_buffers_per_shader_stage
 }
 
 /// What wgpu does not tell of a browser's adapter.
@@ -79,10 +93,14 @@ mod web_features {
 
     #[wasm_bindgen(module = "/src/device/gpu/web_features.js")]
     extern "C" {
-        /// Makes the device requested next ask for subgroups where the adapter has them, and remembers what adapter that was.
+        /// Makes the device requested next ask for subgroups and their matrices where the adapter has them, and remembers what
+        /// adapter that was.
         pub fn watch_request();
         /// Whether that device has subgroups.
         pub fn has_subgroups() -> bool;
+        /// m, n, k and invocations of that device's products of f16 matrices; nothing where it has none of a size that tiles of
+        /// 32 by 32 are made of.
+        pub fn subgroup_matrix() -> Vec<u32>;
         /// Whether that adapter is a GPU of Arm's.
         pub fn is_arms() -> bool;
         /// Whether the browser's WGSL has `dot4I8Packed`.

@@ -27,7 +27,7 @@ impl Shader {
     /// weight format of the number FORMAT has; `#if NAME`, `#else` and `#endif`
     /// select lines by a constant; `#repeat i COUNT` to `#end` writes its lines COUNT times with the number for `$i` (a
     /// driver may keep a loop's array in memory, but not named variables), also one inside another; the uniform `dims`
-    /// is bound after the storage buffers. The constants SUBGROUPS and F16_TILES enable the extensions they need.
+    /// is bound after the storage buffers. The constants SUBGROUPS, SUBGROUP_MATRIX and F16_TILES enable the extensions they need.
     ///
     /// # Panics
     /// On an unknown import or constant: a mistake in a shader, which the tests find.
@@ -39,6 +39,10 @@ impl Shader {
         // may depend on a buffer (the position), which browsers would not believe.
         if cfg!(target_family = "wasm") && self.constants.contains(&("SUBGROUPS", 1)) {
             source.push_str("enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n");
+        }
+        if self.constants.contains(&("SUBGROUP_MATRIX", 1)) {
+            source.push_str("enable chromium_experimental_subgroup_matrix;\n");
+            source.push_str("diagnostic(off, chromium.subgroup_matrix_uniformity);\n");
         }
         if self.constants.contains(&("F16_TILES", 1)) {
             source.push_str("enable f16;\n");
@@ -122,6 +126,7 @@ fn shared(name: &str) -> &'static str {
         "finish_group" => wgsl!("shared/finish_group"),
         "finish_tile" => wgsl!("shared/finish_tile"),
         "flat_index" => wgsl!("shared/flat_index"),
+        "halves" => wgsl!("shared/halves"),
         "nibbles" => wgsl!("shared/nibbles"),
         "rows" => wgsl!("shared/rows"),
         "tile" => wgsl!("shared/tile"),

@@ -1,7 +1,8 @@
-// wgpu's browser backend knows neither the feature "subgroups", which is added to what wgpu asks of the adapter, nor the vendor.
+// wgpu's browser backend knows neither the features below, which are added to what wgpu asks of the adapter, nor the vendor.
+const WANTED = ["subgroups", "chromium-experimental-subgroup-matrix"];
 
-let granted = false;
-let vendor = "";
+let granted = new Set();
+let info;
 
 export function watch_request() {
   const prototype = globalThis.GPUAdapter?.prototype;
@@ -9,23 +10,33 @@ export function watch_request() {
   const { requestDevice } = prototype;
   prototype.requestDevice = async function (descriptor = {}) {
     prototype.requestDevice = requestDevice; // other devices of this thread are not ours
-    const wanted = this.features.has("subgroups") ? ["subgroups"] : [];
+    const wanted = WANTED.filter((feature) => this.features.has(feature));
     const device = await requestDevice.call(this, {
       ...descriptor,
       requiredFeatures: [...new Set([...(descriptor.requiredFeatures ?? []), ...wanted])],
     });
-    granted = device.features.has("subgroups");
-    vendor = this.info?.vendor ?? "";
+    granted = device.features;
+    info = this.info;
     return device;
   };
 }
 
 export function has_subgroups() {
-  return granted;
+  return granted.has("subgroups");
+}
+
+export function subgroup_matrix() {
+  const { subgroupMinSize: least, subgroupMaxSize: most, subgroupMatrixConfigs: configs } = info ?? {};
+  if (!granted.has("chromium-experimental-subgroup-matrix") || !granted.has("shader-f16") || least !== most) return [];
+  const fits = ({ componentType, resultComponentType, M, N, K }) =>
+    componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((size) => 32 % size === 0);
+  const size = ({ M, N, K }) => M * N * K;
+  const largest = [...(configs ?? [])].filter(fits).sort((a, b) => size(b) - size(a))[0];
+  return largest ? [largest.M, largest.N, largest.K, most] : [];
 }
 
 export function is_arms() {
-  return vendor === "arm";
+  return info?.vendor === "arm";
 }
 
 export function has_packed_dot() {

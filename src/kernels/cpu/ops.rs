@@ -29,6 +29,14 @@ fn present(operand: Operand<Flex>) -> Option<CpuTensor> {
     operand.into_option().map(contiguous)
 }
 
+/// `x`, normalized where there is a norm.
+fn normed(x: CpuTensor, norm: Operand<Flex>, eps: f32) -> CpuTensor {
+    match norm.into_option() {
+        Some(weight) => Flex::rms_norm(x, weight, eps),
+        None => contiguous(x),
+    }
+}
+
 impl LlavaOps for Flex {
     fn linear(
         x: FloatTensor<Self>,
@@ -72,12 +80,14 @@ impl LlavaOps for Flex {
 
     fn linear_gated(
         x: FloatTensor<Self>,
+        norm: Operand<Self>,
+        eps: f32,
         weight: Buffer,
         bias: Operand<Self>,
         layout: WeightLayout,
         act: Activation,
     ) -> FloatTensor<Self> {
-        let (x, bias) = (contiguous(x), present(bias));
+        let (x, bias) = (normed(x, norm, eps), present(bias));
         let [n, cols] = dims(&x);
         assert_eq!(cols, layout.cols, "linear: columns of the input and of the weight");
         assert!(layout.rows.is_multiple_of(2), "linear_gated: as many rows of gate as of up");
@@ -87,6 +97,8 @@ impl LlavaOps for Flex {
 
     fn linear_rope_cache(
         x: FloatTensor<Self>,
+        norm: Operand<Self>,
+        eps: f32,
         weight: Buffer,
         bias: Operand<Self>,
         rope: FloatTensor<Self>,
@@ -97,7 +109,7 @@ impl LlavaOps for Flex {
     ) -> FloatTensor<Self> {
         heads.check();
         kv.check(heads);
-        let (x, bias, rope) = (contiguous(x), present(bias), contiguous(rope));
+        let (x, bias, rope) = (normed(x, norm, eps), present(bias), contiguous(rope));
         let [n, cols] = dims(&x);
         assert_eq!(cols, layout.cols, "linear: columns of the input and of the weight");
         let rows = (heads.heads + 2 * heads.kv_heads) * heads.head_dim;

@@ -56,6 +56,7 @@ pub struct Linear<'a> {
     read: Vec<f32>,
     tolerance: f32,
     x: Tensor<2>,
+    norm: Option<Tensor<1>>,
     device: &'a Device,
 }
 
@@ -63,6 +64,9 @@ pub struct Linear<'a> {
 fn cols(format: Format) -> usize {
     3 * format.block().next_multiple_of(CHUNK)
 }
+
+/// Of norms.
+const EPS: f32 = 1e-5;
 
 /// Rows of the weight.
 const OUT: usize = 67;
@@ -93,14 +97,37 @@ pub async fn few_as_many(format: Format, device: &Device) -> Result<bool> {
 
 impl<'a> Linear<'a> {
     pub fn new(use_: LinearUse, format: Format, inputs: Inputs, device: &'a Device) -> Self {
-        let n = rows_of(use_);
-        let x = inputs.numbers(n * cols(format), 2);
+        let x = inputs.numbers(rows_of(use_) * cols(format), 2);
+        Self::of(use_, format, inputs, &x, None, device)
+    }
+
+    /// The same with a norm ahead, for layers that take one.
+    pub fn normed(use_: LinearUse, format: Format, inputs: Inputs, device: &'a Device) -> Self {
+        let x = inputs.numbers(rows_of(use_) * cols(format), 2);
+        let weight = Inputs::Plain.numbers(cols(format), 9);
+        Self::of(use_, format, inputs, &x, Some(&weight), device)
+    }
+
+    fn of(
+        use_: LinearUse,
+        format: Format,
+        inputs: Inputs,
+        x: &[f32],
+        norm: Option<&[f32]>,
+        device: &'a Device,
+    ) -> Self {
+        let normed = norm.map_or(x.to_vec(), |weight| naive::rms_norm(x, weight, EPS));
         let (read, tolerance) = match linear_variant(use_) {
-            variant if variant.rounds_to_bytes() && variant.fits(format) => (naive::bytes(&x), 1e-2),
-            LinearVariant::FewF16 | LinearVariant::MatF16 => (x.clone(), 1e-2),
-            _ => (x.clone(), 1e-4),
+            variant if variant.rounds_to_bytes() && variant.fits(format) => (naive::bytes(&normed), 1e-2),
+            variant if variant.precision() == Precision::Half => (normed, 1e-2),
+            _ => (normed, 1e-4),
         };
-        Self { n, format, inputs, read, tolerance, x: rows(&x, cols(format), device), device }
+        let norm = norm.map(|weight| vector(weight, device));
+        Self { n: rows_of(use_), format, inputs, read, tolerance, x: rows(x, cols(format), device), norm, device }
+    }
+
+    fn norm(&self) -> Option<RmsNorm<'_>> {
+        self.norm.as_ref().map(|weight| RmsNorm { weight, eps: EPS })
     }
 
     /// A weight of `out` rows, and the sums over it.
@@ -130,7 +157,7 @@ impl<'a> Linear<'a> {
     pub async fn gated(&self) -> Result<bool> {
         let (w, bytes) = self.weight(2 * OUT)?;
         let (bias, act) = (self.inputs.numbers(2 * OUT, 3), Activation::Silu);
-        let actual = linear_gated(self.x.clone(), &w, Some(&vector(&bias, self.device)), act);
+        let actual = linear_gated(self.x.clone(), self.norm(), &w, Some(&vector(&bias, self.device)), act);
         let expected = naive::gated(&self.sums(&bytes, 2 * OUT, &bias), OUT, act);
         Ok(close(&device::read_floats(actual).await?, &expected, self.tolerance))
     }
@@ -141,10 +168,12 @@ impl<'a> Linear<'a> {
         let (out, capacity) = (5 * heads.head_dim, position + self.n);
         let (w, bytes) = self.weight(out)?;
         let (bias, frequencies) = (self.inputs.numbers(out, 3), Inputs::Plain.numbers(heads.head_dim / 2, 8));
+        let bias_vector = Some(vector(&bias, self.device));
         let kv = KvCache::new(capacity, heads, kv_cache, self.device);
         let state = Buffer::from_words(&[position as u32, 0, 0, 0], self.device);
         let rope = rope_table(&frequencies, capacity, self.device);
-        let q = linear_rope_cache(self.x.clone(), &w, Some(&vector(&bias, self.device)), &rope, &kv, &state, heads);
+        let (x, norm) = (self.x.clone(), self.norm());
+        let q = linear_rope_cache(x, norm, &w, bias_vector.as_ref(), &rope, &kv, &state, heads);
         let (mut k, mut v) = (vec![0.0; capacity * heads.head_dim], vec![0.0; capacity * heads.head_dim]);
         let table = naive::rope_table(&frequencies, capacity);
         let expected = naive::rope_cache(&self.sums(&bytes, out, &bias), &table, &mut k, &mut v, position, heads);
@@ -237,9 +266,9 @@ async fn norms_are_correct(operation: &str, norms: &[NormShape], device: &Device
             let bias = Inputs::Plain.numbers(cols, 3);
             let (x_rows, w, b) = (rows(&x, cols, device), vector(&weight, device), vector(&bias, device));
             let (actual, expected) = match norm {
-                NormShape::RmsNorm(_) => (rms_norm(x_rows, &w, 1e-5), naive::rms_norm(&x, &weight, 1e-5)),
+                NormShape::RmsNorm(_) => (rms_norm(x_rows, &w, EPS), naive::rms_norm(&x, &weight, EPS)),
                 NormShape::LayerNorm(_) => {
-                    (layer_norm(x_rows, &w, &b, 1e-5), naive::layer_norm(&x, &weight, &bias, 1e-5))
+                    (layer_norm(x_rows, &w, &b, EPS), naive::layer_norm(&x, &weight, &bias, EPS))
                 }
             };
             if !close(&device::read_floats(actual).await?, &expected, 1e-4) {

@@ -7,7 +7,7 @@ fn shader(format: Format, columns: Columns) -> Shader {
     Shader {
         name: "embedding",
         text: wgsl!("embedding"),
-        constants: WeightLayout::constants(format, columns, false),
+        constants: WeightLayout::constants(format, columns, Reading::Vectors),
         dims: &["n", "rows", "cols", "first", "start"],
     }
 }

@@ -2,7 +2,8 @@
 //! through mat-mul variants (each weight is dequantized once for all rows of a tile).
 
 use super::*;
-use crate::device::gpu::{self, GpuTensor, Shader};
+use crate::device::SubgroupMatrix;
+use crate::device::gpu::{self, GpuTensor, Shader, WORKGROUP};
 
 /// Slots of an invocation of `linear_cpu.wgsl`.
 const CPU_SLOTS: usize = 8;
@@ -19,6 +20,9 @@ const VEC_SLOTS: usize = 4;
 const FEW_ROWS: usize = 32;
 /// Rows of x and of the weight in a tile of `linear_mat.wgsl` and `linear_dot.wgsl`.
 const TILE: usize = 64;
+
+/// Weight and eps of the norm of an input.
+pub(super) type Norm = (GpuTensor, f32);
 
 /// What a linear layer makes of its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +46,32 @@ impl Epilogue {
     fn dims(self) -> &'static [&'static str] {
         match self {
             Self::Sum => &["n", "rows", "cols", "distance", "has_bias", "has_residual", "activation"],
-            Self::Gated => &["n", "rows", "cols", "distance", "has_bias", "activation"],
-            Self::RopeCache(_) => &["n", "rows", "cols", "distance", "has_bias", "heads", "kv_heads", "capacity"],
+            Self::Gated => &["n", "rows", "cols", "distance", "has_bias", "eps: f32", "activation"],
+            Self::RopeCache(_) => {
+                &["n", "rows", "cols", "distance", "has_bias", "eps: f32", "heads", "kv_heads", "capacity"]
+            }
         }
+    }
+
+    /// How many storage buffers its shaders have, but for that of a norm.
+    fn bindings(self) -> u32 {
+        match self {
+            Self::Sum => 5,
+            Self::Gated => 4,
+            Self::RopeCache(_) => 8,
+        }
+    }
+
+    /// Whether the input may be normalized on the way.
+    fn takes_norm(self) -> bool {
+        self != Self::Sum
     }
 }
 
 /// How many columns at once the shader of a variant knows of.
 fn columns(variant: LinearVariant) -> Columns {
     match variant {
-        LinearVariant::Lanes16 | LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups => Columns::Piece,
+        _ if variant.is_lanes() => Columns::Piece,
         _ => Columns::Four,
     }
 }
@@ -61,10 +81,22 @@ fn few_slots(variant: LinearVariant) -> usize {
     if variant == LinearVariant::Few32 { 32 } else { 64 }
 }
 
-fn shader(variant: LinearVariant, use_: LinearUse, format: Format, columns: Columns, epilogue: Epilogue) -> Shader {
-    let mut constants = WeightLayout::constants(format, columns, variant.for_cpu());
+/// Whether a norm ahead of the layer may be its own work.
+fn folds_norm(variant: LinearVariant, columns: Columns, epilogue: Epilogue) -> bool {
+    variant.is_lanes() && columns >= Columns::Four && epilogue.takes_norm()
+}
+
+fn shader(
+    variant: LinearVariant,
+    use_: LinearUse,
+    format: Format,
+    columns: Columns,
+    epilogue: Epilogue,
+    normed: bool,
+) -> Shader {
+    let mut constants = WeightLayout::constants(format, columns, variant.reading());
     constants.extend(epilogue.constants());
-    let subgroups = matches!(variant, LinearVariant::CpuSubgroups | LinearVariant::Lanes64Subgroups);
+    let subgroups = variant.uses_subgroups();
     constants.push(("SUBGROUPS", subgroups as u32));
     let (name, text) = match variant {
         LinearVariant::Cpu | LinearVariant::CpuSubgroups => {
@@ -73,13 +105,8 @@ fn shader(variant: LinearVariant, use_: LinearUse, format: Format, columns: Colu
             constants.extend([("X_ROWS", x_rows as u32), ("LANES", lanes as u32), ("ONE_ROW", one_row as u32)]);
             ("linear_cpu", wgsl!("linear_cpu"))
         }
-        LinearVariant::Lanes16 | LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups => {
-            constants.extend(WeightLayout::piece_constants(format, columns));
-            constants.push(("LANES", if variant == LinearVariant::Lanes16 { 16 } else { 64 }));
-            ("linear_vec", wgsl!("linear_vec"))
-        }
         LinearVariant::Lanes64Dot => {
-            constants.push(("LANES", 64));
+            constants.extend([("LANES", variant.lanes()), ("NORMED", 0)]);
             ("linear_vec_dot", wgsl!("linear_vec_dot"))
         }
         LinearVariant::Few64 | LinearVariant::Few32 | LinearVariant::FewF16 => {
@@ -95,22 +122,41 @@ fn shader(variant: LinearVariant, use_: LinearUse, format: Format, columns: Colu
             constants.extend([("X_QUADS", x_quads), ("INVOCATIONS", invocations), ("F16_TILES", f16_tiles)]);
             ("linear_mat", wgsl!("linear_mat"))
         }
+        LinearVariant::SubgroupMatrix => {
+            let SubgroupMatrix { m, n, k, lanes } =
+                gpu::adapter_features().subgroup_matrix.expect("an adapter with such");
+            constants.extend([("SUBGROUP_MATRIX", 1), ("F16_TILES", 1), ("SUBGROUP", lanes), ("FETCHES", 128 / lanes)]);
+            constants.extend([("MATRIX_M", m), ("MATRIX_N", n), ("MATRIX_K", k)]);
+            constants.extend([("MATRICES_M", 32 / m), ("MATRICES_N", 32 / n)]);
+            ("linear_subgroup_matrix", wgsl!("linear_subgroup_matrix"))
+        }
         LinearVariant::Dot => {
             constants.push(("X_QUADS", 1));
             ("linear_dot", wgsl!("linear_dot"))
+        }
+        _ => {
+            constants.extend(WeightLayout::piece_constants(format, columns));
+            constants.extend([("LANES", variant.lanes()), ("NORMED", normed as u32)]);
+            constants.push(("NORM_BINDING", epilogue.bindings()));
+            ("linear_vec", wgsl!("linear_vec"))
         }
     };
     Shader { name, text, constants, dims: epilogue.dims() }
 }
 
+/// But for those of subgroup matrices, which only a browser can read.
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
-    for variant in LinearVariant::ALL {
+    for variant in LinearVariant::ALL.into_iter().filter(|variant| *variant != LinearVariant::SubgroupMatrix) {
         let uses: &[LinearUse] = if variant.for_cpu() { &[LinearUse::Vec, LinearUse::Mat] } else { &[LinearUse::Mat] };
         let kinds = WeightLayout::kinds(columns(variant)).filter(|(format, _)| variant.fits(*format));
         for (format, columns) in kinds {
             for epilogue in Epilogue::ALL {
-                all.extend(uses.iter().map(|use_| shader(variant, *use_, format, columns, epilogue)));
+                for normed in
+                    [false, true].into_iter().filter(|normed| !normed || folds_norm(variant, columns, epilogue))
+                {
+                    all.extend(uses.iter().map(|use_| shader(variant, *use_, format, columns, epilogue, normed)));
+                }
             }
         }
     }
@@ -133,12 +179,13 @@ pub(super) fn launch(
     let has_residual = residual.is_some() as u32;
     let residual = residual.unwrap_or_else(|| gpu::absent(&x, 1));
     let out = gpu::output(&x, [n, layout.rows]);
-    run(x, weight, &out, bias, layout, Epilogue::Sum, 1, &[&residual], &[has_residual, act as u32]);
+    run(x, None, weight, &out, bias, layout, Epilogue::Sum, 1, &[&residual], &[has_residual, act as u32]);
     out
 }
 
 pub(super) fn launch_gated(
     x: GpuTensor,
+    norm: Option<Norm>,
     weight: &Buffer,
     bias: Option<GpuTensor>,
     layout: WeightLayout,
@@ -148,13 +195,15 @@ pub(super) fn launch_gated(
     assert!(layout.rows.is_multiple_of(2), "linear_gated: as many rows of gate as of up");
     let ffn = layout.rows / 2;
     let out = gpu::output(&x, [n, ffn]);
-    run(x, weight, &out, bias, layout, Epilogue::Gated, ffn, &[], &[act as u32]);
+    let eps = norm.as_ref().map_or(0.0, |(_, eps)| *eps);
+    run(x, norm, weight, &out, bias, layout, Epilogue::Gated, ffn, &[], &[eps.to_bits(), act as u32]);
     out
 }
 
 #[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
 pub(super) fn launch_rope_cache(
     x: GpuTensor,
+    norm: Option<Norm>,
     weight: &Buffer,
     bias: Option<GpuTensor>,
     rope: GpuTensor,
@@ -171,9 +220,10 @@ pub(super) fn launch_rope_cache(
     assert_eq!(layout.rows, (heads + 2 * kv_heads) * head_dim, "linear_rope_cache: rows of q, k and v together");
     assert_eq!(rope.meta.shape().dims(), [*capacity, head_dim], "linear_rope_cache: shape of the table");
     let out = gpu::output(&x, [n, heads * head_dim]);
-    let dims = [heads, kv_heads, *capacity].map(|dim| dim as u32);
+    let eps = norm.as_ref().map_or(0.0, |(_, eps)| *eps);
+    let dims = [eps.to_bits(), heads as u32, kv_heads as u32, *capacity as u32];
     let buffers = [&rope, k.gpu(), v.gpu(), state.gpu()];
-    run(x, weight, &out, bias, layout, Epilogue::RopeCache(*format), head_dim / 2, &buffers, &dims);
+    run(x, norm, weight, &out, bias, layout, Epilogue::RopeCache(*format), head_dim / 2, &buffers, &dims);
     out
 }
 
@@ -181,6 +231,7 @@ pub(super) fn launch_rope_cache(
 #[allow(clippy::too_many_arguments, reason = "the three public operations differ in nothing else")]
 fn run(
     x: GpuTensor,
+    norm: Option<Norm>,
     weight: &Buffer,
     out: &GpuTensor,
     bias: Option<GpuTensor>,
@@ -194,34 +245,43 @@ fn run(
     let [n, cols] = x.meta.shape().dims();
     let WeightLayout { format, rows, .. } = layout;
     assert_eq!(cols, layout.cols, "linear: columns of the input and of the weight");
+    if let Some((weight, _)) = &norm {
+        assert_eq!(weight.meta.num_elements(), cols, "linear: norm of rows of {cols}");
+    }
     if let Some(bias) = &bias {
         assert_eq!(bias.meta.num_elements(), rows, "linear: bias of {rows} rows");
     }
     let use_ = LinearUse::of(n);
     let variant = linear_variant(use_).fitting(format);
+    let columns = layout.columns(columns(variant));
+    let folded = norm_variant() == NormVariant::Folded && folds_norm(variant, columns, epilogue);
+    let (x, norm) = match norm {
+        Some((weight, eps)) if !folded => (rms_norm::launch(x, weight, eps), None),
+        norm => (x, norm.map(|(weight, _)| gpu::contiguous(weight))),
+    };
     let x = if variant.rounds_to_bytes() { linear_dot::rounded(&x) } else { x };
     let groups = match variant {
         LinearVariant::Cpu | LinearVariant::CpuSubgroups => {
             let (x_rows, lanes) = cpu_shape(use_);
             n.div_ceil(x_rows) * rows.div_ceil(lanes * CPU_SLOTS)
         }
-        LinearVariant::Lanes16 => rows.div_ceil(VEC_SLOTS * 4),
-        LinearVariant::Lanes64 | LinearVariant::Lanes64Subgroups | LinearVariant::Lanes64Dot => {
-            rows.div_ceil(VEC_SLOTS)
-        }
         LinearVariant::Few64 | LinearVariant::Few32 | LinearVariant::FewF16 => {
             n.div_ceil(FEW_ROWS) * rows.div_ceil(few_slots(variant))
         }
-        LinearVariant::Mat8x4 | LinearVariant::Mat4x4 | LinearVariant::MatF16 | LinearVariant::Dot => {
-            n.div_ceil(TILE) * rows.div_ceil(TILE)
-        }
+        LinearVariant::Mat8x4
+        | LinearVariant::Mat4x4
+        | LinearVariant::MatF16
+        | LinearVariant::SubgroupMatrix
+        | LinearVariant::Dot => n.div_ceil(TILE) * rows.div_ceil(TILE),
+        _ => rows.div_ceil(VEC_SLOTS * WORKGROUP / variant.lanes() as usize),
     };
     let has_bias = bias.is_some();
     let bias = bias.unwrap_or_else(|| gpu::absent(&x, 0));
     let mut all_buffers = vec![&x, weight.gpu(), out, &bias];
     all_buffers.extend(buffers);
+    all_buffers.extend(&norm);
     let mut all_dims = [n, rows, cols, distance, has_bias as usize].map(|dim| dim as u32).to_vec();
     all_dims.extend(dims);
-    let columns = layout.columns(columns(variant));
-    gpu::launch(shader(variant, use_, format, columns, epilogue), &all_buffers, &all_dims, groups);
+    let shader = shader(variant, use_, format, columns, epilogue, norm.is_some());
+    gpu::launch(shader, &all_buffers, &all_dims, groups);
 }

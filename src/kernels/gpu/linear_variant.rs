@@ -21,6 +21,10 @@ pub enum LinearVariant {
     Lanes64,
     /// The same with subgroup sums.
     Lanes64Subgroups,
+    /// As these three, for formats in chunks, whose numbers become f16 without a conversion.
+    Lanes16Halves,
+    Lanes64Halves,
+    Lanes64SubgroupsHalves,
     /// As `Lanes64` with packed products of bytes: the input is rounded as for `Dot`.
     Lanes64Dot,
     /// For GPUs, few rows: tiles of 32 rows of x by 64 of the weight.
@@ -35,17 +39,22 @@ pub enum LinearVariant {
     Mat4x4,
     /// As `Mat8x4` with f16 tiles: inputs are rounded to f16.
     MatF16,
+    /// As `MatF16` with products of matrices by subgroups, which browsers have as an experiment.
+    SubgroupMatrix,
     /// Packed products of bytes: inputs are rounded to 8 bits in chunks of 32. Only for formats in chunks.
     Dot,
 }
 
 impl LinearVariant {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Cpu,
         Self::CpuSubgroups,
         Self::Lanes16,
         Self::Lanes64,
         Self::Lanes64Subgroups,
+        Self::Lanes16Halves,
+        Self::Lanes64Halves,
+        Self::Lanes64SubgroupsHalves,
         Self::Lanes64Dot,
         Self::Few64,
         Self::Few32,
@@ -53,6 +62,7 @@ impl LinearVariant {
         Self::Mat8x4,
         Self::Mat4x4,
         Self::MatF16,
+        Self::SubgroupMatrix,
         Self::Dot,
     ];
 
@@ -63,6 +73,9 @@ impl LinearVariant {
             Self::Lanes16 => "lanes16",
             Self::Lanes64 => "lanes64",
             Self::Lanes64Subgroups => "lanes64-subgroups",
+            Self::Lanes16Halves => "lanes16-halves",
+            Self::Lanes64Halves => "lanes64-halves",
+            Self::Lanes64SubgroupsHalves => "lanes64-subgroups-halves",
             Self::Lanes64Dot => "lanes64-dot",
             Self::Few64 => "few-64",
             Self::Few32 => "few-32",
@@ -70,6 +83,7 @@ impl LinearVariant {
             Self::Mat8x4 => "mat-8x4",
             Self::Mat4x4 => "mat-4x4",
             Self::MatF16 => "mat-f16",
+            Self::SubgroupMatrix => "subgroup-matrix",
             Self::Dot => "dot",
         }
     }
@@ -77,8 +91,9 @@ impl LinearVariant {
     /// Whether an adapter with `features` can run it.
     pub fn available(self, features: &Features) -> bool {
         let has_what_it_uses = match self {
-            Self::CpuSubgroups | Self::Lanes64Subgroups => features.subgroups,
+            _ if self.uses_subgroups() => features.subgroups,
             Self::FewF16 | Self::MatF16 => features.f16,
+            Self::SubgroupMatrix => features.subgroup_matrix.is_some(),
             Self::Lanes64Dot | Self::Dot => features.packed_dot,
             _ => true,
         };
@@ -96,14 +111,45 @@ impl LinearVariant {
 
     /// Whether it can run on weights of this format.
     pub fn fits(self, format: Format) -> bool {
-        !self.rounds_to_bytes() || format.is_chunked()
+        (!self.rounds_to_bytes() || format.is_chunked()) && (!self.reads_halves() || format.chunk().is_some())
+    }
+
+    /// Whether the numbers of a weight are made f16, of which a known one is then subtracted.
+    pub(super) fn reads_halves(self) -> bool {
+        matches!(self, Self::Lanes16Halves | Self::Lanes64Halves | Self::Lanes64SubgroupsHalves)
+    }
+
+    /// How it has the numbers of a weight.
+    pub(super) fn reading(self) -> Reading {
+        match self {
+            _ if self.for_cpu() => Reading::Words,
+            _ if self.reads_halves() => Reading::Halves,
+            _ => Reading::Vectors,
+        }
+    }
+
+    /// Whether its invocations exchange numbers without workgroup memory.
+    pub(super) fn uses_subgroups(self) -> bool {
+        matches!(self, Self::CpuSubgroups | Self::Lanes64Subgroups | Self::Lanes64SubgroupsHalves)
+    }
+
+    /// Invocations an output of those that take one row and are for GPUs.
+    pub(super) fn lanes(self) -> u32 {
+        if matches!(self, Self::Lanes16 | Self::Lanes16Halves) { 16 } else { 64 }
+    }
+
+    /// Whether it reads one row of x as it is, many invocations along it.
+    pub(super) fn is_lanes(self) -> bool {
+        matches!(self, Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups) || self.reads_halves()
     }
 
     /// What runs in its place on weights that it does not fit.
     pub(super) fn fitting(self, format: Format) -> Self {
         match self {
             _ if self.fits(format) => self,
-            Self::Lanes64Dot => Self::Lanes64,
+            Self::Lanes16Halves => Self::Lanes16,
+            Self::Lanes64Halves | Self::Lanes64Dot => Self::Lanes64,
+            Self::Lanes64SubgroupsHalves => Self::Lanes64Subgroups,
             _ => Self::Mat8x4,
         }
     }
@@ -111,7 +157,7 @@ impl LinearVariant {
     /// How exactly it computes: results of those that are [`Precision::Exact`] differ from each other's by rounding only.
     pub fn precision(self) -> Precision {
         match self {
-            Self::FewF16 | Self::MatF16 => Precision::Half,
+            Self::FewF16 | Self::MatF16 | Self::SubgroupMatrix => Precision::Half,
             Self::Lanes64Dot | Self::Dot => Precision::Fast,
             _ => Precision::Exact,
         }
@@ -132,9 +178,10 @@ impl LinearVariant {
     pub fn takes(self, use_: LinearUse) -> bool {
         match self {
             Self::Cpu | Self::CpuSubgroups => true,
-            Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups | Self::Lanes64Dot => use_ == LinearUse::Vec,
+            Self::Lanes64Dot => use_ == LinearUse::Vec,
+            _ if self.is_lanes() => use_ == LinearUse::Vec,
             Self::Few64 | Self::Few32 | Self::FewF16 => use_ == LinearUse::Few,
-            Self::Mat8x4 | Self::Mat4x4 | Self::MatF16 | Self::Dot => use_ != LinearUse::Vec,
+            _ => use_ != LinearUse::Vec,
         }
     }
 }

@@ -14,6 +14,7 @@ mod layer_norm;
 mod linear;
 mod linear_dot;
 mod linear_variant;
+mod norm_variant;
 mod ops;
 mod rms_norm;
 mod sample;
@@ -23,10 +24,11 @@ mod weight;
 use super::*;
 use crate::device::gpu::Shader;
 use choice::Choice;
-use weight::Columns;
+use weight::{Columns, Reading};
 
 pub use attention_variant::{AttentionUse, AttentionVariant, attention_variant, set_attention_variant};
 pub use linear_variant::{LinearUse, LinearVariant, linear_variant, set_linear_variant};
+pub use norm_variant::{NormVariant, norm_variant, set_norm_variant};
 
 /// Every variant of every shader, for tests that parse them all.
 pub fn shaders() -> Vec<Shader> {

@@ -45,16 +45,21 @@ impl LlavaOps for Cube {
 
     fn linear_gated(
         x: FloatTensor<Self>,
+        norm: Operand<Self>,
+        eps: f32,
         weight: Buffer,
         bias: Operand<Self>,
         layout: WeightLayout,
         act: Activation,
     ) -> FloatTensor<Self> {
-        linear::launch_gated(x, &weight, bias.into_option(), layout, act)
+        let norm = norm.into_option().map(|weight| (weight, eps));
+        linear::launch_gated(x, norm, &weight, bias.into_option(), layout, act)
     }
 
     fn linear_rope_cache(
         x: FloatTensor<Self>,
+        norm: Operand<Self>,
+        eps: f32,
         weight: Buffer,
         bias: Operand<Self>,
         rope: FloatTensor<Self>,
@@ -63,7 +68,8 @@ impl LlavaOps for Cube {
         layout: WeightLayout,
         heads: Heads,
     ) -> FloatTensor<Self> {
-        linear::launch_rope_cache(x, &weight, bias.into_option(), rope, &kv, &state, layout, heads)
+        let norm = norm.into_option().map(|weight| (weight, eps));
+        linear::launch_rope_cache(x, norm, &weight, bias.into_option(), rope, &kv, &state, layout, heads)
     }
 
     fn attention(q: FloatTensor<Self>, kv: KvCache, state: Buffer, heads: Heads) -> FloatTensor<Self> {

@@ -12,9 +12,11 @@ use super::*;
 use crate::device;
 use crate::error::{Error, Result};
 
-/// The operations that have variants; few rows after many, whose bits they must have.
+/// The operations that have variants; few rows after many, whose bits they must have, and a norm after one row, which it may be
+/// folded into.
 const LINEAR: [(&str, LinearUse); 3] =
     [("linear_vec", LinearUse::Vec), ("linear_mat", LinearUse::Mat), ("linear_few", LinearUse::Few)];
+const NORM: &str = "linear_norm";
 const ATTENTION: [(&str, AttentionUse); 2] =
     [("attention_decode", AttentionUse::Decode), ("attention_flash", AttentionUse::Flash)];
 
@@ -78,6 +80,33 @@ pub async fn tune(
         };
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, &launch, gpu).await?);
     }
+    {
+        let foldable = linear_variant(LinearUse::Vec).is_lanes()
+            && shapes.norms.iter().any(|norm| matches!(norm, NormShape::RmsNorm(_)));
+        let fits = |variant: &NormVariant| {
+            variant.available(&adapter.features) && (foldable || *variant == NormVariant::Alone)
+        };
+        let candidate = |variant: NormVariant| Candidate {
+            name: variant.name(),
+            preferred: true,
+            select: Box::new(move || set_norm_variant(Some(variant))),
+        };
+        let candidates = NormVariant::ALL.into_iter().filter(fits).map(candidate).collect();
+        let check = async |extent| match extent {
+            Extent::Timed => {
+                check::Linear::normed(LinearUse::Vec, shapes.decoder[0], Inputs::Plain, device).gated().await
+            }
+            Extent::All => norm_is_correct(shapes, inputs, device).await,
+        };
+        let hidden = work.gated[0].cols;
+        let (x, weight) = (Tensor::zeros([1, hidden], device), Tensor::ones([hidden], device));
+        let launch = |turn: usize| {
+            let norm = RmsNorm { weight: &weight, eps: 1e-5 };
+            let gated = work.gated[turn % work.gated.len()];
+            drop(linear_gated(x.clone(), Some(norm), gated, None, Activation::Silu));
+        };
+        chosen.insert(NORM, choose(NORM, candidates, stored(NORM), check, &launch, gpu).await?);
+    }
     for ((operation, use_), n) in ATTENTION.into_iter().zip([1, 37]) {
         let candidate = |variant: AttentionVariant| Candidate {
             name: variant.name(),
@@ -121,6 +150,7 @@ pub fn select(variants: &Variants) {
             LinearVariant::ALL.into_iter().find(|variant| Some(variant.name()) == name(operation)),
         );
     }
+    set_norm_variant(NormVariant::ALL.into_iter().find(|variant| Some(variant.name()) == name(NORM)));
     for (operation, use_) in ATTENTION {
         let variant = AttentionVariant::ALL.into_iter().find(|variant| Some(variant.name()) == name(operation));
         set_attention_variant(use_, variant);
@@ -147,6 +177,21 @@ async fn linear_is_correct(use_: LinearUse, shapes: &ModelShapes, inputs: &[Inpu
         };
         for &format in others.iter().filter(|format| !shapes.decoder.contains(format)) {
             if !check::Linear::new(use_, format, inputs, device).sum().await? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Compares the selected variant with everything that a norm may be ahead of.
+async fn norm_is_correct(shapes: &ModelShapes, inputs: &[Inputs], device: &Device) -> Result<bool> {
+    for &inputs in inputs {
+        for &format in &shapes.decoder {
+            let check = check::Linear::normed(LinearUse::Vec, format, inputs, device);
+            // An f16 cache cannot hold outliers.
+            let rope_cache = inputs == Inputs::Outliers || check.rope_cache(shapes.kv_cache).await?;
+            if !(check.gated().await? && rope_cache) {
                 return Ok(false);
             }
         }

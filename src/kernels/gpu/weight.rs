@@ -12,6 +12,17 @@ pub(super) enum Columns {
     Piece,
 }
 
+/// How a kernel reads numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// From a buffer that is bound word by word.
+    Words,
+    /// From vectors of four words.
+    Vectors,
+    /// From vectors, and those of pieces as f16 without a conversion.
+    Halves,
+}
+
 impl WeightLayout {
     /// Every format with every [`WeightLayout::columns`] that it may have.
     pub(super) fn kinds(most: Columns) -> impl Iterator<Item = (Format, Columns)> {
@@ -34,15 +45,16 @@ impl WeightLayout {
         columns.min(most)
     }
 
-    /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by. `words`: the weight is bound word by word.
-    pub(super) fn constants(format: Format, columns: Columns, words: bool) -> Vec<(&'static str, u32)> {
+    /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by.
+    pub(super) fn constants(format: Format, columns: Columns, reading: Reading) -> Vec<(&'static str, u32)> {
         let chunk = format.chunk().unwrap_or(CHUNK) as u32;
         vec![
             ("FORMAT", format as u32),
             ("BLOCK", format.block() as u32),
             ("CHUNKED", format.chunk().is_some() as u32),
             ("CHUNK", chunk),
-            ("WORDS", words as u32),
+            ("WORDS", (reading == Reading::Words) as u32),
+            ("AS_HALVES", (reading == Reading::Halves) as u32),
             ("QUADS", (columns >= Columns::Four) as u32),
         ]
     }
