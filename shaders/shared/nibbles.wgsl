@@ -30,12 +30,12 @@ fn weight_piece(start: u32, chunk: u32, _part: u32) -> vec4<u32> {
 
 #if AS_HALVES
 #import halves
-const ZERO: f32 = 64.0;
+const ZERO: f32 = 16.0;
 const UPPER: f32 = 1.0;
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
     let word = words[quad % 4u];
-    return halves(word << (4u - (quad & 4u)), word >> (4u + (quad & 4u)), 0x00f000f0u, 0x54005400u);
+    return halves(word << (6u - (quad & 4u)), word >> (2u + (quad & 4u)), 0x03c003c0u, 0x4c004c00u);
 }
 #else
 const ZERO: f32 = 0.0;

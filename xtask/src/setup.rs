@@ -231,6 +231,25 @@ pub fn npm_packages(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
+/// Dawn for Node, which one suite of tests runs on: a hundred megabytes, so it is no package that all who build install.
+pub fn dawn(paths: &Paths) -> Result<PathBuf> {
+    const VERSION: &str = "0.6.2";
+    let folder = paths.tools.join(format!("dawn-{VERSION}"));
+    let file = folder.join("node_modules/webgpu/index.js");
+    if !file.is_file() {
+        say("installing Dawn");
+        fs::create_dir_all(&folder)?;
+        let package = format!("webgpu@{VERSION}");
+        shell::run(
+            npm()
+                .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
+                .arg(&folder)
+                .arg(package),
+        )?;
+    }
+    Ok(file)
+}
+
 /// `npm`, by the name the system knows it by.
 pub fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })

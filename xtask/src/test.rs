@@ -36,9 +36,9 @@ const SUITES: [(&str, Suite); 7] = [
     ("package", package_quickly),
     ("fuzz", fuzz),
 ];
-/// What runs only where it is named, or in full only then: it takes long, downloads a model, or has been
-/// seen to hang (headless Firefox).
-const NAMED: [(&str, Suite); 3] = [("firefox", firefox), ("package", package), ("--real", real)];
+/// What runs only where it is named, or in full only then: it takes long, downloads a model, has been seen to hang (headless
+/// Firefox), or needs a driver that few machines have (Dawn).
+const NAMED: [(&str, Suite); 4] = [("firefox", firefox), ("dawn", dawn), ("package", package), ("--real", real)];
 /// Seconds for each fuzz target.
 const FUZZ_SECONDS: u32 = 10;
 /// Lines about a suite's failed tests that are printed again at the end.
@@ -203,6 +203,14 @@ fn firefox(paths: &Paths) -> Result<Report> {
         report.add_all(count(tests)?);
     }
     Ok(report)
+}
+
+/// The same tests of the kernels in Node on Dawn: with what Chromium keeps back so far, on drivers that it refuses.
+fn dawn(paths: &Paths) -> Result<Report> {
+    let runner = format!("node {}", paths.root.join("tests/dawn/runner.mjs").display());
+    let mut kernels = wasm_tests(paths, "web", &wasm::GPU.features)?;
+    kernels.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner).env("LLAVA_DAWN", setup::dawn(paths)?);
+    count(&mut kernels)
 }
 
 /// The kernels of the CPU in headless Chromium; the demo in browsers as visitors have them, without a GPU; and what the CPU's engine makes
@@ -377,7 +385,7 @@ mod tests {
             chosen(&["wep"])
                 .unwrap_err()
                 .to_string()
-                .ends_with("`wep`: there are native, web, node, e2e, browsers, fuzz, firefox, package, --real")
+                .ends_with("`wep`: there are native, web, node, e2e, browsers, fuzz, firefox, dawn, package, --real")
         );
     }
 
