@@ -6,6 +6,7 @@ use std::{
     convert::Infallible,
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use burn::tensor::{Tensor, TensorData};
@@ -32,6 +33,8 @@ use serde::Deserialize;
 const MARGIN: f32 = 6e-3;
 /// The most by which a value of any stage may be off; far below the margin, and ten times what lavapipe shows.
 const TOLERANCE: f32 = 2e-4;
+/// The choice of variants holds for the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
 /// Pixel values are the same arithmetic, so only the last bit may differ.
 const PIXEL_TOLERANCE: f32 = 1e-6;
 
@@ -117,18 +120,36 @@ async fn compare(
     println!("{name} {quantization}:{report}");
 
     let tokenizer_json = source.tokenizer().unwrap();
-    let exact = LoadOptions { kv_cache: Some(KvFormat::F32), ..LoadOptions::default() };
-    let mut engine = Engine::load(opened, &source, &tokenizer_json, exact).await.unwrap();
     let input = Input { prompt: Some(golden.prompt.clone()), max_tokens: Some(32), ..Input::default() };
     let picture = picture.into();
-    // Twice: the second request meets used caches and a remembered picture.
-    for _ in 0..2 {
-        let output = engine.generate(Some(&picture), &input, &mut |_, _| true).await.unwrap();
-        let certain = expected.margins.iter().take_while(|margin| **margin > MARGIN).count();
-        let found = &output.token_ids[..certain.min(output.token_ids.len())];
-        assert_eq!(found, &expected.tokens[..certain], "{name} {quantization}: tokens");
-        assert_eq!(output.prompt_tokens, expected.prompt_ids.len());
+    for variants in token_variants(&opened, Format::from_name(quantization).unwrap()) {
+        let asked = variants.clone();
+        let exact = LoadOptions { kv_cache: Some(KvFormat::F32), variants, ..LoadOptions::default() };
+        let mut engine = Engine::load(opened.clone(), &source, &tokenizer_json, exact).await.unwrap();
+        let chosen = &engine.info()["variants"];
+        for (operation, variant) in &asked {
+            assert_eq!(&chosen[operation]["variant"], variant, "{name} {quantization}: {chosen}");
+        }
+        // Twice: the second request meets used caches and a remembered picture.
+        for _ in 0..2 {
+            let output = engine.generate(Some(&picture), &input, &mut |_, _| true).await.unwrap();
+            let certain = expected.margins.iter().take_while(|margin| **margin > MARGIN).count();
+            let found = &output.token_ids[..certain.min(output.token_ids.len())];
+            assert_eq!(found, &expected.tokens[..certain], "{name} {quantization}: tokens by {asked:?}");
+            assert_eq!(output.prompt_tokens, expected.prompt_ids.len());
+        }
     }
+}
+
+/// Kernels that compute tokens: those that suit the device, and of a software adapter's those that would suit a GPU.
+fn token_variants(opened: &device::Opened, format: Format) -> Vec<BTreeMap<String, String>> {
+    let suited = BTreeMap::new();
+    if opened.adapter.backend == "cpu" {
+        return vec![suited];
+    }
+    let vec = if format.chunk().is_some() { "lanes64-halves" } else { "lanes64" };
+    let of_gpus = [("linear_vec", vec), ("linear_norm", "folded"), ("attention_decode", "gpu")];
+    vec![suited, of_gpus.map(|(operation, variant)| (operation.into(), variant.into())).into()]
 }
 
 /// Compares one checkpoint at `formats`, as bundles that `convert` makes, on each kind of device.
@@ -141,6 +162,7 @@ fn checkpoint(name: &str, formats: &[Format], convert: impl Fn(Format, &Path)) {
         let out = tempfile::tempdir().unwrap();
         convert(*format, out.path());
         for opened in [block_on(device::open()).unwrap(), block_on(device::open_cpu()).unwrap()] {
+            let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
             block_on(compare(name, format.name(), out.path(), &golden, &stages, opened));
         }
     }

@@ -43,8 +43,8 @@ async function assertAnswers() {
 test('on an adapter that passes for a GPU they are compared and timed, with precision: "fast" those that round more too; the choice is kept until it is wrong', async () => {
   site.prelude = AS_GPU;
   const first = await loaded({ precision: "fast" });
-  assert.deepEqual(Object.keys(first), ["attention_decode", "attention_flash", "linear_few", "linear_mat", "linear_vec"]);
-  const timed = (operation) => Object.keys(first[operation].microseconds).filter((name) => name !== "lanes64-subgroups");
+  assert.deepEqual(Object.keys(first), ["attention_decode", "attention_flash", "linear_few", "linear_mat", "linear_norm", "linear_vec"]);
+  const timed = (operation) => Object.keys(first[operation].microseconds).filter((name) => !name.startsWith("lanes64-subgroups"));
   // Few rows go where a row's numbers are the same bits as among many.
   const few = { "mat-f16": ["few-f16", "mat-f16"], dot: [] }[first.linear_mat.variant] ?? ["few-32", "few-64", "mat-4x4", "mat-8x4"];
   assert.deepEqual(timed("linear_few"), few);
@@ -53,7 +53,9 @@ test('on an adapter that passes for a GPU they are compared and timed, with prec
     return [features.has("shader-f16"), navigator.gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product")];
   });
   assert.ok(dot, "this browser has none that round to bytes");
-  assert.deepEqual(timed("linear_vec"), ["lanes16", "lanes64", "lanes64-dot"]);
+  assert.deepEqual(timed("linear_vec"), ["lanes16", "lanes16-halves", "lanes64", "lanes64-dot", "lanes64-halves"]);
+  // What rounds its input has the norm in a launch of its own.
+  assert.deepEqual(timed("linear_norm"), first.linear_vec.variant === "lanes64-dot" ? [] : ["alone", "folded"]);
   assert.deepEqual(timed("linear_mat"), ["dot", "mat-4x4", "mat-8x4", ...(f16 ? ["mat-f16"] : [])]);
   for (const { wrong } of Object.values(first)) assert.deepEqual(wrong, []);
   await assertAnswers();

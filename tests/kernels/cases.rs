@@ -4,7 +4,7 @@
 #[path = "shaders.rs"]
 pub mod shaders;
 #[cfg(feature = "gpu")]
-pub use shaders::{refused, sample_of_each_kind, tune};
+pub use shaders::{folded_norm, refused, sample_of_each_kind, tune};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -38,7 +38,7 @@ macro_rules! for_each_case {
 #[cfg(feature = "gpu")]
 macro_rules! for_each_case_of_shaders {
     ($runner:ident) => {
-        $runner!(refused, sample_of_each_kind, tune);
+        $runner!(folded_norm, refused, sample_of_each_kind, tune);
     };
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{EXACT, Numbers, Rounding, words};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use llava_web::device::{self, Buffer};
 use llava_web::kernels::{
-    self, AttentionUse, AttentionVariant, Heads, KvCache, KvFormat, LinearUse, LinearVariant, ModelShapes, NormShape,
-    NormVariant, Precision, Shader, TuneWork, Variants, VisionShapes, Weight, naive,
+    self, Activation, AttentionUse, AttentionVariant, Heads, KvCache, KvFormat, LinearUse, LinearVariant, ModelShapes,
+    NormShape, NormVariant, Precision, RmsNorm, Shader, TuneWork, Variants, VisionShapes, Weight, naive,
 };
 use llava_web::quant::Format;
 
@@ -21,6 +21,8 @@ pub async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(n: 
         let (tolerance, inputs): (_, Rounding) = match variant {
             // A rounding of x may fall to the other side.
             LinearVariant::Lanes64Dot | LinearVariant::Dot => (5e-3, naive::bytes),
+            // What is added to each number, and subtracted again, takes two bits of the sums.
+            variant if variant.name().ends_with("-halves") => (5.0 * EXACT, <[f32]>::to_vec),
             variant if variant.precision() == Precision::Half => (2e-3, <[f32]>::to_vec),
             _ => (EXACT, <[f32]>::to_vec),
         };
@@ -83,6 +85,23 @@ async fn fastest(device: &Device, count: usize, enqueue: impl Fn()) -> f64 {
     fastest
 }
 
+/// A norm that is folded into the linear layer behind it is no launch.
+pub async fn folded_norm(device: &Device) {
+    let (weight, norm) =
+        (Weight::from_bytes(vec![0; 2 * 64 * 4], Format::F32, 2, 64, device), Tensor::ones([64], device));
+    let x = Tensor::<2>::zeros([1, 64], device);
+    kernels::set_linear_variant(LinearUse::Vec, Some(LinearVariant::Lanes64));
+    let mut launches = Vec::new();
+    for variant in NormVariant::ALL.into_iter().filter(|way| way.available(&device::gpu::adapter_features())) {
+        kernels::set_norm_variant(Some(variant));
+        let norm = RmsNorm { weight: &norm, eps: 1e-5 };
+        let gated = || drop(kernels::linear_gated(x.clone(), Some(norm), &weight, None, Activation::None));
+        launches.push(device::record(device, gated).await.unwrap().launches());
+    }
+    assert_eq!(launches, [2, 1][..launches.len()], "by itself, and folded where this adapter can");
+    release_variants();
+}
+
 /// Drawing as on each kind of adapter, whichever this one is.
 pub async fn sample_of_each_kind(device: &Device) {
     let shaders: Vec<Shader> = kernels::shaders().into_iter().filter(|shader| shader.name == "sample").collect();
@@ -130,7 +149,7 @@ pub async fn refused(device: &Device) {
     let mut able = gpu.clone();
     able.adapter.software = false;
     able.adapter.features =
-        device::Features { subgroups: true, f16: true, packed_dot: true, many_bindings: true, ..Default::default() };
+        device::Features { subgroups: true, f16: true, packed_dot: true, many_bindings: true, ..gpu.adapter.features };
     let chosen = choose_variants(&able, &Default::default()).await;
     for (operation, chosen) in &chosen {
         assert!(!chosen.wrong.contains(&chosen.variant), "{operation}: {chosen:?}");
@@ -138,6 +157,8 @@ pub async fn refused(device: &Device) {
     let mat = &chosen["linear_mat"];
     assert_eq!(mat.wrong.contains(&"mat-f16"), !gpu.adapter.features.f16, "{mat:?}");
     assert!(mat.microseconds.contains_key("mat-8x4"), "{mat:?}");
+    let matrix = mat.microseconds.contains_key("subgroup-matrix");
+    assert_eq!(matrix, gpu.adapter.features.subgroup_matrix.is_some(), "{mat:?}");
 
     // Where there are few registers only what fits them is tried.
     able.adapter.features.few_registers = true;

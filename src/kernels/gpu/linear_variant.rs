@@ -102,7 +102,8 @@ impl LinearVariant {
 
     fn needs_many_registers(self) -> bool {
         self.reads_halves()
-            || matches!(self, Self::Lanes64Dot | Self::Few32 | Self::FewF16 | Self::Mat8x4 | Self::MatF16 | Self::Dot)
+            || matches!(self, Self::Lanes64Dot | Self::Few32 | Self::FewF16 | Self::Mat8x4 | Self::MatF16)
+            || matches!(self, Self::SubgroupMatrix | Self::Dot)
     }
 
     /// Whether the input is rounded to 8 bits, in a pass of its own.
