@@ -21,9 +21,9 @@ pub enum LinearVariant {
     Lanes64,
     /// The same with subgroup sums.
     Lanes64Subgroups,
-    /// As these three, for formats in chunks, whose numbers become f16 without a conversion.
-    Lanes16Halves,
+    /// As `Lanes64`, for formats in chunks, whose numbers become f16 without a conversion.
     Lanes64Halves,
+    /// The same with subgroup sums.
     Lanes64SubgroupsHalves,
     /// As `Lanes64` with packed products of bytes: the input is rounded as for `Dot`.
     Lanes64Dot,
@@ -46,13 +46,12 @@ pub enum LinearVariant {
 }
 
 impl LinearVariant {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::Cpu,
         Self::CpuSubgroups,
         Self::Lanes16,
         Self::Lanes64,
         Self::Lanes64Subgroups,
-        Self::Lanes16Halves,
         Self::Lanes64Halves,
         Self::Lanes64SubgroupsHalves,
         Self::Lanes64Dot,
@@ -73,7 +72,6 @@ impl LinearVariant {
             Self::Lanes16 => "lanes16",
             Self::Lanes64 => "lanes64",
             Self::Lanes64Subgroups => "lanes64-subgroups",
-            Self::Lanes16Halves => "lanes16-halves",
             Self::Lanes64Halves => "lanes64-halves",
             Self::Lanes64SubgroupsHalves => "lanes64-subgroups-halves",
             Self::Lanes64Dot => "lanes64-dot",
@@ -118,7 +116,7 @@ impl LinearVariant {
 
     /// Whether the numbers of a weight are made f16, of which a known one is then subtracted.
     pub(super) fn reads_halves(self) -> bool {
-        matches!(self, Self::Lanes16Halves | Self::Lanes64Halves | Self::Lanes64SubgroupsHalves)
+        matches!(self, Self::Lanes64Halves | Self::Lanes64SubgroupsHalves)
     }
 
     /// How it has the numbers of a weight.
@@ -137,7 +135,7 @@ impl LinearVariant {
 
     /// Invocations an output of those that take one row and are for GPUs.
     pub(super) fn lanes(self) -> u32 {
-        if matches!(self, Self::Lanes16 | Self::Lanes16Halves) { 16 } else { 64 }
+        if self == Self::Lanes16 { 16 } else { 64 }
     }
 
     /// Whether it reads one row of x as it is, many invocations along it.
@@ -149,7 +147,6 @@ impl LinearVariant {
     pub(super) fn fitting(self, format: Format) -> Self {
         match self {
             _ if self.fits(format) => self,
-            Self::Lanes16Halves => Self::Lanes16,
             Self::Lanes64Halves | Self::Lanes64Dot => Self::Lanes64,
             Self::Lanes64SubgroupsHalves => Self::Lanes64Subgroups,
             _ => Self::Mat8x4,
