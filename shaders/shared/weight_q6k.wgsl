@@ -15,7 +15,7 @@ fn word_at(at: u32) -> u32 {
 
 fn scale_of(start: u32, chunk: u32) -> f32 {
     let scales = dims.rows * (dims.cols / BLOCK) * 48u;
-    let byte = start / 16u * 18u + (chunk / 16u * 18u + chunk % 16u);
+    let byte = start + start / 16u * 2u + (chunk + chunk / 16u * 2u);
     let half = start / 16u * 9u + (chunk / 16u * 9u + 8u);
     let share = bitcast<i32>(word_at(scales + byte / 4u) << ((byte ^ 3u) * 8u % 32u)) >> 24u;
     return unpack2x16float(word_at(scales + half / 2u) >> (half % 2u * 16u)).x * f32(share);
@@ -23,8 +23,7 @@ fn scale_of(start: u32, chunk: u32) -> f32 {
 
 // The bytes of a quad, of the words in which they lie.
 fn six_bits(low: u32, upper: u32, quad: u32) -> u32 {
-    let moved = (upper << (4u - min(quad, 2u) * 2u)) >> select(0u, 2u, quad == 3u);
-    return ((low >> ((quad & 2u) * 2u)) & 0x0f0f0f0fu) | (moved & 0x30303030u);
+    return ((low >> ((quad & 2u) * 2u)) & 0x0f0f0f0fu) | (((upper >> (quad * 2u)) & 0x03030303u) << 4u);
 }
 
 // The chunk's first word of low bits; the second is the next one.
@@ -58,11 +57,10 @@ fn bytes_of(word: u32) -> vec4<f32> {
     return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
 
-fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
-    let start = block * 16u;
-    let chunk = quad / 4u;
-    let word = six_bits(word_at(low_at(start, chunk) + quad % 2u), word_at(upper_at(start, chunk)), quad % 4u);
-    return (bytes_of(word) - 32.0) * scale_of(start, chunk);
+fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
+    let chunk = start * 16u + quad / 4u;
+    let word = six_bits(word_at(low_at(0u, chunk) + quad % 2u), word_at(upper_at(0u, chunk)), quad % 4u);
+    return (bytes_of(word) - 32.0) * scale_of(0u, chunk);
 }
 
 fn weight_piece(start: u32, chunk: u32, _part: u32) -> vec4<u32> {
