@@ -72,6 +72,7 @@ fn main(
 #end
 #repeat i PART_QUADS
             {
+                // The upper half first: its products, which are UPPER times too large, are divided before the others come.
                 let quad = PART_QUADS - 1u - $iu;
                 if (UPPER != 1.0 && quad == PART_QUADS / 2u - 1u) {
 #repeat r 4

@@ -18,7 +18,7 @@ use llava_web::{
     device::{self, Buffer},
     engine::{Engine, Input, LoadOptions},
     image::{MAX_PIXELS, Picture, PreprocessorConfig, patches},
-    kernels::KvFormat,
+    kernels::{self, KvFormat, Variants},
     model::Llava,
     model::config::LlavaConfig,
     quant::Format,
@@ -94,6 +94,7 @@ async fn compare(
     assert_eq!(prompt.ids, expected.prompt_ids, "{name}: prompt");
 
     let device = &opened.device;
+    kernels::select(device, &Variants::new());
     let model = Llava::load(&source, &config, expected.prompt_ids.len(), KvFormat::F32, device).await.unwrap();
     let cut = patches(&picture, &preprocessor, None, vision.tower.window()).unwrap();
     let cut = Tensor::from_data(TensorData::new(cut.values, [cut.rows, cut.cols]), device);
@@ -144,7 +145,7 @@ async fn compare(
 /// Kernels that compute tokens: those that suit the device, and of a software adapter's those that would suit a GPU.
 fn token_variants(opened: &device::Opened, format: Format) -> Vec<BTreeMap<String, String>> {
     let suited = BTreeMap::new();
-    if opened.adapter.backend == "cpu" {
+    if opened.adapter.backend == "cpu" || !opened.adapter.software {
         return vec![suited];
     }
     let vec = if format.chunk().is_some() { "lanes64-halves" } else { "lanes64" };

@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 use llava_web::Result;
 use llava_web::device::Buffer;
-use llava_web::kernels::{self, Activation, Heads, KvCache, KvFormat, Weight};
+use llava_web::kernels::{self, Activation, Heads, KvCache, KvFormat, RmsNorm, Weight};
 use llava_web::quant::Format;
 use llava_web::text::sampling::Sampling;
 
@@ -29,6 +29,7 @@ pub async fn run(bench: &mut Bench<'_>, name: &str, shape: Shape, context: usize
     let row = |cols: usize| rows(Random::new(8).floats(cols), cols, &device);
     let (x, residual, inner, logits) = (row(hidden), row(hidden), row(ffn), row(vocab));
     let norm = Tensor::<1>::ones([hidden], &device);
+    let ahead = RmsNorm { weight: &norm, eps: 1e-5 };
     let kv = KvCache::new(context + 1, heads, KvFormat::F32, &device);
     let rope = kernels::rope_table(&vec![0.0; heads.head_dim / 2], context + 1, &device);
     let words = |len: usize| Buffer::zeros(len, &device);
@@ -38,11 +39,15 @@ pub async fn run(bench: &mut Bench<'_>, name: &str, shape: Shape, context: usize
     params.write(&Sampling::default().to_words(0));
     let launches: [(&str, usize, &dyn Fn()); 9] = [
         ("embedding", 1, &|| drop(kernels::embed_drawn(&state, &head))),
-        ("rms_norm", 2 * layers + 1, &|| drop(kernels::rms_norm(x.clone(), &norm, 1e-5))),
-        ("qkv", layers, &|| drop(kernels::linear_rope_cache(x.clone(), None, &qkv, None, &rope, &kv, &state, heads))),
+        ("rms_norm", 1, &|| drop(kernels::rms_norm(x.clone(), &norm, 1e-5))),
+        ("norm and qkv", layers, &|| {
+            drop(kernels::linear_rope_cache(x.clone(), Some(ahead), &qkv, None, &rope, &kv, &state, heads))
+        }),
         ("attention", layers, &|| drop(kernels::attention(x.clone(), &kv, &state, heads))),
         ("o", layers, &|| drop(kernels::linear(x.clone(), &o, None, Some(residual.clone()), Activation::None))),
-        ("gate_up", layers, &|| drop(kernels::linear_gated(x.clone(), None, &gate_up, None, Activation::Silu))),
+        ("norm and gate_up", layers, &|| {
+            drop(kernels::linear_gated(x.clone(), Some(ahead), &gate_up, None, Activation::Silu))
+        }),
         ("down", layers, &|| drop(kernels::linear(inner.clone(), &down, None, Some(x.clone()), Activation::None))),
         ("head", 1, &|| drop(kernels::linear(x.clone(), &head, None, None, Activation::None))),
         ("sample", 1, &|| kernels::sample(logits.clone(), &params, &seen, &tokens, &drawing)),

@@ -68,6 +68,7 @@ mod gpu {
         for of in LinearUse::ALL {
             kernels::set_linear_variant(of, None);
         }
+        kernels::set_norm_variant(None);
         kernels::set_attention_variant(AttentionUse::Decode, None);
         kernels::set_attention_variant(AttentionUse::Flash, None);
     }

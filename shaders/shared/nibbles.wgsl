@@ -13,10 +13,10 @@ fn bytes_of(word: u32) -> vec4<f32> {
     return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
 
-fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
-    let first = start * (BLOCK / CHUNK);
-    let scale = weight_scale(first, quad / 8u);
-    let word = (weight[first + quad / 8u][quad % 4u] >> (quad & 4u)) & 0x0f0f0f0fu;
+fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
+    let start = block * (BLOCK / CHUNK);
+    let scale = weight_scale(start, quad / 8u);
+    let word = (weight[start + quad / 8u][quad % 4u] >> (quad & 4u)) & 0x0f0f0f0fu;
     return bytes_of(word) * scale.x + scale.y;
 }
 

@@ -4,7 +4,7 @@
 // `weight_format` stands for shaders/shared/weight_<format>.wgsl, where `weight` is an array<vec4<u32>> or, with WORDS (in
 // kernels for CPU adapters), an array<u32>. Quants of all blocks of BLOCK columns come first, then their scales; see
 // src/quant/. It has
-//   weight_quad(start, quad), as weight4_at with QUADS; with WORDS only where CHUNKED is not set;
+//   weight_quad(block, quad), as weight4_at with QUADS, of the row whose first block that is; with WORDS only where CHUNKED is not set;
 //   weight_element(at), element `at` of row * dims.cols + column, where BLOCK is 1.
 // Where CHUNKED is set, each chunk of CHUNK columns of a row, 32 or 16, has one scale and minimum. Chunks are numbered row * (dims.cols
 // / CHUNK) + chunk of the row. Where that is said as `start`, the number of the row's first chunk, and `chunk` of the row, rows that are
@@ -18,7 +18,7 @@
 // of PART_QUADS quads, at most 16 bytes each. A piece is a chunk where CHUNKED is set. Pieces are numbered as chunks are:
 //   weight_piece(start, piece, part), weight_numbers(words, quad): value = (number - ZERO) * scale.x + scale.y, of the four numbers of a
 //   quad of the part in `words`, with weight_scale(start, piece). scale.y is 0 unless HAS_MINIMUM. Numbers of the upper half of a
-//   part's quads are UPPER times as large.
+//   piece's quads are UPPER times as large; it is 1 where there are several PARTS.
 #import weight_format
 
 // The number of the row's first block.

@@ -5,8 +5,8 @@ fn weight_element(at: u32) -> f32 {
     return unpack2x16float(weight[at / 2u])[at % 2u];
 }
 
-fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
-    let word = (start + quad * 4u) / 2u;
+fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
+    let word = (block + quad * 4u) / 2u;
     return vec4<f32>(unpack2x16float(weight[word]), unpack2x16float(weight[word + 1u]));
 }
 #else
@@ -14,8 +14,8 @@ fn weight_element(at: u32) -> f32 {
     return unpack2x16float(weight[at / 8u][at / 2u % 4u])[at % 2u];
 }
 
-fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
-    let word = (start + quad * 4u) / 2u;
+fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
+    let word = (block + quad * 4u) / 2u;
     let words = weight[word / 4u];
     return vec4<f32>(unpack2x16float(words[word % 4u]), unpack2x16float(words[word % 4u + 1u]));
 }

@@ -5,8 +5,8 @@ fn weight_element(at: u32) -> f32 {
     return bitcast<f32>(weight[at]);
 }
 
-fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
-    let at = start + quad * 4u;
+fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
+    let at = block + quad * 4u;
     return vec4<f32>(weight_element(at), weight_element(at + 1u), weight_element(at + 2u), weight_element(at + 3u));
 }
 #else
@@ -14,8 +14,8 @@ fn weight_element(at: u32) -> f32 {
     return bitcast<f32>(weight[at / 4u][at % 4u]);
 }
 
-fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
-    return bitcast<vec4<f32>>(weight[start / 4u + quad]);
+fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
+    return bitcast<vec4<f32>>(weight[block / 4u + quad]);
 }
 
 const HAS_MINIMUM: bool = false;

@@ -57,8 +57,8 @@ fn bytes_of(word: u32) -> vec4<f32> {
     return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
 
-fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
-    let chunk = start * 16u + quad / 4u;
+fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
+    let chunk = block * 16u + quad / 4u;
     let word = six_bits(word_at(low_at(0u, chunk) + quad % 2u), word_at(upper_at(0u, chunk)), quad % 4u);
     return (bytes_of(word) - 32.0) * scale_of(0u, chunk);
 }

@@ -29,8 +29,8 @@ fn signed_bytes(word: u32) -> vec4<f32> {
     return vec4<f32>((vec4<i32>(bitcast<i32>(word)) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
 }
 
-fn weight_quad(start: u32, quad: u32) -> vec4<f32> {
-    let at = start * 8u + quad;
+fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
+    let at = block * 8u + quad;
     return signed_bytes(weight[at / 4u][at % 4u]) * scale_of(at / 8u);
 }
 

@@ -44,6 +44,11 @@ pub fn linear_gated(
     bias: Option<&Tensor<1>>,
     act: Activation,
 ) -> Tensor<2> {
+    let (x, norm) = match norm {
+        // Once, not for each buffer.
+        Some(norm) if w.buffers() > 1 => (rms_norm(x, norm.weight, norm.eps), None),
+        norm => (x, norm),
+    };
     w.side_by_side(|part| {
         Tensor::from_dispatch(Dispatch::linear_gated(
             x.clone().into_dispatch(),

@@ -15,7 +15,7 @@ pub struct ModelShapes {
     pub decoder: Vec<Format>,
     /// Formats of token embedding and head.
     pub head: Vec<Format>,
-    /// All kinds and widths that run.
+    /// All kinds and widths that run, the decoder's first.
     pub norms: Vec<NormShape>,
     pub intermediate: usize,
     pub layers: usize,

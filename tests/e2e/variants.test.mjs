@@ -46,7 +46,7 @@ test('on an adapter that passes for a GPU they are compared and timed, with prec
   assert.deepEqual(Object.keys(first), ["attention_decode", "attention_flash", "linear_few", "linear_mat", "linear_norm", "linear_vec"]);
   const timed = (operation) => Object.keys(first[operation].microseconds).filter((name) => !name.startsWith("lanes64-subgroups"));
   // Few rows go where a row's numbers are the same bits as among many.
-  const few = { "mat-f16": ["few-f16", "mat-f16"], dot: [] }[first.linear_mat.variant] ?? ["few-32", "few-64", "mat-4x4", "mat-8x4"];
+  const few = { "mat-f16": ["few-f16", "mat-f16"], "subgroup-matrix": [], dot: [] }[first.linear_mat.variant] ?? ["few-32", "few-64", "mat-4x4", "mat-8x4"];
   assert.deepEqual(timed("linear_few"), few);
   const [f16, dot] = await page.evaluate(async () => {
     const { features } = await navigator.gpu.requestAdapter();
@@ -87,12 +87,13 @@ const NOTHING_LEFT = [
   ["linear_vec", "linear_cpu|linear_vec", NO_WGSL],
   ["attention_decode", "attention_decode_cpu|attention_decode_gpu", off("dims.scale")],
   ["rms_norm", "rms_norm", NO_WGSL],
+  ["rms_norm", "rms_norm", NO_WGSL, AS_GPU],
   ["sample", "sample", NO_PIPELINE],
 ];
 
-for (const [operation, names, fault] of NOTHING_LEFT) {
-  test(`where nothing is left for ${operation}, loading is an error that says what to do; nothing stored is lost, and the page lives`, async () => {
-    site.prelude = breaking(names, fault);
+for (const [operation, names, fault, adapter = ""] of NOTHING_LEFT) {
+  test(`where nothing is left for ${operation}${adapter && " on a GPU"}, loading is an error that says what to do; nothing stored is lost, and the page lives`, async () => {
+    site.prelude = adapter + breaking(names, fault);
     const { error } = await load(page, `${server.origin}/m/`);
     assert.equal(error?.code, "gpu", error?.message);
     assert.match(error.message, new RegExp(`\`${operation}\`[^]*update the browser or the graphics driver`));

@@ -319,35 +319,34 @@ pub async fn linear_rope_cache(device: &Device) {
             }
             each_linear_variant(device, n, format, async |variant, tolerance, inputs| {
                 each_norm_variant(device, variant, async |norm_variant, normed| {
-                let what = format!(
-                    "{variant} {norm_variant} {n} after {position} of {capacity}, {shape:?} {format:?} {kv_format:?}"
-                );
-                let width = kv_heads * head_dim;
-                let (mut k, mut v) = (vec![0.0; capacity * width], vec![0.0; capacity * width]);
-                let kv = KvCache::new(capacity, shape, kv_format, device);
-                let x = numbers.floats(n * cols);
-                let bias = (i % 2 == 0).then(|| numbers.floats(out));
-                let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
-                let (norm, read) = norm_of(&mut numbers, normed, &x, cols);
-                let norm_vector = norm.map(|norm| vector(&norm, device));
-                let norm = norm_vector.as_ref().map(|weight| RmsNorm { weight, eps: EPS });
-                let (x, bias_vector) = (rows(&x, cols, device), bias_vector.as_ref());
-                let q = kernels::linear_rope_cache(x, norm, &weight, bias_vector, &rope, &kv, &state, shape);
-                let sums =
-                    naive::linear(&inputs(&read), &bytes, format, (out, cols), bias.as_deref(), None, Activation::None);
-                let expected = naive::rope_cache(&sums, &table, &mut k, &mut v, position, shape);
-                assert_close(&format!("rope q: {what}"), &read_floats(q).await.unwrap(), &expected, tolerance);
-                // Rows that were not written hold anything.
-                let written = position * width..(position + n).min(capacity) * width;
-                let cached = async |cache: &Buffer| {
-                    let values = cache.read().await.unwrap();
-                    kv_format.unpack(&values, shape.head_dim)[written.clone()].to_vec()
-                };
-                let tolerance = if kv_format == KvFormat::F16 { tolerance.max(1e-3) } else { tolerance };
-                assert_close(&format!("cached k: {what}"), &cached(&kv.k).await, &k[written.clone()], tolerance);
-                assert_close(&format!("cached v: {what}"), &cached(&kv.v).await, &v[written.clone()], tolerance);
-              })
-              .await;
+                    let what = format!("{n} after {position} of {capacity}, {shape:?} {format:?} {kv_format:?}");
+                    let what = format!("{variant} {norm_variant} {what}");
+                    let width = kv_heads * head_dim;
+                    let (mut k, mut v) = (vec![0.0; capacity * width], vec![0.0; capacity * width]);
+                    let kv = KvCache::new(capacity, shape, kv_format, device);
+                    let x = numbers.floats(n * cols);
+                    let bias = (i % 2 == 0).then(|| numbers.floats(out));
+                    let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
+                    let (norm, read) = norm_of(&mut numbers, normed, &x, cols);
+                    let norm_vector = norm.map(|norm| vector(&norm, device));
+                    let norm = norm_vector.as_ref().map(|weight| RmsNorm { weight, eps: EPS });
+                    let (x, bias_vector) = (rows(&x, cols, device), bias_vector.as_ref());
+                    let q = kernels::linear_rope_cache(x, norm, &weight, bias_vector, &rope, &kv, &state, shape);
+                    let (read, bias) = (inputs(&read), bias.as_deref());
+                    let sums = naive::linear(&read, &bytes, format, (out, cols), bias, None, Activation::None);
+                    let expected = naive::rope_cache(&sums, &table, &mut k, &mut v, position, shape);
+                    assert_close(&format!("rope q: {what}"), &read_floats(q).await.unwrap(), &expected, tolerance);
+                    // Rows that were not written hold anything.
+                    let written = position * width..(position + n).min(capacity) * width;
+                    let cached = async |cache: &Buffer| {
+                        let values = cache.read().await.unwrap();
+                        kv_format.unpack(&values, shape.head_dim)[written.clone()].to_vec()
+                    };
+                    let tolerance = if kv_format == KvFormat::F16 { tolerance.max(1e-3) } else { tolerance };
+                    assert_close(&format!("cached k: {what}"), &cached(&kv.k).await, &k[written.clone()], tolerance);
+                    assert_close(&format!("cached v: {what}"), &cached(&kv.v).await, &v[written.clone()], tolerance);
+                })
+                .await;
             })
             .await;
         }
@@ -461,8 +460,11 @@ pub async fn split_weights(device: &Device) {
         let expected = naive::linear(&x, &bytes, format, shape, Some(&bias), Some(&residual), Activation::Gelu);
         assert_close(&format!("split linear {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
 
-        let actual = kernels::linear_gated(x_rows, None, &stacked, Some(&bias_vector), Activation::Silu);
-        let sums = naive::linear(&x, &bytes, format, shape, Some(&bias), None, Activation::None);
+        let (norm, read) = norm_of(&mut numbers, true, &x, cols);
+        let norm = vector(&norm.unwrap(), device);
+        let norm = Some(RmsNorm { weight: &norm, eps: EPS });
+        let actual = kernels::linear_gated(x_rows, norm, &stacked, Some(&bias_vector), Activation::Silu);
+        let sums = naive::linear(&read, &bytes, format, shape, Some(&bias), None, Activation::None);
         let expected = naive::gated(&sums, out / 2, Activation::Silu);
         assert_close(&format!("split gated {format:?}"), &read_floats(actual).await.unwrap(), &expected, 2e-5);
 

@@ -27,9 +27,11 @@ export function has_subgroups() {
 
 export function subgroup_matrix() {
   const { subgroupMinSize: least, subgroupMaxSize: most, subgroupMatrixConfigs: configs } = info ?? {};
-  if (!granted.has("chromium-experimental-subgroup-matrix") || !granted.has("shader-f16") || least !== most) return [];
+  if (!granted.has("chromium-experimental-subgroup-matrix") || !granted.has("shader-f16")) return [];
+  // A workgroup is four subgroups, and keeps a matrix of sums of each beside its tiles: 256 invocations and 16 KiB are promised.
+  if (least !== most || most > 64) return [];
   const fits = ({ componentType, resultComponentType, M, N, K }) =>
-    componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((size) => 32 % size === 0);
+    componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((size) => 32 % size === 0) && N > 1 && M * N <= 256;
   const size = ({ M, N, K }) => M * N * K;
   const largest = [...(configs ?? [])].filter(fits).sort((a, b) => size(b) - size(a))[0];
   return largest ? [largest.M, largest.N, largest.K, most] : [];

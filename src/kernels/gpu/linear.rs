@@ -21,6 +21,9 @@ const FEW_ROWS: usize = 32;
 /// Rows of x and of the weight in a tile of `linear_mat.wgsl` and `linear_dot.wgsl`.
 const TILE: usize = 64;
 
+/// Storage buffers of a shader that WebGPU promises.
+const PROMISED_BUFFERS: u32 = 8;
+
 /// Weight and eps of the norm of an input.
 pub(super) type Norm = (GpuTensor, f32);
 
@@ -45,7 +48,7 @@ impl Epilogue {
 
     fn dims(self) -> &'static [&'static str] {
         match self {
-            Self::Sum => &["n", "rows", "cols", "distance", "has_bias", "has_residual", "activation"],
+            Self::Sum => &["n", "rows", "cols", "distance", "has_bias", "eps: f32", "has_residual", "activation"],
             Self::Gated => &["n", "rows", "cols", "distance", "has_bias", "eps: f32", "activation"],
             Self::RopeCache(_) => {
                 &["n", "rows", "cols", "distance", "has_bias", "eps: f32", "heads", "kv_heads", "capacity"]
@@ -123,18 +126,19 @@ fn shader(
             ("linear_mat", wgsl!("linear_mat"))
         }
         LinearVariant::SubgroupMatrix => {
-            let SubgroupMatrix { m, n, k, lanes } =
-                gpu::adapter_features().subgroup_matrix.expect("an adapter with such");
-            constants.extend([("SUBGROUP_MATRIX", 1), ("F16_TILES", 1), ("SUBGROUP", lanes), ("FETCHES", 128 / lanes)]);
-            constants.extend([("MATRIX_M", m), ("MATRIX_N", n), ("MATRIX_K", k)]);
-            constants.extend([("MATRICES_M", 32 / m), ("MATRICES_N", 32 / n)]);
+            let matrix = gpu::adapter_features().subgroup_matrix.expect("an adapter with such");
+            constants.extend(subgroup_matrix_constants(matrix));
             ("linear_subgroup_matrix", wgsl!("linear_subgroup_matrix"))
         }
         LinearVariant::Dot => {
             constants.push(("X_QUADS", 1));
             ("linear_dot", wgsl!("linear_dot"))
         }
-        _ => {
+        LinearVariant::Lanes16
+        | LinearVariant::Lanes64
+        | LinearVariant::Lanes64Subgroups
+        | LinearVariant::Lanes64Halves
+        | LinearVariant::Lanes64SubgroupsHalves => {
             constants.extend(WeightLayout::piece_constants(format, columns));
             constants.extend([("LANES", variant.lanes()), ("NORMED", normed as u32)]);
             constants.push(("NORM_BINDING", epilogue.bindings()));
@@ -142,6 +146,21 @@ fn shader(
         }
     };
     Shader { name, text, constants, dims: epilogue.dims() }
+}
+
+fn subgroup_matrix_constants(matrix: SubgroupMatrix) -> [(&'static str, u32); 9] {
+    let SubgroupMatrix { m, n, k, lanes } = matrix;
+    [
+        ("SUBGROUP_MATRIX", 1),
+        ("F16_TILES", 1),
+        ("SUBGROUP", lanes),
+        ("FETCHES", 128 / lanes),
+        ("MATRIX_M", m),
+        ("MATRIX_N", n),
+        ("MATRIX_K", k),
+        ("MATRICES_M", 32 / m),
+        ("MATRICES_N", 32 / n),
+    ]
 }
 
 /// But for those of subgroup matrices, which only a browser can read.
@@ -195,8 +214,7 @@ pub(super) fn launch_gated(
     assert!(layout.rows.is_multiple_of(2), "linear_gated: as many rows of gate as of up");
     let ffn = layout.rows / 2;
     let out = gpu::output(&x, [n, ffn]);
-    let eps = norm.as_ref().map_or(0.0, |(_, eps)| *eps);
-    run(x, norm, weight, &out, bias, layout, Epilogue::Gated, ffn, &[], &[eps.to_bits(), act as u32]);
+    run(x, norm, weight, &out, bias, layout, Epilogue::Gated, ffn, &[], &[act as u32]);
     out
 }
 
@@ -220,8 +238,7 @@ pub(super) fn launch_rope_cache(
     assert_eq!(layout.rows, (heads + 2 * kv_heads) * head_dim, "linear_rope_cache: rows of q, k and v together");
     assert_eq!(rope.meta.shape().dims(), [*capacity, head_dim], "linear_rope_cache: shape of the table");
     let out = gpu::output(&x, [n, heads * head_dim]);
-    let eps = norm.as_ref().map_or(0.0, |(_, eps)| *eps);
-    let dims = [eps.to_bits(), heads as u32, kv_heads as u32, *capacity as u32];
+    let dims = [heads, kv_heads, *capacity].map(|dim| dim as u32);
     let buffers = [&rope, k.gpu(), v.gpu(), state.gpu()];
     run(x, norm, weight, &out, bias, layout, Epilogue::RopeCache(*format), head_dim / 2, &buffers, &dims);
     out
@@ -254,10 +271,12 @@ fn run(
     let use_ = LinearUse::of(n);
     let variant = linear_variant(use_).fitting(format);
     let columns = layout.columns(columns(variant));
-    let folded = norm_variant() == NormVariant::Folded && folds_norm(variant, columns, epilogue);
-    let (x, norm) = match norm {
-        Some((weight, eps)) if !folded => (rms_norm::launch(x, weight, eps), None),
-        norm => (x, norm.map(|(weight, _)| gpu::contiguous(weight))),
+    let bindable = epilogue.bindings() < PROMISED_BUFFERS || gpu::adapter_features().many_bindings;
+    let folded = norm_variant() == NormVariant::Folded && folds_norm(variant, columns, epilogue) && bindable;
+    let (x, norm, eps) = match norm {
+        Some((weight, eps)) if folded => (x, Some(gpu::contiguous(weight)), eps),
+        Some((weight, eps)) => (rms_norm::launch(x, weight, eps), None, 0.0),
+        None => (x, None, 0.0),
     };
     let x = if variant.rounds_to_bytes() { linear_dot::rounded(&x) } else { x };
     let groups = match variant {
@@ -273,7 +292,12 @@ fn run(
         | LinearVariant::MatF16
         | LinearVariant::SubgroupMatrix
         | LinearVariant::Dot => n.div_ceil(TILE) * rows.div_ceil(TILE),
-        _ => rows.div_ceil(VEC_SLOTS * WORKGROUP / variant.lanes() as usize),
+        LinearVariant::Lanes16
+        | LinearVariant::Lanes64
+        | LinearVariant::Lanes64Subgroups
+        | LinearVariant::Lanes64Halves
+        | LinearVariant::Lanes64SubgroupsHalves
+        | LinearVariant::Lanes64Dot => rows.div_ceil(VEC_SLOTS * WORKGROUP / variant.lanes() as usize),
     };
     let has_bias = bias.is_some();
     let bias = bias.unwrap_or_else(|| gpu::absent(&x, 0));
@@ -281,7 +305,39 @@ fn run(
     all_buffers.extend(buffers);
     all_buffers.extend(&norm);
     let mut all_dims = [n, rows, cols, distance, has_bias as usize].map(|dim| dim as u32).to_vec();
+    all_dims.push(eps.to_bits());
     all_dims.extend(dims);
     let shader = shader(variant, use_, format, columns, epilogue, norm.is_some());
     gpu::launch(shader, &all_buffers, &all_dims, groups);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which no compiler here can read: everything that the template asks for is there, and the memory is what is promised.
+    #[test]
+    fn shaders_of_subgroup_matrices_are_whole() {
+        for (m, n, k, lanes) in [(8, 8, 8, 8), (8, 8, 8, 32), (16, 16, 16, 32), (8, 16, 16, 16), (16, 16, 16, 64)] {
+            for (format, columns) in WeightLayout::kinds(Columns::Four) {
+                for epilogue in Epilogue::ALL {
+                    let mut constants = WeightLayout::constants(format, columns, Reading::Vectors);
+                    constants.extend(epilogue.constants());
+                    constants.push(("SUBGROUPS", 0));
+                    constants.extend(subgroup_matrix_constants(SubgroupMatrix { m, n, k, lanes }));
+                    let text = wgsl!("linear_subgroup_matrix");
+                    let source =
+                        Shader { name: "linear_subgroup_matrix", text, constants, dims: epilogue.dims() }.source();
+                    assert!(!source.contains(['$', '#']), "{source}");
+                    let products = source.matches("subgroupMatrixMultiplyAccumulate").count() as u32;
+                    assert_eq!(products, 32 / m * (32 / n), "matrices of a subgroup");
+                    assert!(
+                        source.contains("STRIDE: u32 = STEP_QUADS * 4u + 8u")
+                            && source.contains("STEP_QUADS: u32 = 8u")
+                    );
+                    assert!(2 * 64 * 40 * 2 + 4 * m * n * 4 <= 16384, "workgroup memory of {m} x {n}");
+                }
+            }
+        }
+    }
 }

@@ -115,7 +115,7 @@ impl LinearVariant {
     }
 
     /// Whether the numbers of a weight are made f16, of which a known one is then subtracted.
-    pub(super) fn reads_halves(self) -> bool {
+    pub fn reads_halves(self) -> bool {
         matches!(self, Self::Lanes64Halves | Self::Lanes64SubgroupsHalves)
     }
 
@@ -138,8 +138,8 @@ impl LinearVariant {
         if self == Self::Lanes16 { 16 } else { 64 }
     }
 
-    /// Whether it reads one row of x as it is, many invocations along it.
-    pub(super) fn is_lanes(self) -> bool {
+    /// Whether it reads one row of x as it is, many invocations along it: these can fold a norm.
+    pub fn is_lanes(self) -> bool {
         matches!(self, Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups) || self.reads_halves()
     }
 
@@ -165,7 +165,8 @@ impl LinearVariant {
     /// Whether few rows may go this way where many go the way of `mat`: a row's numbers are to be the same bits whatever rows
     /// run beside it.
     pub fn goes_with(self, mat: Self) -> bool {
-        self.precision() == mat.precision()
+        // The hardware sums in an order of its own.
+        self.precision() == mat.precision() && (self == Self::SubgroupMatrix) == (mat == Self::SubgroupMatrix)
     }
 
     /// Whether it is made for CPU adapters (else for GPUs).
@@ -177,10 +178,14 @@ impl LinearVariant {
     pub fn takes(self, use_: LinearUse) -> bool {
         match self {
             Self::Cpu | Self::CpuSubgroups => true,
-            Self::Lanes64Dot => use_ == LinearUse::Vec,
-            _ if self.is_lanes() => use_ == LinearUse::Vec,
+            Self::Lanes16
+            | Self::Lanes64
+            | Self::Lanes64Subgroups
+            | Self::Lanes64Halves
+            | Self::Lanes64SubgroupsHalves
+            | Self::Lanes64Dot => use_ == LinearUse::Vec,
             Self::Few64 | Self::Few32 | Self::FewF16 => use_ == LinearUse::Few,
-            _ => use_ != LinearUse::Vec,
+            Self::Mat8x4 | Self::Mat4x4 | Self::MatF16 | Self::SubgroupMatrix | Self::Dot => use_ != LinearUse::Vec,
         }
     }
 }

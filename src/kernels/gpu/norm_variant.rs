@@ -25,7 +25,7 @@ impl NormVariant {
 
     /// Whether an adapter with `features` can run it.
     pub fn available(self, features: &Features) -> bool {
-        self == Self::Alone || (features.many_bindings && !features.few_registers)
+        self == Self::Alone || !features.few_registers
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn shaders() -> Vec<Shader> {
 }
 
 pub(super) fn launch(x: GpuTensor, weight: GpuTensor, eps: f32) -> GpuTensor {
-    let x = gpu::contiguous(x);
+    let (x, weight) = (gpu::contiguous(x), gpu::contiguous(weight));
     let [n, cols] = x.meta.shape().dims();
     assert_eq!(weight.meta.num_elements(), cols, "rms_norm: weight of rows of {cols}");
     let out = gpu::output(&x, [n, cols]);

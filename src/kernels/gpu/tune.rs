@@ -81,8 +81,7 @@ pub async fn tune(
         chosen.insert(operation, choose(operation, candidates, stored(operation), check, &launch, gpu).await?);
     }
     {
-        let foldable = linear_variant(LinearUse::Vec).is_lanes()
-            && shapes.norms.iter().any(|norm| matches!(norm, NormShape::RmsNorm(_)));
+        let foldable = linear_variant(LinearUse::Vec).is_lanes() && matches!(shapes.norms[0], NormShape::RmsNorm(_));
         let fits = |variant: &NormVariant| {
             variant.available(&adapter.features) && (foldable || *variant == NormVariant::Alone)
         };
@@ -93,11 +92,11 @@ pub async fn tune(
         };
         let candidates = NormVariant::ALL.into_iter().filter(fits).map(candidate).collect();
         let check = async |extent| match extent {
-            // The norm and the linear layer are compared each by itself.
-            _ if norm_variant() == NormVariant::Alone => Ok(true),
             Extent::Timed => {
                 check::Linear::normed(LinearUse::Vec, shapes.decoder[0], Inputs::Plain, device).gated().await
             }
+            // The norm and the linear layer are compared each by itself.
+            Extent::All if norm_variant() == NormVariant::Alone => Ok(true),
             Extent::All => norm_is_correct(shapes, inputs, device).await,
         };
         let hidden = work.gated[0].cols;
