@@ -24,14 +24,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row_tiles = (dims.rows + 63u) / 64u;
-    let tile = flat_index(workgroup, workgroups);
-    let n_tiles = (dims.n + 63u) / 64u;
-    if (tile >= row_tiles * n_tiles) {
-        return;
-    }
-    let first_x = tile % n_tiles * 64u;
-    let first_slot = tile / n_tiles * 64u;
+#import own_tile
     let chunks = dims.cols / CHUNK;
     let scales = dims.n * dims.cols / 4u;
     let word = lane % 8u;

@@ -28,15 +28,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row_tiles = (dims.rows + 63u) / 64u;
-    let tile = flat_index(workgroup, workgroups);
-    // Neighbouring workgroups share the weight's tile, the larger of the two to fetch.
-    let n_tiles = (dims.n + 63u) / 64u;
-    if (tile >= row_tiles * n_tiles) {
-        return;
-    }
-    let first_x = tile % n_tiles * 64u;
-    let first_slot = tile / n_tiles * 64u;
+#import own_tile
     // What an invocation fetches: a quad of a step, of every so many rows of both tiles. Rows past the last one are computed like it
     // and dropped.
     let fetched = lane % STEP_QUADS;

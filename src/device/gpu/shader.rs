@@ -128,6 +128,7 @@ fn shared(name: &str) -> &'static str {
         "flat_index" => wgsl!("shared/flat_index"),
         "halves" => wgsl!("shared/halves"),
         "nibbles" => wgsl!("shared/nibbles"),
+        "own_tile" => wgsl!("shared/own_tile"),
         "rows" => wgsl!("shared/rows"),
         "tile" => wgsl!("shared/tile"),
         "weight" => wgsl!("shared/weight"),
