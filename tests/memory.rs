@@ -56,8 +56,7 @@ fn a_model_takes_what_it_is_said_to_take() {
         assert!((0.99..1.03).contains(&ratio), "{lasting} bytes live on, {} are told: {ratio:.3}", weights + context);
         let told = weights + context + work;
         let ratio = all as f64 / told as f64;
-        // What is told and not needed does no harm; what is needed and not told does.
-        assert!((0.8..1.15).contains(&ratio), "{all} bytes are held, {told} are told: {ratio:.3}");
+        assert!((0.85..1.15).contains(&ratio), "{all} bytes are held, {told} are told: {ratio:.3}");
         drop(engine);
         gpu.device.memory_cleanup();
     }

@@ -7,11 +7,8 @@ fn weight_bytes(chunk: u32, j: u32) -> Octet {
     return Octet(unpack4x8unorm(word & 0x0f0f0f0fu), unpack4x8unorm((word >> 4u) & 0x0f0f0f0fu));
 }
 #else
+#import bytes
 const HAS_MINIMUM: bool = true;
-
-fn bytes_of(word: u32) -> vec4<f32> {
-    return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
-}
 
 fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     let start = block * (BLOCK / CHUNK);

@@ -46,15 +46,12 @@ fn weight_bytes(chunk: u32, j: u32) -> Octet {
     return Octet(unpack4x8unorm(six_bits(low, upper, j)), unpack4x8unorm(six_bits(low, upper, j + 2u)));
 }
 #else
+#import bytes
 const HAS_MINIMUM: bool = false;
 const UPPER: f32 = 1.0;
 
 fn weight_scale(start: u32, chunk: u32) -> vec2<f32> {
     return vec2<f32>(scale_of(start, chunk), 0.0);
-}
-
-fn bytes_of(word: u32) -> vec4<f32> {
-    return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
 
 fn weight_quad(block: u32, quad: u32) -> vec4<f32> {

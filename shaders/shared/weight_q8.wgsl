@@ -13,6 +13,7 @@ fn weight_bytes(block: u32, j: u32) -> Octet {
     return Octet(unpack4x8unorm(weight[word] ^ 0x80808080u), unpack4x8unorm(weight[word + 4u] ^ 0x80808080u));
 }
 #else
+#import bytes
 const HAS_MINIMUM: bool = false;
 const UPPER: f32 = 1.0;
 
@@ -53,9 +54,8 @@ fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
 #else
 const ZERO: f32 = 128.0;
 
-// Of bytes without a sign, which GPUs turn into floats in one instruction.
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
-    return vec4<f32>((vec4<u32>(words[quad] ^ 0x80808080u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
+    return bytes_of(words[quad] ^ 0x80808080u);
 }
 #endif
 #endif

@@ -119,6 +119,7 @@ fn shared(name: &str) -> &'static str {
         "attention_quads" => wgsl!("shared/attention_quads"),
         "attention_split" => wgsl!("shared/attention_split"),
         "attention_words" => wgsl!("shared/attention_words"),
+        "bytes" => wgsl!("shared/bytes"),
         "epilogue" => wgsl!("shared/epilogue"),
         "epilogue_rope_cache" => wgsl!("shared/epilogue_rope_cache"),
         "epilogue_gated" => wgsl!("shared/epilogue_gated"),

@@ -196,9 +196,8 @@ pub(super) fn launch(
     }
     let has_residual = residual.is_some() as u32;
     let residual = residual.unwrap_or_else(|| gpu::absent(&x, 1));
-    let out = gpu::output(&x, [n, layout.rows]);
-    run(x, None, weight, &out, bias, layout, Epilogue::Sum, 1, &[&residual], &[has_residual, act as u32]);
-    out
+    let dims = [has_residual, act as u32];
+    run(x, None, weight, layout.rows, bias, layout, Epilogue::Sum, 1, &[&residual], &dims)
 }
 
 pub(super) fn launch_gated(
@@ -209,12 +208,9 @@ pub(super) fn launch_gated(
     layout: WeightLayout,
     act: Activation,
 ) -> GpuTensor {
-    let [n, _] = x.meta.shape().dims();
     assert!(layout.rows.is_multiple_of(2), "linear_gated: as many rows of gate as of up");
     let ffn = layout.rows / 2;
-    let out = gpu::output(&x, [n, ffn]);
-    run(x, norm, weight, &out, bias, layout, Epilogue::Gated, ffn, &[], &[act as u32]);
-    out
+    run(x, norm, weight, ffn, bias, layout, Epilogue::Gated, ffn, &[], &[act as u32])
 }
 
 #[allow(clippy::too_many_arguments, reason = "each is a binding of the shader or decides its text")]
@@ -232,31 +228,29 @@ pub(super) fn launch_rope_cache(
     heads.check();
     kv.check(heads);
     let Heads { heads, kv_heads, head_dim } = heads;
-    let [n, _] = x.meta.shape().dims();
     let KvCache { k, v, capacity, format } = kv;
     assert_eq!(layout.rows, (heads + 2 * kv_heads) * head_dim, "linear_rope_cache: rows of q, k and v together");
     assert_eq!(rope.meta.shape().dims(), [*capacity, head_dim], "linear_rope_cache: shape of the table");
-    let out = gpu::output(&x, [n, heads * head_dim]);
+    let width = heads * head_dim;
     let dims = [heads, kv_heads, *capacity].map(|dim| dim as u32);
     let buffers = [&rope, k.gpu(), v.gpu(), state.gpu()];
-    run(x, norm, weight, &out, bias, layout, Epilogue::RopeCache(*format), head_dim / 2, &buffers, &dims);
-    out
+    run(x, norm, weight, width, bias, layout, Epilogue::RopeCache(*format), head_dim / 2, &buffers, &dims)
 }
 
-/// Launches the variant in use. `buffers` and `dims` are those of the epilogue, after what all of them have.
+/// Launches the variant in use; the result is `[n, width]`. `buffers` and `dims` are those of the epilogue, after what all of them have.
 #[allow(clippy::too_many_arguments, reason = "the three public operations differ in nothing else")]
 fn run(
     x: GpuTensor,
     norm: Option<Norm>,
     weight: &Buffer,
-    out: &GpuTensor,
+    width: usize,
     bias: Option<GpuTensor>,
     layout: WeightLayout,
     epilogue: Epilogue,
     distance: usize,
     buffers: &[&GpuTensor],
     dims: &[u32],
-) {
+) -> GpuTensor {
     let x = gpu::contiguous(x);
     let [n, cols] = x.meta.shape().dims();
     let WeightLayout { format, rows, .. } = layout;
@@ -298,9 +292,10 @@ fn run(
         | LinearVariant::Lanes64SubgroupsHalves
         | LinearVariant::Lanes64Dot => rows.div_ceil(VEC_SLOTS * WORKGROUP / variant.lanes() as usize),
     };
+    let out = gpu::output(&x, [n, width]);
     let has_bias = bias.is_some();
     let bias = bias.unwrap_or_else(|| gpu::absent(&x, 0));
-    let mut all_buffers = vec![&x, weight.gpu(), out, &bias];
+    let mut all_buffers = vec![&x, weight.gpu(), &out, &bias];
     all_buffers.extend(buffers);
     all_buffers.extend(&norm);
     let mut all_dims = [n, rows, cols, distance, has_bias as usize].map(|dim| dim as u32).to_vec();
@@ -308,6 +303,7 @@ fn run(
     all_dims.extend(dims);
     let shader = shader(variant, use_, format, columns, epilogue, norm.is_some());
     gpu::launch(shader, &all_buffers, &all_dims, groups);
+    out
 }
 
 #[cfg(test)]
