@@ -199,6 +199,40 @@ test("what one process takes for garbage is never what another one has just stor
   assert.equal(lost, 0);
 });
 
+test("no more than 64 MiB have come and are not stored, in however large pieces they come", async () => {
+  const source = `
+    const { Loader } = await import(${JSON.stringify(new URL("../../www/build/node/weights/loader.js", import.meta.url).href)});
+    const [MIB, bytes] = [2 ** 20, 16 * 2 ** 20];
+    const file = (index) => ({ file: "chunks/" + index, bytes, sha256: String(index).padStart(64, "0") });
+    const tokenizer = { ...file(9), file: "tokenizer.json" };
+    const chunks = Array.from({ length: 8 }, (_, index) => file(index));
+    const manifest = { format: "llava-web", version: 1, model: { name: "large" }, quantization: "q8", tokenizer, tensors: [], chunks, total_bytes: 9 * bytes };
+    let come = 0;
+    // All of a chunk but its last MiB, without which it is not stored.
+    const chunk = () => {
+      let left = bytes / MIB - 1;
+      return new ReadableStream({
+        pull: async (stream) => {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          if (left === 0) return new Promise(() => {});
+          const piece = Math.min(left, 2);
+          left -= piece;
+          come += piece;
+          stream.enqueue(new Uint8Array(piece * MIB));
+        },
+      }, { highWaterMark: 0 });
+    };
+    globalThis.fetch = async (url) => new Response(String(url).endsWith("manifest.json") ? JSON.stringify(manifest) : chunk());
+    const options = { signal: new AbortController().signal, onProgress: () => {}, onWarning: () => {} };
+    const loader = await Loader.open({ kind: "bundle", key: "large", folder: "http://large/" }, options);
+    loader.chunk(0).catch(() => undefined);
+    for (let before = -1; before !== come || come === 0; await new Promise((resolve) => setTimeout(resolve, 500))) before = come;
+    console.log(JSON.stringify(come));
+    process.exit();`;
+  const come = await runProgram(source, { cache });
+  assert.ok(come > 32 && come <= 64, `${come} MiB`);
+});
+
 test("a full disk is an error of its own, and leaves nothing half-written", async () => {
   const source = `
     import fs from "node:fs";

@@ -10,17 +10,26 @@ export class Budget {
     this.#limit = limit;
   }
 
-  /** Resolves when `holder` may have `bytes` more. */
-  async take(holder: object, bytes: number): Promise<void> {
-    while (this.#held + bytes > this.#limit && !this.#isFirst(holder)) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#held += bytes;
-    this.#holders.set(holder, (this.#holders.get(holder) ?? 0) + bytes);
+  /** Resolves when `holder` may hold `bytes`, in place of what it held. */
+  async hold(holder: object, bytes: number): Promise<void> {
+    const more = () => bytes - (this.#holders.get(holder) ?? 0);
+    while (more() > 0 && this.#held + more() > this.#limit && !this.#isFirst(holder)) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    const grown = more();
+    this.#held += grown;
+    this.#holders.set(holder, bytes);
+    if (grown < 0) this.#wake();
   }
 
   /** Gives back all that `holder` has. */
   giveBack(holder: object): void {
     this.#held -= this.#holders.get(holder) ?? 0;
     this.#holders.delete(holder);
+    this.#wake();
+  }
+
+  #wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 

@@ -30,8 +30,8 @@ export interface FetchOptions {
   missing?: ErrorCode;
   /** Longest silence of the server, in ms. */
   patience?: number;
-  /** Told the bytes received so far, and how many of them are new; starts again from 0 when a try fails. No more is read before it resolves. */
-  onBytes?: (received: number, more: number) => Promise<void> | void;
+  /** Told the bytes received so far; starts again from 0 when a try fails. No more is read before it resolves. */
+  onBytes?: (received: number) => Promise<void> | void;
 }
 
 /**
@@ -41,7 +41,7 @@ export interface FetchOptions {
  */
 export async function fetchFile(url: URL, { bytes, sha256: wanted }: BundleFile, options: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
   return retrying(options, async () => {
-    await options.onBytes?.(0, 0);
+    await options.onBytes?.(0);
     const response = await request(url, options);
     const contents = new Uint8Array(bytes);
     let received = 0;
@@ -49,7 +49,7 @@ export async function fetchFile(url: URL, { bytes, sha256: wanted }: BundleFile,
       if (received + piece.length > bytes) throw wrongFile(url, `is larger than the ${bytes} bytes the manifest says`, response);
       contents.set(piece, received);
       received += piece.length;
-      return options.onBytes?.(received, piece.length);
+      return options.onBytes?.(received);
     });
     if (received < bytes) throw wrongFile(url, `broke off after ${received} of ${bytes} bytes`, response);
     if ((await sha256(contents)) !== wanted) throw wrongFile(url, "does not have the hash the manifest says", response);

@@ -17,6 +17,8 @@ const WINDOW = 6;
  * large the later ones wait in mid-way for the earlier ones to be stored.
  */
 const AT_RISK = 64 * 1024 * 1024;
+/** Bytes that a browser hands over at once at most; Chromium's largest buffer between its network process and a page. */
+const PIECE = 2 * 1024 * 1024;
 /** How long the browser may take to free the room of a deleted model, in ms. */
 const FREEING = 10_000;
 
@@ -163,10 +165,9 @@ export class Loader {
     try {
       const bytes = await this.#source.file(file, {
         signal: this.#options.signal,
-        onBytes: async (received, more) => {
+        onBytes: (received) => {
           this.#progress.received(index, received);
-          if (received === 0) this.#unsaved.giveBack(holder); // a try begins
-          else await this.#unsaved.take(holder, more);
+          return this.#unsaved.hold(holder, Math.min(received + PIECE, file.bytes)); // with what the next read may bring
         },
       });
       await this.#keep(async (store) => {
