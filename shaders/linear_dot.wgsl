@@ -3,8 +3,8 @@
 //
 // Workgroup: a tile of 64 rows of x by 64 slots of the weight, 16 x 16 invocations of 4 x 4 outputs each, in steps of a chunk. One half
 // of the invocations fetch x, the other the weight, whose bytes are taken as they are: of four rows the same word each,
-// which lie in a vec4 (5 KiB of workgroup memory). Neighbours fetch neighbouring words; the place of a group of rows is XORed
-// with the word, so that invocations that store different words meet different banks.
+// which lie in a vec4 (5 KiB of workgroup memory). Neighbours fetch two neighbouring words of a row, of every 16 groups, as in
+// linear_mat.wgsl.
 // sum(x * (q * s + m)) = x_scale * (s * sum(x_byte * q) + m * sum(x_byte)).
 #import flat_index
 
@@ -13,10 +13,10 @@
 #import weight
 #import epilogue
 
-var<workgroup> x_tile: array<vec4<u32>, 128>; // [8 words, 16 groups of 4 rows]
-var<workgroup> weight_tile: array<vec4<u32>, 128>; // [8 words, 16 groups of 4 slots]
-var<workgroup> x_scales: array<vec4<f32>, 32>; // [scale or scale * sum of the bytes, 16 groups of 4 rows]
-var<workgroup> weight_scales: array<vec4<f32>, 32>; // [scale or minimum, 16 groups of 4 slots]
+// [x or weight, words of a chunk, 16 groups of 4 rows or slots]
+var<workgroup> tiles: array<array<array<vec4<u32>, 16>, 8>, 2>;
+// [x or weight, scale or what is beside it, 16 groups of 4]: of x its scale times the sum of its bytes, of the weight the minimum.
+var<workgroup> scales: array<array<array<vec4<f32>, 16>, 2>, 2>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -26,11 +26,11 @@ fn main(
 ) {
 #import own_tile
     let chunks = dims.cols / CHUNK;
-    let scales = dims.n * dims.cols / 4u;
-    let word = lane % 8u;
-    let group = lane % 128u / 8u;
-    let stored = word * 16u + (group ^ word);
+    let first_scale = dims.n * dims.cols / 4u;
     let takes_x = lane < 128u;
+    let taken = lane % 128u;
+    let word = taken % 2u + taken / 32u * 2u;
+    let group = taken / 2u % 16u;
     // Rows past the last one are computed like it and dropped.
 #repeat i 4
     var start$i = min(first_x + group * 4u + $iu, dims.n - 1u) * chunks;
@@ -48,26 +48,26 @@ fn main(
         let place$i = start$i + chunk;
 #end
         if (takes_x) {
-            x_tile[stored] = vec4<u32>(
+            tiles[0][word][group] = vec4<u32>(
 #repeat i 4
                 x[place$i * 8u + word],
 #end
             );
             if (word < 2u) {
-                x_scales[word * 16u + group] = bitcast<vec4<f32>>(vec4<u32>(
+                scales[0][word][group] = bitcast<vec4<f32>>(vec4<u32>(
 #repeat i 4
-                    x[scales + place$i * 2u + word],
+                    x[first_scale + place$i * 2u + word],
 #end
                 ));
             }
         } else {
-            weight_tile[stored] = vec4<u32>(
+            tiles[1][word][group] = vec4<u32>(
 #repeat i 4
                 weight_word(place$i, word),
 #end
             );
             if (word < 2u) {
-                weight_scales[word * 16u + group] = vec4<f32>(
+                scales[1][word][group] = vec4<f32>(
 #repeat i 4
                     weight_scale(start$i, chunk)[word],
 #end
@@ -79,8 +79,8 @@ fn main(
         var dots$i = vec4<i32>();
 #end
         for (var k = 0u; k < 8u; k++) {
-            let x4 = x_tile[k * 16u + (major ^ k)];
-            let w = weight_tile[k * 16u + (minor ^ k)];
+            let x4 = tiles[0][k][major];
+            let w = tiles[1][k][minor];
 #repeat i 4
             dots$i += vec4<i32>(
                 dot4I8Packed(x4[$i], w.x),
@@ -90,10 +90,10 @@ fn main(
             );
 #end
         }
-        let x_scale = x_scales[major];
-        let x_sum = x_scales[major + 16u];
-        let scale = weight_scales[minor];
-        let minimum = weight_scales[minor + 16u];
+        let x_scale = scales[0][0][major];
+        let x_sum = scales[0][1][major];
+        let scale = scales[1][0][minor];
+        let minimum = scales[1][1][minor];
 #repeat i 4
         sum0_$i += x_scale[$i] * scale * vec4<f32>(dots$i) + x_sum[$i] * minimum;
 #end

@@ -4,9 +4,8 @@
 // more of them read less of workgroup memory for a product, fewer leave registers for more invocations. Along k it goes in
 // steps of INVOCATIONS / 8 columns, whatever the weight's blocks: both tiles are brought into workgroup memory (8 or 16 KiB; half
 // of it with F16_TILES, where products and sums stay f32), the weight dequantized there once for 64 rows of x, turned so that
-// four neighbouring rows' values of one k lie in a vec4. Neighbours fetch neighbouring columns of a row; the place of
-// a group of rows is XORed with the quad it came from, so that invocations that store different quads meet different banks.
-// Where rows begin is worked out once, as compilers do not do it.
+// four neighbouring rows' values of one k lie in a vec4. An invocation reads the same groups of rows in every step, and each index is
+// of an array of its own: what compilers that clamp indices add, they add once. Where rows begin is worked out once, too, as they do not do it.
 #import flat_index
 #import rows
 
@@ -19,8 +18,8 @@
 // What two halves of the invocations fetch at once: quads of columns.
 const STEP_QUADS: u32 = INVOCATIONS / 32u;
 
-var<workgroup> x_tile: array<Tile4, STEP_QUADS * 64u>; // [columns of a step, 16 groups of 4 rows]
-var<workgroup> weight_tile: array<Tile4, STEP_QUADS * 64u>; // [columns of a step, 16 groups of 4 slots]
+// [x or weight, quads of a step, columns, 16 groups of 4 rows or slots]
+var<workgroup> tiles: array<array<array<array<Tile4, 16>, 4>, STEP_QUADS>, 2>;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -30,13 +29,14 @@ fn main(
 ) {
 #import own_tile
 
-    // One half of the invocations fetch x, the other the weight: of four rows the same quad of a step, of which they store
-    // the transpose.
+    // One half of the invocations fetch x, the other the weight: of four rows the same quad of a step, of which they store the
+    // transpose. Neighbours fetch two neighbouring quads of a row, for the sake of memory, of every 16 groups, for that of the
+    // banks that they store to.
+    let side = lane / (INVOCATIONS / 2u);
+    let takes_x = side == 0u;
     let taken = lane % (INVOCATIONS / 2u);
-    let fetched = taken % STEP_QUADS;
-    let group = taken / STEP_QUADS;
-    let stored = fetched * 64u + (group ^ fetched);
-    let takes_x = lane < INVOCATIONS / 2u;
+    let fetched = taken % 2u + taken / 32u * 2u;
+    let group = taken / 2u % 16u;
     // Rows past the last one are computed like it and dropped.
 #repeat i 4
     var start$i = x_start(min(first_x + group * 4u + $iu, dims.n - 1u));
@@ -44,7 +44,9 @@ fn main(
         start$i = weight_start(row_of(first_slot + group * 4u + $iu));
     }
 #end
-    let major = lane / 16u;
+#repeat m X_QUADS
+    let major$m = lane / 16u * X_QUADS + $mu;
+#end
     let minor = lane % 16u;
 #repeat m X_QUADS
 #repeat i 4
@@ -64,7 +66,7 @@ fn main(
 #endif
             if (takes_x) {
 #repeat i 4
-                v$i = x4_at(start$i, quad);
+                v$i = x4_at(start$i, quad) * X_SCALE;
 #end
             } else {
 #repeat i 4
@@ -72,26 +74,16 @@ fn main(
 #end
             }
         }
-        if (takes_x) {
 #repeat i 4
-            x_tile[stored + $iu * 16u] = Tile4(vec4<f32>(v0[$i], v1[$i], v2[$i], v3[$i]) * X_SCALE);
+        tiles[side][fetched][$i][group] = Tile4(vec4<f32>(v0[$i], v1[$i], v2[$i], v3[$i]));
 #end
-        } else {
-#repeat i 4
-            weight_tile[stored + $iu * 16u] = Tile4(vec4<f32>(v0[$i], v1[$i], v2[$i], v3[$i]));
-#end
-        }
         workgroupBarrier();
         for (var q = 0u; q < STEP_QUADS; q++) {
-#repeat m X_QUADS
-            let x_at$m = q * 64u + ((major * X_QUADS + $mu) ^ q);
-#end
-            let w_at = q * 64u + (minor ^ q);
 #repeat k 4
             {
-                let w = vec4<f32>(weight_tile[w_at + $ku * 16u]);
+                let w = vec4<f32>(tiles[1][q][$k][minor]);
 #repeat m X_QUADS
-                let x$m = vec4<f32>(x_tile[x_at$m + $ku * 16u]);
+                let x$m = vec4<f32>(tiles[0][q][$k][major$m]);
 #repeat i 4
                 sum$m_$i += x$m[$i] * w;
 #end
@@ -108,7 +100,7 @@ fn main(
 #end
 #end
 #endif
-    let first_at = first_x + major * (X_QUADS * 4u);
+    let first_at = first_x + major0 * 4u;
     let first_pair = first_slot / 2u + minor * 2u;
 #import finish_tile
 }

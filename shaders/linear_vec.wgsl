@@ -2,18 +2,23 @@
 //
 // Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take the
 // pieces of a row, 16 bytes or twice as many, in turn, so that neighbours read neighbouring bytes. Of 16 bytes the words of all 4 rows
-// are kept in registers, and x is read quad by quad beside them. Scale and minimum are applied once a piece: sum(x * (q * s + m)) = s *
-// sum(x * q) + m * sum(x); what number stands for 0 likewise. NORMED: x is normalized on the way, sum(x / rms * w * q) = sum(x * w * q)
-// / rms, so that the rms is needed at the end only.
+// are kept in registers, and x is read quad by quad beside them. Scale and minimum are applied once for all that share them:
+// sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x); what number stands for 0 likewise. NORMED: x is normalized on the way,
+// sum(x / rms * w * q) = sum(x * w * q) / rms, so that the rms is needed at the end only.
 #import flat_index
+#if PIECES
+// Places in a piece are known: where indices are clamped, that of the piece is, once for all of them.
+@group(0) @binding(0) var<storage, read_write> x: array<array<vec4<f32>, PIECE_QUADS>>; // [cols / 4 / PIECE_QUADS]
+#else
 #import rows
+#endif
 
 @group(0) @binding(1) var<storage, read_write> weight: array<vec4<u32>>; // [rows, cols] in its format
 #import weight
 #import epilogue
 
 #if NORMED
-@group(0) @binding(NORM_BINDING) var<storage, read_write> norm_weight: array<vec4<f32>>; // [cols / 4]
+@group(0) @binding(NORM_BINDING) var<storage, read_write> norm_weight: array<array<vec4<f32>, PIECE_QUADS>>; // as x
 #endif
 
 var<workgroup> partials: array<vec4<f32>, 64>;
@@ -21,12 +26,16 @@ var<workgroup> partials: array<vec4<f32>, 64>;
 var<workgroup> square_partials: array<f32, 64>;
 #endif
 
-// A quad of x as the weights are to be multiplied by it; its squares come to `squares` where they are needed.
-fn x_quad(quad: u32, squares: ptr<function, f32>) -> vec4<f32> {
-    let values = x4_at(0u, quad);
+// A quad of a piece of x as the weights are to be multiplied by it; its squares come to `squares` where they are needed.
+fn x_quad(piece: u32, quad: u32, squares: ptr<function, f32>) -> vec4<f32> {
+#if PIECES
+    let values = x[piece][quad];
+#else
+    let values = x4_at(0u, piece);
+#endif
 #if NORMED
     *squares += dot(values, values);
-    return values * norm_weight[quad];
+    return values * norm_weight[piece][quad];
 #else
     return values;
 #endif
@@ -79,7 +88,7 @@ fn main(
                     products$r /= UPPER;
 #end
                 }
-                let values = x_quad(piece * PIECE_QUADS + $pu * PART_QUADS + quad, &squares);
+                let values = x_quad(piece, $pu * PART_QUADS + quad, &squares);
                 x_sum += values.x + values.y + (values.z + values.w);
 #repeat r 4
                 {
@@ -91,22 +100,26 @@ fn main(
 #end
             }
 #end
-        }
-#end
+            if (PARTS_SCALED || $pu == PARTS - 1u) {
 #repeat r 4
-        {
-            let scale = weight_scale(start$r, piece);
-            if (ZERO != 0.0) {
-                products$r -= ZERO * x_sum;
-            }
-            sums[$r] += scale.x * products$r;
-            if (HAS_MINIMUM) {
-                sums[$r] += scale.y * x_sum;
+                {
+                    let scale = weight_piece_scale(start$r, piece, $pu);
+                    if (ZERO != 0.0) {
+                        products$r -= ZERO * x_sum;
+                    }
+                    sums[$r] += scale.x * products$r;
+                    if (HAS_MINIMUM) {
+                        sums[$r] += scale.y * x_sum;
+                    }
+                    products$r = 0.0;
+                }
+#end
+                x_sum = 0.0;
             }
         }
 #end
 #else
-        let values = x_quad(piece, &squares);
+        let values = x_quad(piece, 0u, &squares);
 #repeat r 4
         sums[$r] += dot(weight4_at(start$r, piece), values);
 #end

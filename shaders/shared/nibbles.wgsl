@@ -8,6 +8,7 @@ fn weight_bytes(chunk: u32, j: u32) -> Octet {
 }
 #else
 #import bytes
+const PARTS_SCALED: bool = false;
 const HAS_MINIMUM: bool = true;
 
 fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
@@ -19,6 +20,10 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
 
 fn weight_word(chunk: u32, j: u32) -> u32 {
     return (weight[chunk][j % 4u] >> (j & 4u)) & 0x0f0f0f0fu;
+}
+
+fn weight_piece_scale(start: u32, piece: u32, _part: u32) -> vec2<f32> {
+    return weight_scale(start, piece);
 }
 
 fn weight_piece(start: u32, chunk: u32, _part: u32) -> vec4<u32> {

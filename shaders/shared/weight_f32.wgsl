@@ -18,11 +18,12 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(weight[block / 4u + quad]);
 }
 
+const PARTS_SCALED: bool = false;
 const HAS_MINIMUM: bool = false;
 const ZERO: f32 = 0.0;
 const UPPER: f32 = 1.0;
 
-fn weight_scale(_start: u32, _piece: u32) -> vec2<f32> {
+fn weight_piece_scale(_start: u32, _piece: u32, _part: u32) -> vec2<f32> {
     return vec2<f32>(1.0, 0.0);
 }
 

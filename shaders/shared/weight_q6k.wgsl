@@ -48,6 +48,7 @@ fn weight_bytes(chunk: u32, j: u32) -> Octet {
 #else
 #import bytes
 const HAS_MINIMUM: bool = false;
+const PARTS_SCALED: bool = true;
 const UPPER: f32 = 1.0;
 
 fn weight_scale(start: u32, chunk: u32) -> vec2<f32> {
@@ -60,11 +61,27 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     return (bytes_of(word) - 32.0) * scale_of(0u, chunk);
 }
 
-fn weight_piece(start: u32, chunk: u32, _part: u32) -> vec4<u32> {
-    let block = (start + chunk / 16u * 16u) / 4u * 3u;
-    let low = weight[block + chunk % 16u / 2u];
-    let upper = weight[block + 8u + chunk % 16u / 4u];
-    return vec4<u32>(select(low.xy, low.zw, chunk % 2u == 1u), upper[chunk % 4u], 0u);
+// A piece is two chunks, which are its parts.
+fn weight_piece(start: u32, piece: u32, part: u32) -> vec4<u32> {
+    let block = (start + piece / 8u * 8u) / 2u * 3u;
+    let low = weight[block + piece % 8u];
+    let upper = weight[block + 8u + piece % 8u / 2u];
+    return vec4<u32>(low[part * 2u], low[part * 2u + 1u], select(upper[part], upper[part + 2u], piece % 2u == 1u), 0u);
+}
+
+fn weight_piece_scale(start: u32, piece: u32, part: u32) -> vec2<f32> {
+    let block = start / 8u + piece / 8u;
+    let scales = dims.rows * (dims.cols / BLOCK) * 48u;
+    let half = block * 9u + piece % 8u; // of the scales, in which those of both chunks are
+    let shares = word_at(scales + half / 2u) >> (half % 2u * 16u);
+    let share = bitcast<i32>(shares << (24u - part * 8u)) >> 24u;
+    let last = block * 9u + 8u;
+    return vec2<f32>(unpack2x16float(word_at(scales + last / 2u) >> (last % 2u * 16u)).x * f32(share), 0.0);
+}
+
+fn piece_bits(words: vec4<u32>, quad: u32) -> u32 {
+    let upper = select(words.z >> (quad * 2u - 4u), words.z << (4u - quad * 2u), quad < 2u);
+    return ((words[quad % 2u] >> ((quad & 2u) * 2u)) & 0x0f0f0f0fu) | (upper & 0x30303030u);
 }
 
 #if AS_HALVES
@@ -72,14 +89,14 @@ fn weight_piece(start: u32, chunk: u32, _part: u32) -> vec4<u32> {
 const ZERO: f32 = 96.0;
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
-    let word = six_bits(words[quad % 2u], words.z, quad);
+    let word = piece_bits(words, quad);
     return halves(word << 4u, word >> 4u, 0x03f003f0u, 0x54005400u);
 }
 #else
 const ZERO: f32 = 32.0;
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
-    return bytes_of(six_bits(words[quad % 2u], words.z, quad));
+    return bytes_of(piece_bits(words, quad));
 }
 #endif
 #endif

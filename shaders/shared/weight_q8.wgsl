@@ -14,6 +14,7 @@ fn weight_bytes(block: u32, j: u32) -> Octet {
 }
 #else
 #import bytes
+const PARTS_SCALED: bool = false;
 const HAS_MINIMUM: bool = false;
 const UPPER: f32 = 1.0;
 
@@ -37,6 +38,10 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
 
 fn weight_word(block: u32, j: u32) -> u32 {
     return weight[block * 2u + j / 4u][j % 4u];
+}
+
+fn weight_piece_scale(start: u32, piece: u32, _part: u32) -> vec2<f32> {
+    return weight_scale(start, piece);
 }
 
 fn weight_piece(start: u32, chunk: u32, part: u32) -> vec4<u32> {

@@ -111,9 +111,9 @@ impl Format {
         self.spec().block
     }
 
-    /// Neighbouring columns that a shader reads at once: those that share a scale, or where none do as many as 16 bytes hold.
+    /// Neighbouring columns that a shader reads at once: [`CHUNK`], whole chunks, or where there are none as many as 16 bytes hold.
     pub fn piece(self) -> usize {
-        self.chunk().unwrap_or(16 * self.spec().block / self.spec().quants)
+        self.chunk().map_or(16 * self.spec().block / self.spec().quants, |_| CHUNK)
     }
 
     /// How many times 16 bytes a piece takes.
@@ -340,6 +340,7 @@ mod tests {
             assert!(block == 1 || block.is_power_of_two() && block >= 4, "{name}: blocks of {block}");
             assert!(chunk == 0 || block % chunk == 0, "{name}: a chunk lies in one block");
             assert!(format.piece().is_multiple_of(4), "{name}: a piece is whole quads of columns");
+            assert!(chunk == 0 || format.piece().is_multiple_of(chunk), "{name}: a piece is whole chunks");
             // Something fits every matrix, at no fewer bits.
             let other = format.fitting(1);
             assert!(other.fits(1) && other.bits() >= format.bits(), "{name}: {other:?}");
