@@ -38,7 +38,7 @@ fn has_usual_heads(shader: &Shader) -> bool {
 fn has_usual_weight(shader: &Shader) -> bool {
     constant(shader, "FORMAT").is_none_or(|format| Format::ALL[format as usize] != Format::F32)
         && (shader.name.starts_with("attention_") || constant(shader, "QUADS") != Some(0))
-        && constant(shader, "PIECES") != Some(0)
+        && (shader.name != "linear_vec" || constant(shader, "PIECES") != Some(0))
 }
 
 /// Constants that others follow from, or that no operation has two of.

@@ -61,22 +61,35 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     return (bytes_of(word) - 32.0) * scale_of(0u, chunk);
 }
 
-// A piece is two chunks, which are its parts.
-fn weight_piece(start: u32, piece: u32, part: u32) -> vec4<u32> {
-    let block = (start + piece / 8u * 8u) / 2u * 3u;
-    let low = weight[block + piece % 8u];
-    let upper = weight[block + 8u + piece % 8u / 2u];
-    return vec4<u32>(low[part * 2u], low[part * 2u + 1u], select(upper[part], upper[part + 2u], piece % 2u == 1u), 0u);
+// A piece is PARTS chunks, one or two; words and scales of two chunks lie side by side. Of a part: which pair of its block's, and whether
+// it is the second of that.
+fn pair_of(piece: u32) -> u32 {
+    return piece % (16u / PARTS) * PARTS / 2u;
 }
 
+fn is_second(piece: u32, part: u32) -> bool {
+    return (piece * (2u - PARTS) + part) % 2u == 1u;
+}
+
+fn weight_piece(start: u32, piece: u32, part: u32) -> vec4<u32> {
+    let block = start * PARTS / 4u * 3u + piece / (16u / PARTS) * 12u;
+    let low = weight[block + pair_of(piece)];
+    let uppers = weight[block + 8u + pair_of(piece) / 2u];
+    let upper = select(uppers.xy, uppers.zw, pair_of(piece) % 2u == 1u);
+    let second = is_second(piece, part);
+    return vec4<u32>(select(low.xy, low.zw, second), select(upper.x, upper.y, second), 0u);
+}
+
+// A half of a word of the scales, in its lower half.
+fn scale_bits(half: u32) -> u32 {
+    return word_at(dims.rows * (dims.cols / BLOCK) * 48u + half / 2u) >> (half % 2u * 16u);
+}
+
+// As scale_of, by words that both parts read.
 fn weight_piece_scale(start: u32, piece: u32, part: u32) -> vec2<f32> {
-    let block = start / 8u + piece / 8u;
-    let scales = dims.rows * (dims.cols / BLOCK) * 48u;
-    let half = block * 9u + piece % 8u; // of the scales, in which those of both chunks are
-    let shares = word_at(scales + half / 2u) >> (half % 2u * 16u);
-    let share = bitcast<i32>(shares << (24u - part * 8u)) >> 24u;
-    let last = block * 9u + 8u;
-    return vec2<f32>(unpack2x16float(word_at(scales + last / 2u) >> (last % 2u * 16u)).x * f32(share), 0.0);
+    let block = start * PARTS / 16u * 9u + piece / (16u / PARTS) * 9u;
+    let share = bitcast<i32>(scale_bits(block + pair_of(piece)) << select(24u, 16u, is_second(piece, part))) >> 24u;
+    return vec2<f32>(unpack2x16float(scale_bits(block + 8u)).x * f32(share), 0.0);
 }
 
 fn piece_bits(words: vec4<u32>, quad: u32) -> u32 {

@@ -116,9 +116,9 @@ impl Format {
         self.chunk().map_or(16 * self.spec().block / self.spec().quants, |_| CHUNK)
     }
 
-    /// How many times 16 bytes a piece takes.
-    pub fn piece_parts(self) -> usize {
-        (self.piece() * self.spec().quants).div_ceil(16 * self.spec().block)
+    /// How many times 16 bytes the quants of so many columns take.
+    pub fn parts(self, columns: usize) -> usize {
+        (columns * self.spec().quants).div_ceil(16 * self.spec().block)
     }
 
     /// Whether elements come in blocks with scales.

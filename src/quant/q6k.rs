@@ -150,7 +150,7 @@ mod tests {
             let upper = packed[128 + chunk * 4 + column % 4] >> (column / 4 * 2) & 3;
             assert_eq!(low | upper << 4, *number);
         }
-        let shares = array::from_fn(|i| 40 - 9 * i as i8);
+        let shares = array::from_fn(|i| (40 - 9 * i as i32) as i8);
         let scales = pack_scales(f16::from_f32(-0.5), shares);
         assert_eq!((scales[1] as i8, scales[15] as i8, &scales[16..]), (31, -95, &[0x00, 0xb8][..]));
         let values = Format::Q6K.decode_part(&packed, &scales);

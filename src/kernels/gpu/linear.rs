@@ -139,7 +139,6 @@ fn shader(
         | LinearVariant::Lanes64Subgroups
         | LinearVariant::Lanes64Halves
         | LinearVariant::Lanes64SubgroupsHalves => {
-            constants.extend(WeightLayout::piece_constants(format, columns));
             constants.extend([("LANES", variant.lanes()), ("NORMED", normed as u32)]);
             constants.push(("NORM_BINDING", epilogue.bindings()));
             ("linear_vec", wgsl!("linear_vec"))
@@ -262,7 +261,7 @@ fn run(
         assert_eq!(bias.meta.num_elements(), rows, "linear: bias of {rows} rows");
     }
     let use_ = LinearUse::of(n);
-    let variant = linear_variant(use_).fitting(format);
+    let variant = linear_variant(use_).fitting(format, &gpu::adapter_features());
     let columns = layout.columns(columns(variant));
     let bindable = epilogue.bindings() < PROMISED_BUFFERS || gpu::adapter_features().many_bindings;
     let folded = norm_variant() == NormVariant::Folded && folds_norm(variant, columns, epilogue) && bindable;
@@ -309,6 +308,20 @@ fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Features;
+
+    /// The words of more would not fit.
+    #[test]
+    fn gpus_with_few_registers_read_a_chunk_at_once() {
+        let features = Features { few_registers: true, ..Default::default() };
+        let lanes = LinearVariant::ALL.into_iter().filter(|variant| variant.is_lanes() && variant.available(&features));
+        for (variant, format) in lanes.flat_map(|variant| Format::ALL.iter().map(move |format| (variant, *format))) {
+            let Some(chunk) = format.chunk() else { continue };
+            let fitting = variant.fitting(format, &features);
+            let shader = shader(fitting, LinearUse::Vec, format, Columns::Piece, Epilogue::Sum, false);
+            assert!(shader.constants.contains(&("PIECE_QUADS", chunk as u32 / 4)), "{format:?} by {fitting:?}");
+        }
+    }
 
     /// Which no compiler here can read: everything that the template asks for is there.
     #[test]

@@ -15,7 +15,7 @@ pub enum LinearVariant {
     Cpu,
     /// The same with x by subgroup broadcast.
     CpuSubgroups,
-    /// For GPUs, one row: 16 invocations an output.
+    /// For GPUs, one row: 16 invocations an output, of which each reads no more than a chunk at once.
     Lanes16,
     /// 64 invocations an output.
     Lanes64,
@@ -124,6 +124,7 @@ impl LinearVariant {
         match self {
             _ if self.for_cpu() => Reading::Words,
             _ if self.reads_halves() => Reading::Halves,
+            Self::Lanes16 => Reading::Chunks,
             _ => Reading::Vectors,
         }
     }
@@ -143,9 +144,11 @@ impl LinearVariant {
         matches!(self, Self::Lanes16 | Self::Lanes64 | Self::Lanes64Subgroups) || self.reads_halves()
     }
 
-    /// What runs in its place on weights that it does not fit.
-    pub(super) fn fitting(self, format: Format) -> Self {
+    /// What runs in its place on weights that it does not fit, as the adapter is.
+    pub(super) fn fitting(self, format: Format, features: &Features) -> Self {
+        let several_chunks = format.chunk().is_some_and(|chunk| chunk < format.piece());
         match self {
+            Self::Lanes64 | Self::Lanes64Subgroups if features.few_registers && several_chunks => Self::Lanes16,
             _ if self.fits(format) => self,
             Self::Lanes64Halves | Self::Lanes64Dot => Self::Lanes64,
             Self::Lanes64SubgroupsHalves => Self::Lanes64Subgroups,

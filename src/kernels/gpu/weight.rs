@@ -19,6 +19,8 @@ pub(super) enum Reading {
     Words,
     /// From vectors of four words.
     Vectors,
+    /// From vectors, and pieces of one chunk, where formats have larger ones.
+    Chunks,
     /// From vectors, and those of pieces as f16 without a conversion.
     Halves,
 }
@@ -47,22 +49,22 @@ impl WeightLayout {
 
     /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by.
     pub(super) fn constants(format: Format, columns: Columns, reading: Reading) -> Vec<(&'static str, u32)> {
-        let chunk = format.chunk().unwrap_or(CHUNK) as u32;
+        let chunk = format.chunk().unwrap_or(CHUNK);
+        let pieces = columns == Columns::Piece;
+        let piece = if reading == Reading::Chunks { format.piece().min(chunk) } else { format.piece() };
+        let (quads, parts) = if pieces { (piece / 4, format.parts(piece)) } else { (1, 1) };
         vec![
             ("FORMAT", format as u32),
             ("BLOCK", format.block() as u32),
             ("CHUNKED", format.chunk().is_some() as u32),
-            ("CHUNK", chunk),
+            ("CHUNK", chunk as u32),
             ("WORDS", (reading == Reading::Words) as u32),
             ("AS_HALVES", (reading == Reading::Halves) as u32),
             ("QUADS", (columns >= Columns::Four) as u32),
+            ("PIECES", pieces as u32),
+            ("PIECE_QUADS", quads as u32),
+            ("PARTS", parts as u32),
+            ("PART_QUADS", (quads / parts) as u32),
         ]
-    }
-
-    /// What kernels that read pieces have beside [`WeightLayout::constants`].
-    pub(super) fn piece_constants(format: Format, columns: Columns) -> [(&'static str, u32); 4] {
-        let pieces = columns == Columns::Piece;
-        let (quads, parts) = if pieces { (format.piece() as u32 / 4, format.piece_parts() as u32) } else { (1, 1) };
-        [("PIECES", pieces as u32), ("PIECE_QUADS", quads), ("PARTS", parts), ("PART_QUADS", quads / parts)]
     }
 }
