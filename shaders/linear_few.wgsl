@@ -13,39 +13,10 @@
 #import tile
 
 const STEP_QUADS: u32 = 8u;
+const SLOT_GROUPS: u32 = SLOTS / 4u;
 
-var<workgroup> x_tile: array<Tile4, STEP_QUADS * 32u>; // [columns of a step, 8 groups of 4 rows]
-var<workgroup> weight_tile: array<Tile4, STEP_QUADS * SLOTS>; // [columns of a step, groups of 4 slots]
-
-// The values of four rows in each of the four columns of a quad. Those past the last row are like it. Where rows of x begin is
-// worked out each time: kept, the four numbers are more than some GPUs have registers for.
-fn x_columns(first: u32, quad: u32) -> mat4x4<f32> {
-#if CHUNKED
-#else
-    if (quad >= (dims.cols + 3u) / 4u) {
-        return mat4x4<f32>();
-    }
-#endif
-    return transpose(mat4x4<f32>(
-#repeat i 4
-        x4_at(x_start(min(first + $iu, dims.n - 1u)), quad),
-#end
-    ));
-}
-
-fn weight_columns(starts: vec4<u32>, quad: u32) -> mat4x4<f32> {
-#if CHUNKED
-#else
-    if (quad >= (dims.cols + 3u) / 4u) {
-        return mat4x4<f32>();
-    }
-#endif
-    return transpose(mat4x4<f32>(
-#repeat i 4
-        weight4_at(starts[$i], quad),
-#end
-    ));
-}
+var<workgroup> x_tile: array<array<array<Tile4, 8>, 4>, STEP_QUADS>; // [quads of a step, rows of a group, 8 groups]
+var<workgroup> weight_tile: array<array<array<Tile4, SLOT_GROUPS>, 4>, STEP_QUADS>; // [quads of a step, slots of a group, groups]
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -62,47 +33,48 @@ fn main(
     let first_x = tile % n_tiles * 32u;
     let first_slot = tile / n_tiles * SLOTS;
 
-    // What an invocation brings: a quad of a step, of four slots and, where there are such, of as many rows of x. Where it stores
-    // that in x_tile follows from where in weight_tile: kept, it is one number more than Mali has registers for.
-    let fetched = lane % STEP_QUADS;
-    let group = lane / STEP_QUADS;
-    let x_row = select(dims.n, first_x + group * 4u, group < 8u);
-    let weight_starts = vec4<u32>(
-#repeat i 4
-        weight_start(row_of(first_slot + group * 4u + $iu)),
-#end
-    );
-    let weight_stored = fetched * SLOTS + (group ^ fetched);
-    // What it computes: its tile's group of rows and its group of slots are the last bits of these.
-    let first_at = first_x + lane / (SLOTS / 4u) * 4u;
-    let first_pair = first_slot / 2u + lane % (SLOTS / 4u) * 2u;
+    // What an invocation brings, as linear_mat.wgsl does it: four quads of a slot and, the first 64, of a row of x. Rows past the
+    // last one are like it.
+    let own_weight = weight_start(row_of(first_slot + lane % SLOT_GROUPS * 4u + lane / SLOT_GROUPS % 4u));
+    let own_x = x_start(min(first_x + lane % 8u * 4u + lane / 8u % 4u, dims.n - 1u));
+    // What it computes.
+    let major = lane / SLOT_GROUPS;
+    let minor = lane % SLOT_GROUPS;
+    let first_at = first_x + major * 4u;
+    let first_pair = first_slot / 2u + minor * 2u;
 #repeat i 4
     var sum0_$i = vec4<f32>();
 #end
     let quads = (dims.cols + 3u) / 4u;
     for (var first_quad = 0u; first_quad < quads; first_quad += STEP_QUADS) {
         workgroupBarrier();
-        let weights = weight_columns(weight_starts, first_quad + fetched);
-#repeat k 4
-        weight_tile[weight_stored + $ku * (SLOTS / 4u)] = Tile4(weights[$k]);
+        {
+            let quad = lane / SLOTS * 4u;
+            let values = weight4x4_at(own_weight, first_quad + quad);
+#repeat i 4
+            weight_tile[quad + $iu][lane / SLOT_GROUPS % 4u][lane % SLOT_GROUPS] = Tile4(values[$i]);
 #end
-        if (x_row < dims.n) {
-            let values = x_columns(x_row, first_quad + fetched);
-#repeat k 4
-            x_tile[weight_stored - fetched * (SLOTS - 32u) + $ku * 8u] = Tile4(values[$k] * X_SCALE);
+        }
+        if (lane < 64u) {
+            let quad = lane / 32u * 4u;
+            let values = x4x4_at(own_x, first_quad + quad) * X_SCALE;
+#repeat i 4
+            x_tile[quad + $iu][lane / 8u % 4u][lane % 8u] = Tile4(values[$i]);
 #end
         }
         workgroupBarrier();
         if (first_at < dims.n) {
-            for (var q = 0u; q < STEP_QUADS; q++) {
-                let x_at = q * 32u + ((first_at / 4u % 8u) ^ q);
-                let w_at = q * SLOTS + ((first_pair / 2u % (SLOTS / 4u)) ^ q);
-#repeat k 4
-                {
-                    let w = vec4<f32>(weight_tile[w_at + $ku * (SLOTS / 4u)]);
-                    let x = vec4<f32>(x_tile[x_at + $ku * 8u]);
+            // How many are not known beforehand: compilers that unroll all of them run out of registers.
+            let end = min(STEP_QUADS, quads - first_quad);
+            for (var q = 0u; q < end; q++) {
+#repeat j 4
+                let w$j = vec4<f32>(weight_tile[q][$j][minor]);
+#end
 #repeat i 4
-                    sum0_$i += x[$i] * w;
+                {
+                    let x = vec4<f32>(x_tile[q][$i][major]);
+#repeat k 4
+                    sum0_$i += x[$k] * vec4<f32>(w0[$k], w1[$k], w2[$k], w3[$k]);
 #end
                 }
 #end

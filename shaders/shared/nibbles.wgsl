@@ -18,6 +18,17 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     return bytes_of(word) * scale.x + scale.y;
 }
 
+fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {
+    let start = block * (BLOCK / CHUNK);
+    let scale = weight_scale(start, quad / 8u);
+    let words = (weight[start + quad / 8u] >> vec4<u32>(quad & 4u)) & vec4<u32>(0x0f0f0f0fu);
+    return mat4x4<f32>(
+#repeat i 4
+        bytes_of(words[$i]) * scale.x + scale.y,
+#end
+    );
+}
+
 fn weight_word(chunk: u32, j: u32) -> u32 {
     return (weight[chunk][j % 4u] >> (j & 4u)) & 0x0f0f0f0fu;
 }

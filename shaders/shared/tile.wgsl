@@ -7,3 +7,22 @@ const X_SCALE: f32 = 0.0625;
 alias Tile4 = vec4<f32>;
 const X_SCALE: f32 = 1.0;
 #endif
+
+// Four quads of x, as weight4x4_at has those of the weight.
+fn x4x4_at(start: u32, quad: u32) -> mat4x4<f32> {
+#if CHUNKED
+    return mat4x4<f32>(
+#repeat i 4
+        x4_at(start, quad + $iu),
+#end
+    );
+#else
+    var values = mat4x4<f32>();
+#repeat i 4
+    if ((quad + $iu) * 4u < dims.cols) {
+        values[$i] = x4_at(start, quad + $iu);
+    }
+#end
+    return values;
+#endif
+}

@@ -61,6 +61,21 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     return (bytes_of(word) - 32.0) * scale_of(0u, chunk);
 }
 
+// A chunk.
+fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {
+    let chunk = quad / 4u;
+    let scale = scale_of(block * 16u, chunk);
+    let first = block * 12u + chunk / 16u * 12u;
+    let pair = weight[first + chunk % 16u / 2u];
+    let low = select(pair.xy, pair.zw, chunk % 2u == 1u);
+    let upper = weight[first + 8u + chunk % 16u / 4u][chunk % 4u];
+    return mat4x4<f32>(
+#repeat i 4
+        (bytes_of(six_bits(low[$iu % 2u], upper, $iu)) - 32.0) * scale,
+#end
+    );
+}
+
 // A piece is PARTS chunks, one or two; words and scales of two chunks lie side by side. Of a part: which pair of its block's, and whether
 // it is the second of that.
 fn pair_of(piece: u32) -> u32 {

@@ -36,6 +36,16 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     return signed_bytes(weight[at / 4u][at % 4u]) * scale_of(at / 8u);
 }
 
+fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {
+    let scale = scale_of(block + quad / 8u);
+    let words = weight[block * 2u + quad / 4u];
+    return mat4x4<f32>(
+#repeat i 4
+        signed_bytes(words[$i]) * scale,
+#end
+    );
+}
+
 fn weight_word(block: u32, j: u32) -> u32 {
     return weight[block * 2u + j / 4u][j % 4u];
 }
