@@ -26,6 +26,12 @@ fn six_bits(low: u32, upper: u32, quad: u32) -> u32 {
     return ((low >> ((quad & 2u) * 2u)) & 0x0f0f0f0fu) | (((upper >> (quad * 2u)) & 0x03030303u) << 4u);
 }
 
+// The same with a shift less, where it is known which quad that is.
+fn known_six_bits(low: u32, upper: u32, quad: u32) -> u32 {
+    let bits = select(upper >> (quad * 2u - 4u), upper << (4u - quad * 2u), quad < 2u);
+    return ((low >> ((quad & 2u) * 2u)) & 0x0f0f0f0fu) | (bits & 0x30303030u);
+}
+
 // The chunk's first word of low bits; the second is the next one.
 fn low_at(start: u32, chunk: u32) -> u32 {
     return start * 3u + chunk * 2u + chunk / 16u * 16u;
@@ -58,20 +64,34 @@ fn weight_scale(start: u32, chunk: u32) -> vec2<f32> {
 fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     let chunk = block * 16u + quad / 4u;
     let word = six_bits(word_at(low_at(0u, chunk) + quad % 2u), word_at(upper_at(0u, chunk)), quad % 4u);
-    return (bytes_of(word) - 32.0) * scale_of(0u, chunk);
+    let scale = scale_of(0u, chunk);
+    return bytes_of(word) * scale - 32.0 * scale;
+}
+
+// A half of a word of the scales, in its lower half.
+fn scale_bits(half: u32) -> u32 {
+    return word_at(dims.rows * (dims.cols / BLOCK) * 48u + half / 2u) >> (half % 2u * 16u);
+}
+
+// As scale_of, of the first or the second chunk of one of the block's pairs: by words that both have.
+fn scale_in(block: u32, pair: u32, second: bool) -> f32 {
+    let share = bitcast<i32>(scale_bits(block * 9u + pair) << select(24u, 16u, second)) >> 24u;
+    return unpack2x16float(scale_bits(block * 9u + 8u)).x * f32(share);
 }
 
 // A chunk.
 fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {
     let chunk = quad / 4u;
-    let scale = scale_of(block * 16u, chunk);
-    let first = block * 12u + chunk / 16u * 12u;
-    let pair = weight[first + chunk % 16u / 2u];
-    let low = select(pair.xy, pair.zw, chunk % 2u == 1u);
-    let upper = weight[first + 8u + chunk % 16u / 4u][chunk % 4u];
+    let at = block + chunk / 16u;
+    let pair = chunk % 16u / 2u;
+    let second = chunk % 2u == 1u;
+    let scale = scale_in(at, pair, second);
+    let words = weight[at * 12u + pair];
+    let low = select(words.xy, words.zw, second);
+    let upper = weight[at * 12u + 8u + pair / 2u][chunk % 4u];
     return mat4x4<f32>(
 #repeat i 4
-        (bytes_of(six_bits(low[$iu % 2u], upper, $iu)) - 32.0) * scale,
+        bytes_of(known_six_bits(low[$iu % 2u], upper, $iu)) * scale - 32.0 * scale,
 #end
     );
 }
@@ -95,21 +115,9 @@ fn weight_piece(start: u32, piece: u32, part: u32) -> vec4<u32> {
     return vec4<u32>(select(low.xy, low.zw, second), select(upper.x, upper.y, second), 0u);
 }
 
-// A half of a word of the scales, in its lower half.
-fn scale_bits(half: u32) -> u32 {
-    return word_at(dims.rows * (dims.cols / BLOCK) * 48u + half / 2u) >> (half % 2u * 16u);
-}
-
-// As scale_of, by words that both parts read.
 fn weight_piece_scale(start: u32, piece: u32, part: u32) -> vec2<f32> {
-    let block = start * PARTS / 16u * 9u + piece / (16u / PARTS) * 9u;
-    let share = bitcast<i32>(scale_bits(block + pair_of(piece)) << select(24u, 16u, is_second(piece, part))) >> 24u;
-    return vec2<f32>(unpack2x16float(scale_bits(block + 8u)).x * f32(share), 0.0);
-}
-
-fn piece_bits(words: vec4<u32>, quad: u32) -> u32 {
-    let upper = select(words.z >> (quad * 2u - 4u), words.z << (4u - quad * 2u), quad < 2u);
-    return ((words[quad % 2u] >> ((quad & 2u) * 2u)) & 0x0f0f0f0fu) | (upper & 0x30303030u);
+    let block = start * PARTS / 16u + piece / (16u / PARTS);
+    return vec2<f32>(scale_in(block, pair_of(piece), is_second(piece, part)), 0.0);
 }
 
 #if AS_HALVES
@@ -117,14 +125,14 @@ fn piece_bits(words: vec4<u32>, quad: u32) -> u32 {
 const ZERO: f32 = 96.0;
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
-    let word = piece_bits(words, quad);
+    let word = known_six_bits(words[quad % 2u], words.z, quad);
     return halves(word << 4u, word >> 4u, 0x03f003f0u, 0x54005400u);
 }
 #else
 const ZERO: f32 = 32.0;
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {
-    return bytes_of(piece_bits(words, quad));
+    return bytes_of(known_six_bits(words[quad % 2u], words.z, quad));
 }
 #endif
 #endif
