@@ -15,9 +15,10 @@ fn weight_element(at: u32) -> f32 {
 }
 
 fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
-    let word = (block + quad * 4u) / 2u;
-    let words = weight[word / 4u];
-    return vec4<f32>(unpack2x16float(words[word % 4u]), unpack2x16float(words[word % 4u + 1u]));
+    let pair = block / 4u + quad;
+    let words = weight[pair / 2u];
+    let own = select(words.xy, words.zw, pair % 2u == 1u);
+    return vec4<f32>(unpack2x16float(own.x), unpack2x16float(own.y));
 }
 
 const PARTS_SCALED: bool = false;
