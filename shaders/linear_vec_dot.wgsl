@@ -29,16 +29,20 @@ fn main(
 #end
     var sums = vec4<f32>();
     for (var chunk = part; chunk < chunks; chunk += LANES) {
-#repeat i 4
-        let bytes$i = x[chunk * 4u + $iu];
+#repeat h 2
+        let bytes$h = vec4<u32>(x[chunk * 4u + $hu * 2u], x[chunk * 4u + $hu * 2u + 1u]);
 #end
         let x_scale = bitcast<vec2<f32>>(x[chunks * 4u + chunk]); // the scale, and it times the sum of the bytes
 #repeat r 4
         {
             var product = 0;
+#repeat h 2
+            {
+                let words = weight_words(start$r + chunk, $hu);
 #repeat i 4
-            product += dot4I8Packed(bytes$i.x, weight_word(start$r + chunk, $iu * 2u));
-            product += dot4I8Packed(bytes$i.y, weight_word(start$r + chunk, $iu * 2u + 1u));
+                product += dot4I8Packed(bytes$h[$i], words[$i]);
+#end
+            }
 #end
             let scale = weight_scale(start$r, chunk);
             sums[$r] += x_scale.x * scale.x * f32(product);

@@ -21,7 +21,7 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
 fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {
     let start = block * (BLOCK / CHUNK);
     let scale = weight_scale(start, quad / 8u);
-    let words = (weight[start + quad / 8u] >> vec4<u32>(quad & 4u)) & vec4<u32>(0x0f0f0f0fu);
+    let words = weight_words(start + quad / 8u, quad / 4u % 2u);
     return mat4x4<f32>(
 #repeat i 4
         bytes_of(words[$i]) * scale.x + scale.y,
@@ -29,8 +29,8 @@ fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {
     );
 }
 
-fn weight_word(chunk: u32, j: u32) -> u32 {
-    return (weight[chunk][j % 4u] >> (j & 4u)) & 0x0f0f0f0fu;
+fn weight_words(chunk: u32, half: u32) -> vec4<u32> {
+    return (weight[chunk] >> vec4<u32>(half * 4u)) & vec4<u32>(0x0f0f0f0fu);
 }
 
 fn weight_piece_scale(start: u32, piece: u32, _part: u32) -> vec2<f32> {

@@ -13,8 +13,8 @@
 //   weight_scale(start, chunk), weight_bytes(start + chunk, j): value = byte / 255 * scale.x + scale.y, of the bytes / 255 of columns
 //   4 * j .. 4 * j + 3 of the chunk and those CHUNK / 2 further on;
 // and else
-//   of CHUNK 32 weight_scale(start, chunk), weight_word(start + chunk, j): value = byte * scale.x + scale.y, of the four signed bytes of
-//   columns 4 * j .. 4 * j + 3 of the chunk.
+//   of CHUNK 32 weight_scale(start, chunk), weight_words(start + chunk, half): value = byte * scale.x + scale.y, of the signed bytes of
+//   columns 16 * half .. 16 * half + 15 of the chunk, four in a word.
 // Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that kernels read in a turn, in any format, as PARTS parts
 // of PART_QUADS quads, at most 16 bytes each. They are numbered as chunks are, and are whole chunks where CHUNKED is set:
 //   weight_piece(start, piece, part), weight_numbers(words, quad): value = (number - ZERO) * scale.x + scale.y, of the four numbers of a

@@ -38,7 +38,7 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
 
 fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {
     let scale = scale_of(block + quad / 8u);
-    let words = weight[block * 2u + quad / 4u];
+    let words = weight_words(block + quad / 8u, quad / 4u % 2u);
     return mat4x4<f32>(
 #repeat i 4
         signed_bytes(words[$i]) * scale,
@@ -46,8 +46,8 @@ fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {
     );
 }
 
-fn weight_word(block: u32, j: u32) -> u32 {
-    return weight[block * 2u + j / 4u][j % 4u];
+fn weight_words(block: u32, half: u32) -> vec4<u32> {
+    return weight[block * 2u + half];
 }
 
 fn weight_piece_scale(start: u32, piece: u32, _part: u32) -> vec2<f32> {
