@@ -57,10 +57,6 @@ const HAS_MINIMUM: bool = false;
 const PARTS_SCALED: bool = true;
 const UPPER: f32 = 1.0;
 
-fn weight_scale(start: u32, chunk: u32) -> vec2<f32> {
-    return vec2<f32>(scale_of(start, chunk), 0.0);
-}
-
 fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     let chunk = block * 16u + quad / 4u;
     let word = six_bits(word_at(low_at(0u, chunk) + quad % 2u), word_at(upper_at(0u, chunk)), quad % 4u);

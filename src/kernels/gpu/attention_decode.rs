@@ -8,9 +8,10 @@ use crate::device::gpu::{self, GpuTensor, Shader, WORKGROUP};
 /// Heads that share a workgroup of a GPU shader at most.
 const MAX_HEADS: usize = 4;
 
-/// Whether so many heads may share a workgroup: it keeps sums of their elements, at most 256, in its registers.
+/// Whether so many heads may share a workgroup: an invocation has the sums of 8 elements of each for every 64 of its head, and
+/// more than 32 are more than some GPUs have registers for.
 fn fits(variant: AttentionVariant, workgroup_heads: usize, head_dim: usize) -> bool {
-    workgroup_heads == 1 || (variant == AttentionVariant::Gpu && workgroup_heads * head_dim <= 256)
+    workgroup_heads == 1 || (variant == AttentionVariant::Gpu && workgroup_heads * head_dim.div_ceil(64) <= 4)
 }
 
 /// Keys of which an invocation has a part under way at a time.
@@ -116,4 +117,18 @@ pub(super) fn launch(q: GpuTensor, kv: &KvCache, state: &Buffer, heads: Heads) -
     let dims = [n, heads.heads, capacity, heads.head_dim / 4, splits].map(|dim| dim as u32);
     gpu::launch(reduce_shader(), &[&partials, state, &out], &dims, (n * width / 4).div_ceil(WORKGROUP));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three heads of 72 spilled on Intel and Apple.
+    #[test]
+    fn heads_share_a_workgroup_where_their_sums_fit() {
+        let sharing = |heads, head_dim| workgroup_heads(AttentionVariant::Gpu, Heads { heads, kv_heads: 2, head_dim });
+        assert_eq!([64, 128].map(|head_dim| sharing(8, head_dim)), [4, 2]);
+        assert_eq!([64, 72, 80, 128].map(|head_dim| sharing(6, head_dim)), [3, 1, 1, 1]);
+        assert_eq!([72, 256].map(|head_dim| sharing(12, head_dim)), [2, 1]);
+    }
 }
