@@ -66,6 +66,12 @@ impl Numbers {
     }
 }
 
+/// Makes some of the numbers as large as real layers have them.
+fn with_outliers(mut x: Vec<f32>) -> Vec<f32> {
+    x.iter_mut().step_by(41).for_each(|x| *x *= 3e5);
+    x
+}
+
 fn rows(values: &[f32], cols: usize, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len() / cols, cols]), device)
 }
@@ -263,6 +269,7 @@ pub async fn linear_gated(device: &Device) {
         each_linear_variant(device, *n, format, async |variant, tolerance, inputs| {
             each_norm_variant(device, variant, async |norm_variant, normed| {
                 let x = numbers.floats(n * cols);
+                let x = if count % 3 == 0 { with_outliers(x) } else { x };
                 let (norm, read) = norm_of(&mut numbers, normed, &x, *cols);
                 let norm_vector = norm.map(|norm| vector(&norm, device));
                 let norm = norm_vector.as_ref().map(|weight| RmsNorm { weight, eps: EPS });
@@ -325,6 +332,8 @@ pub async fn linear_rope_cache(device: &Device) {
                     let (mut k, mut v) = (vec![0.0; capacity * width], vec![0.0; capacity * width]);
                     let kv = KvCache::new(capacity, shape, kv_format, device);
                     let x = numbers.floats(n * cols);
+                    // Without a norm they are more than a cache of f16 holds.
+                    let x = if normed { with_outliers(x) } else { x };
                     let bias = (i % 2 == 0).then(|| numbers.floats(out));
                     let bias_vector = bias.as_ref().map(|bias| vector(bias, device));
                     let (norm, read) = norm_of(&mut numbers, normed, &x, cols);
@@ -381,8 +390,7 @@ pub async fn outliers(device: &Device) {
         let bytes = format.encode("weight", out, cols, &numbers.floats(out * cols)).unwrap();
         let weight = Weight::from_bytes(bytes.clone(), format, out, cols, device);
         for n in [1, 9] {
-            let mut x = numbers.floats(n * cols);
-            x.iter_mut().step_by(41).for_each(|x| *x *= 3e5);
+            let x = with_outliers(numbers.floats(n * cols));
             each_linear_variant(device, n, format, async |variant, tolerance, inputs| {
                 let actual = kernels::linear(rows(&x, cols, device), &weight, None, None, Activation::None);
                 let expected = naive::linear(&inputs(&x), &bytes, format, (out, cols), None, None, Activation::None);
