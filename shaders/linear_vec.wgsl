@@ -100,7 +100,8 @@ fn main(
 #end
             }
 #end
-            if (PARTS_SCALED || $pu == PARTS - 1u) {
+            // A part that is a chunk has a scale of its own.
+            if (PART_QUADS * 4u == CHUNK || $pu == PARTS - 1u) {
 #repeat r 4
                 {
                     let scale = weight_piece_scale(start$r, piece, $pu);

@@ -8,7 +8,6 @@ fn weight_bytes(chunk: u32, j: u32) -> Octet {
 }
 #else
 #import bytes
-const PARTS_SCALED: bool = false;
 const HAS_MINIMUM: bool = true;
 
 fn weight_quad(block: u32, quad: u32) -> vec4<f32> {

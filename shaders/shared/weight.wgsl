@@ -18,8 +18,8 @@
 // Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that kernels read in a turn, in any format, as PARTS parts
 // of PART_QUADS quads, at most 16 bytes each. They are numbered as chunks are, and are whole chunks where CHUNKED is set:
 //   weight_piece(start, piece, part), weight_numbers(words, quad): value = (number - ZERO) * scale.x + scale.y, of the four numbers of a
-//   quad of the part in `words`, with weight_piece_scale(start, piece, part), which is the piece's unless PARTS_SCALED. scale.y is 0 unless
-//   HAS_MINIMUM. Numbers of the upper half of a piece's quads are UPPER times as large; it is 1 where there are several PARTS.
+//   quad of the part in `words`, with weight_piece_scale(start, piece, part), which is the piece's unless parts are chunks. scale.y is 0
+//   unless HAS_MINIMUM. Numbers of the upper half of a piece's quads are UPPER times as large; it is 1 where there are several PARTS.
 #import weight_format
 
 // The number of the row's first block.

@@ -21,7 +21,6 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(own.x), unpack2x16float(own.y));
 }
 
-const PARTS_SCALED: bool = false;
 const HAS_MINIMUM: bool = false;
 const ZERO: f32 = 0.0;
 const UPPER: f32 = 1.0;

@@ -18,7 +18,6 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(weight[block / 4u + quad]);
 }
 
-const PARTS_SCALED: bool = false;
 const HAS_MINIMUM: bool = false;
 const ZERO: f32 = 0.0;
 const UPPER: f32 = 1.0;

@@ -54,7 +54,6 @@ fn weight_bytes(chunk: u32, j: u32) -> Octet {
 #else
 #import bytes
 const HAS_MINIMUM: bool = false;
-const PARTS_SCALED: bool = true;
 const UPPER: f32 = 1.0;
 
 fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
@@ -69,7 +68,8 @@ fn scale_bits(half: u32) -> u32 {
     return word_at(dims.rows * (dims.cols / BLOCK) * 48u + half / 2u) >> (half % 2u * 16u);
 }
 
-// As scale_of, of the first or the second chunk of one of the block's pairs: by words that both have.
+// As scale_of, of the first or the second chunk of one of the block's pairs: by words that both have. Where quads are read one by one
+// there is nothing to share, and Mali has too few registers for it.
 fn scale_in(block: u32, pair: u32, second: bool) -> f32 {
     let share = bitcast<i32>(scale_bits(block * 9u + pair) << select(24u, 16u, second)) >> 24u;
     return unpack2x16float(scale_bits(block * 9u + 8u)).x * f32(share);

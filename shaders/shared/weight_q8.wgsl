@@ -14,7 +14,6 @@ fn weight_bytes(block: u32, j: u32) -> Octet {
 }
 #else
 #import bytes
-const PARTS_SCALED: bool = false;
 const HAS_MINIMUM: bool = false;
 const UPPER: f32 = 1.0;
 
