@@ -2,10 +2,9 @@
 // linear_mat.wgsl: k goes up one by one, and nothing is summed in parts.
 //
 // Workgroup: a tile of 32 rows of x by SLOTS slots of the weight's rows, 4 x 4 outputs an invocation. Along k it goes in steps of
-// 32 columns: both tiles are brought into workgroup memory (12 KiB; 8 of 32 slots, or with F16_TILES 6) as linear_mat.wgsl does it,
+// 32 columns: both tiles are brought into workgroup memory (12 KiB; 8 of 32 slots or with F16_TILES) as linear_mat.wgsl does it,
 // each weight once for all rows of x. Invocations whose rows of x lie past the last one fetch weights and compute nothing.
 #import flat_index
-#import rows
 
 @group(0) @binding(1) var<storage, read_write> weight: array<vec4<u32>>; // [rows, cols] in its format
 #import weight
@@ -15,7 +14,7 @@
 const STEP_QUADS: u32 = 8u;
 const SLOT_GROUPS: u32 = SLOTS / 4u;
 
-var<workgroup> x_tile: array<array<array<Tile4, 8>, 4>, STEP_QUADS>; // [quads of a step, rows of a group, 8 groups]
+var<workgroup> x_tile: array<array<array<vec4<f32>, 8>, 4>, STEP_QUADS>; // [quads of a step, rows of a group, 8 groups]
 var<workgroup> weight_tile: array<array<array<Tile4, SLOT_GROUPS>, 4>, STEP_QUADS>; // [quads of a step, slots of a group, groups]
 
 @compute @workgroup_size(INVOCATIONS)
@@ -57,9 +56,9 @@ fn main(
         }
         if (lane < 64u) {
             let quad = lane / 32u * 4u;
-            let values = x4x4_at(own_x, first_quad + quad) * X_SCALE;
+            let values = x4x4_at(own_x, first_quad + quad);
 #repeat i 4
-            x_tile[quad + $iu][lane / 8u % 4u][lane % 8u] = Tile4(values[$i]);
+            x_tile[quad + $iu][lane / 8u % 4u][lane % 8u] = values[$i];
 #end
         }
         workgroupBarrier();
@@ -72,7 +71,7 @@ fn main(
 #end
 #repeat i 4
                 {
-                    let x = vec4<f32>(x_tile[q][$i][major]);
+                    let x = x_tile[q][$i][major];
 #repeat k 4
                     sum0_$i += x[$k] * vec4<f32>(w0[$k], w1[$k], w2[$k], w3[$k]);
 #end
@@ -81,10 +80,5 @@ fn main(
             }
         }
     }
-#if F16_TILES
-#repeat i 4
-    sum0_$i /= X_SCALE;
-#end
-#endif
 #import finish_tile
 }

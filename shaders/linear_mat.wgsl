@@ -2,11 +2,10 @@
 //
 // Workgroup: a tile of 64 rows of x by 64 slots of the weight's rows; an invocation computes 4 * X_QUADS by 4 of its outputs:
 // more of them read less of workgroup memory for a product, fewer leave registers for more invocations. Along k it goes in
-// steps of INVOCATIONS / 8 columns, whatever the weight's blocks: both tiles are brought into workgroup memory (8 or 16 KiB; half
-// of it with F16_TILES, where products and sums stay f32), the weight dequantized there once for 64 rows of x. An invocation reads
-// the same rows in every step, and each index is of an array of its own: what compilers that clamp indices add, they add once.
+// steps of INVOCATIONS / 8 columns, whatever the weight's blocks: both tiles are brought into workgroup memory (8 or 16 KiB; 6 with
+// F16_TILES, where only the weight's is f16), the weight dequantized there once for 64 rows of x. An invocation reads the same rows
+// in every step, and each index is of an array of its own: what compilers that clamp indices add, they add once.
 #import flat_index
-#import rows
 
 @group(0) @binding(1) var<storage, read_write> weight: array<vec4<u32>>; // [rows, cols] in its format
 #import weight
@@ -14,11 +13,12 @@
 
 #import tile
 
-// What two halves of the invocations fetch at once: quads of columns.
-const STEP_QUADS: u32 = INVOCATIONS / 32u;
+// What two halves of the invocations fetch at once: sixteen columns, or twice that.
+const STEP_FOURS: u32 = INVOCATIONS / 128u;
 
-// [x or weight, quads of a step, rows or slots of a group, 16 groups]
-var<workgroup> tiles: array<array<array<array<Tile4, 16>, 4>, STEP_QUADS>, 2>;
+// [fours of quads of a step, quads of one, rows or slots of a group, 16 groups]
+var<workgroup> x_tile: array<array<array<array<vec4<f32>, 16>, 4>, 4>, STEP_FOURS>;
+var<workgroup> weight_tile: array<array<array<array<Tile4, 16>, 4>, 4>, STEP_FOURS>;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -30,12 +30,11 @@ fn main(
 
     // One half of the invocations fetch x, the other the weight: four quads of a row each, which in most formats have one scale. Rows past
     // the last one are computed like it and dropped. Neighbours fetch rows of neighbouring groups, which they store to different banks.
-    let side = lane / (INVOCATIONS / 2u);
-    let takes_x = side == 0u;
+    let takes_x = lane < INVOCATIONS / 2u;
     let taken = lane % (INVOCATIONS / 2u);
     let group = taken % 16u;
     let member = taken / 16u % 4u;
-    let own_quad = taken / 64u * 4u;
+    let own_four = taken / 64u;
     var start = x_start(min(first_x + group * 4u + member, dims.n - 1u));
     if (!takes_x) {
         start = weight_start(row_of(first_slot + group * 4u + member));
@@ -51,41 +50,38 @@ fn main(
 #end
 #end
     let quads = (dims.cols + 3u) / 4u;
-    for (var first_quad = 0u; first_quad < quads; first_quad += STEP_QUADS) {
-        var values = mat4x4<f32>();
+    for (var first_quad = 0u; first_quad < quads; first_quad += STEP_FOURS * 4u) {
         if (takes_x) {
-            values = x4x4_at(start, first_quad + own_quad) * X_SCALE;
-        } else {
-            values = weight4x4_at(start, first_quad + own_quad);
-        }
+            let values = x4x4_at(start, first_quad + own_four * 4u);
 #repeat i 4
-        tiles[side][own_quad + $iu][member][group] = Tile4(values[$i]);
+            x_tile[own_four][$i][member][group] = values[$i];
 #end
+        } else {
+            let values = weight4x4_at(start, first_quad + own_four * 4u);
+#repeat i 4
+            weight_tile[own_four][$i][member][group] = Tile4(values[$i]);
+#end
+        }
         workgroupBarrier();
-        for (var q = 0u; q < STEP_QUADS; q++) {
+        for (var four = 0u; four < STEP_FOURS; four++) {
+            for (var q = 0u; q < 4u; q++) {
 #repeat j 4
-            let w$j = vec4<f32>(tiles[1][q][$j][minor]);
+                let w$j = vec4<f32>(weight_tile[four][q][$j][minor]);
 #end
 #repeat m X_QUADS
 #repeat i 4
-            {
-                let x = vec4<f32>(tiles[0][q][$i][major$m]);
+                {
+                    let x = x_tile[four][q][$i][major$m];
 #repeat k 4
-                sum$m_$i += x[$k] * vec4<f32>(w0[$k], w1[$k], w2[$k], w3[$k]);
+                    sum$m_$i += x[$k] * vec4<f32>(w0[$k], w1[$k], w2[$k], w3[$k]);
+#end
+                }
+#end
 #end
             }
-#end
-#end
         }
         workgroupBarrier();
     }
-#if F16_TILES
-#repeat m X_QUADS
-#repeat i 4
-    sum$m_$i /= X_SCALE;
-#end
-#end
-#endif
     let first_at = first_x + major0 * 4u;
     let first_pair = first_slot / 2u + minor * 2u;
 #import finish_tile

@@ -7,13 +7,14 @@
 // as their rows are a little apart: else all would begin in the same bank. The ends go through workgroup memory, too, a matrix of each
 // subgroup at a time, in a loop: written out for each they would take long to compile.
 #import flat_index
-#import rows
 
 @group(0) @binding(1) var<storage, read_write> weight: array<vec4<u32>>; // [rows, cols] in its format
 #import weight
 #import epilogue
 #import tile
 
+// Outliers of real layers come near the largest f16, and what is beyond is infinite: x is a 16th in its tile.
+const X_SCALE: f32 = 0.0625;
 const STEP_QUADS: u32 = 8u;
 const STRIDE: u32 = STEP_QUADS * 4u + 8u;
 const INVOCATIONS: u32 = 4u * SUBGROUP;
@@ -29,13 +30,17 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
 #import own_tile
-    // What an invocation fetches: a quad of a step, of every so many rows of both tiles. Rows past the last one are computed like it
+    // What an invocation fetches: FETCHES times four quads of a row, of x or of the weight. Rows past the last one are computed like it
     // and dropped.
-    let fetched = lane % STEP_QUADS;
-    let stored = lane / STEP_QUADS * STRIDE + fetched * 4u;
+    let own_four = lane % 2u;
 #repeat i FETCHES
-    let x_start$i = x_start(min(first_x + lane / STEP_QUADS + $iu * (64u / FETCHES), dims.n - 1u));
-    let weight_start$i = weight_start(row_of(first_slot + lane / STEP_QUADS + $iu * (64u / FETCHES)));
+    let fetched$i = (lane + $iu * INVOCATIONS) / 2u;
+    let takes_x$i = fetched$i < 64u;
+    let stored$i = fetched$i % 64u * STRIDE + own_four * 16u;
+    var start$i = x_start(min(first_x + fetched$i, dims.n - 1u));
+    if (!takes_x$i) {
+        start$i = weight_start(row_of(first_slot + fetched$i - 64u));
+    }
 #end
     // What its subgroup computes.
     let subgroup = lane / SUBGROUP;
@@ -48,22 +53,21 @@ fn main(
 #end
     let quads = (dims.cols + 3u) / 4u;
     for (var first_quad = 0u; first_quad < quads; first_quad += STEP_QUADS) {
-        let quad = first_quad + fetched;
+        let quad = first_quad + own_four * 4u;
 #repeat i FETCHES
-        {
-            var x4 = vec4<f32>();
-            var weight4 = vec4<f32>();
-#if CHUNKED
-            {
-#else
-            if (quad < quads) {
-#endif
-                x4 = x4_at(x_start$i, quad) * X_SCALE;
-                weight4 = weight4_at(weight_start$i, quad);
-            }
+        if (takes_x$i) {
+            let values = x4x4_at(start$i, quad) * X_SCALE;
+#repeat q 4
 #repeat k 4
-            x_tile[stored + $iu * (64u / FETCHES * STRIDE) + $ku] = f16(x4[$k]);
-            weight_tile[stored + $iu * (64u / FETCHES * STRIDE) + $ku] = f16(weight4[$k]);
+            x_tile[stored$i + $qu * 4u + $ku] = f16(values[$q][$k]);
+#end
+#end
+        } else {
+            let values = weight4x4_at(start$i, quad);
+#repeat q 4
+#repeat k 4
+            weight_tile[stored$i + $qu * 4u + $ku] = f16(values[$q][$k]);
+#end
 #end
         }
 #end

@@ -13,7 +13,7 @@ pub struct Kernel {
     pub wgsl: String,
 }
 
-/// Every variant that a GPU may run of the formats that weights of models have, in whole vectors of columns; of attention those
+/// Every variant that a GPU may run of the formats that weights of models have, in whole pieces of columns; of attention those
 /// for [`HEADS`].
 pub fn hot() -> Vec<Kernel> {
     let usual = |shader: &Shader| has_usual_heads(shader) && has_usual_weight(shader);
@@ -38,7 +38,7 @@ fn has_usual_heads(shader: &Shader) -> bool {
 fn has_usual_weight(shader: &Shader) -> bool {
     constant(shader, "FORMAT").is_none_or(|format| Format::ALL[format as usize] != Format::F32)
         && (shader.name.starts_with("attention_") || constant(shader, "QUADS") != Some(0))
-        && (shader.name != "linear_vec" || constant(shader, "PIECES") != Some(0))
+        && constant(shader, "PIECES") != Some(0)
 }
 
 /// Constants that others follow from, or that no operation has two of.

@@ -1,22 +1,34 @@
-// What tiles in workgroup memory are of: four numbers. x times X_SCALE is in its tile.
+// What the weight's tiles in workgroup memory are of: four numbers. x is f32 in its own.
 #if F16_TILES
 alias Tile4 = vec4<f16>;
-// Outliers of real layers come near the largest f16, and what is beyond is infinite: x is a 16th in its tile.
-const X_SCALE: f32 = 0.0625;
 #else
 alias Tile4 = vec4<f32>;
-const X_SCALE: f32 = 1.0;
 #endif
 
-// Four quads of x, as weight4x4_at has those of the weight.
+// x4x4_at(x_start(row), quad): four quads of x, as weight4x4_at has those of the weight.
+#if PIECES
+// Which of sixteen columns is known: where indices are clamped, that of the sixteen is, once for all of them.
+@group(0) @binding(0) var<storage, read_write> x: array<mat4x4<f32>>; // [n, cols / 16]
+
+fn x_start(row: u32) -> u32 {
+    return row * (dims.cols / 16u);
+}
+
 fn x4x4_at(start: u32, quad: u32) -> mat4x4<f32> {
 #if CHUNKED
-    return mat4x4<f32>(
-#repeat i 4
-        x4_at(start, quad + $iu),
-#end
-    );
+    return x[start + quad / 4u];
 #else
+    var values = mat4x4<f32>();
+    if (quad * 4u < dims.cols) {
+        values = x[start + quad / 4u];
+    }
+    return values;
+#endif
+}
+#else
+#import rows
+
+fn x4x4_at(start: u32, quad: u32) -> mat4x4<f32> {
     var values = mat4x4<f32>();
 #repeat i 4
     if ((quad + $iu) * 4u < dims.cols) {
@@ -24,5 +36,5 @@ fn x4x4_at(start: u32, quad: u32) -> mat4x4<f32> {
     }
 #end
     return values;
-#endif
 }
+#endif

@@ -5,7 +5,7 @@
 // kernels for CPU adapters), an array<u32>. Quants of all blocks of BLOCK columns come first, then their scales; see
 // src/quant/. It has
 //   weight_quad(block, quad), as weight4_at with QUADS, of the row whose first block that is; with WORDS only where CHUNKED is not set;
-//   weight_four(block, quad), as weight4x4_at, where CHUNKED and not WORDS;
+//   weight_four(block, quad), as weight4x4_at of columns that are there, where PIECES and not WORDS;
 //   weight_element(at), element `at` of row * dims.cols + column, where BLOCK is 1.
 // Where CHUNKED is set, each chunk of CHUNK columns of a row, 32 or 16, has one scale and minimum. Chunks are numbered row * (dims.cols
 // / CHUNK) + chunk of the row. Where that is said as `start`, the number of the row's first chunk, and `chunk` of the row, rows that are
@@ -49,11 +49,17 @@ fn weight4x4_at(start: u32, quad: u32) -> mat4x4<f32> {
     return weight_four(start, quad);
 #else
     var values = mat4x4<f32>();
+#if PIECES
+    if (quad * 4u < dims.cols) {
+        values = weight_four(start, quad);
+    }
+#else
 #repeat i 4
     if ((quad + $iu) * 4u < dims.cols) {
         values[$i] = weight4_at(start, quad + $iu);
     }
 #end
+#endif
     return values;
 #endif
 }

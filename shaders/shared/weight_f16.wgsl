@@ -21,6 +21,15 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(own.x), unpack2x16float(own.y));
 }
 
+fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {
+    let first = block / 8u + quad / 2u;
+    let words0 = weight[first];
+    let words1 = weight[first + 1u];
+    return mat4x4<f32>(
+        weight_numbers(words0, 0u), weight_numbers(words0, 1u), weight_numbers(words1, 0u), weight_numbers(words1, 1u),
+    );
+}
+
 const HAS_MINIMUM: bool = false;
 const ZERO: f32 = 0.0;
 const UPPER: f32 = 1.0;
@@ -29,8 +38,8 @@ fn weight_piece_scale(_start: u32, _piece: u32, _part: u32) -> vec2<f32> {
     return vec2<f32>(1.0, 0.0);
 }
 
-fn weight_piece(start: u32, piece: u32, _part: u32) -> vec4<u32> {
-    return weight[start + piece];
+fn weight_piece(start: u32, piece: u32, part: u32) -> vec4<u32> {
+    return weight[(start + piece) * PARTS + part];
 }
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {

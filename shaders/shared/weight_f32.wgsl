@@ -18,6 +18,14 @@ fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(weight[block / 4u + quad]);
 }
 
+fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(
+#repeat i 4
+        weight_quad(block, quad + $iu),
+#end
+    );
+}
+
 const HAS_MINIMUM: bool = false;
 const ZERO: f32 = 0.0;
 const UPPER: f32 = 1.0;
@@ -26,8 +34,8 @@ fn weight_piece_scale(_start: u32, _piece: u32, _part: u32) -> vec2<f32> {
     return vec2<f32>(1.0, 0.0);
 }
 
-fn weight_piece(start: u32, piece: u32, _part: u32) -> vec4<u32> {
-    return weight[start + piece];
+fn weight_piece(start: u32, piece: u32, part: u32) -> vec4<u32> {
+    return weight[(start + piece) * PARTS + part];
 }
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {

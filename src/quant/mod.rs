@@ -111,9 +111,9 @@ impl Format {
         self.spec().block
     }
 
-    /// Neighbouring columns that a shader reads at once: [`CHUNK`], whole chunks, or where there are none as many as 16 bytes hold.
+    /// Neighbouring columns that a shader reads at once: [`CHUNK`], whole chunks, or where there are none half as many.
     pub fn piece(self) -> usize {
-        self.chunk().map_or(16 * self.spec().block / self.spec().quants, |_| CHUNK)
+        self.chunk().map_or(CHUNK / 2, |_| CHUNK)
     }
 
     /// How many times 16 bytes the quants of so many columns take.

@@ -135,6 +135,10 @@ const LINEAR: &[[usize; 3]] = &[
     [17, 36, 41],
     [1, 65, 588],
     [1, 7, 35],
+    [66, 50, 144],
+    [9, 20, 48],
+    [1, 66, 1040],
+    [1, 5, 72],
 ];
 
 /// Columns of three blocks, and of no tile but the smallest.

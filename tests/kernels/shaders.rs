@@ -23,6 +23,8 @@ pub async fn each_linear_variant<F: AsyncFnMut(&'static str, f32, Rounding)>(n: 
             LinearVariant::Lanes64Dot | LinearVariant::Dot => (5e-3, naive::bytes),
             // What is added to each number, and subtracted again, takes two bits of the sums.
             variant if variant.reads_halves() => (5.0 * EXACT, <[f32]>::to_vec),
+            // Tiles of f16 are of the weight, and what is f16 stays as it is.
+            LinearVariant::FewF16 | LinearVariant::MatF16 if format == Format::F16 => (EXACT, <[f32]>::to_vec),
             variant if variant.precision() == Precision::Half => (2e-3, <[f32]>::to_vec),
             _ => (EXACT, <[f32]>::to_vec),
         };

@@ -13,7 +13,7 @@ fn shader(format: Format, columns: Columns) -> Shader {
 }
 
 pub(super) fn shaders() -> impl Iterator<Item = Shader> {
-    WeightLayout::kinds(Columns::Four).map(|(format, columns)| shader(format, columns))
+    WeightLayout::kinds().map(|(format, columns)| shader(format, columns))
 }
 
 pub(super) fn launch(ids: GpuTensor, weight: &Buffer, layout: WeightLayout, start: usize) -> GpuTensor {
@@ -31,7 +31,7 @@ pub(super) fn launch_drawn(state: &GpuTensor, weight: &Buffer, layout: WeightLay
 fn pick(ids: &GpuTensor, weight: &Buffer, layout: WeightLayout, start: usize, first: usize, n: usize) -> GpuTensor {
     let out = gpu::output(ids, [n, layout.cols]);
     let dims = [n, layout.rows, layout.cols, first, start].map(|dim| dim as u32);
-    let shader = shader(layout.format, layout.columns(Columns::Four));
+    let shader = shader(layout.format, layout.columns());
     gpu::launch(shader, &[ids, weight.gpu(), &out], &dims, (n * layout.cols.div_ceil(4)).div_ceil(WORKGROUP));
     out
 }

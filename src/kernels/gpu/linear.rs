@@ -71,14 +71,6 @@ impl Epilogue {
     }
 }
 
-/// How many columns at once the shader of a variant knows of.
-fn columns(variant: LinearVariant) -> Columns {
-    match variant {
-        _ if variant.is_lanes() => Columns::Piece,
-        _ => Columns::Four,
-    }
-}
-
 /// Slots of the weight's rows in a tile of `linear_few.wgsl`.
 fn few_slots(variant: LinearVariant) -> usize {
     if variant == LinearVariant::Few32 { 32 } else { 64 }
@@ -153,7 +145,7 @@ fn subgroup_matrix_constants(matrix: SubgroupMatrix) -> [(&'static str, u32); 9]
         ("SUBGROUP_MATRIX", 1),
         ("F16_TILES", 1),
         ("SUBGROUP", lanes),
-        ("FETCHES", 128 / lanes),
+        ("FETCHES", 64 / lanes),
         ("MATRIX_M", m),
         ("MATRIX_N", n),
         ("MATRIX_K", k),
@@ -167,7 +159,7 @@ pub(super) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for variant in LinearVariant::ALL.into_iter().filter(|variant| *variant != LinearVariant::SubgroupMatrix) {
         let uses: &[LinearUse] = if variant.for_cpu() { &[LinearUse::Vec, LinearUse::Mat] } else { &[LinearUse::Mat] };
-        let kinds = WeightLayout::kinds(columns(variant)).filter(|(format, _)| variant.fits(*format));
+        let kinds = WeightLayout::kinds().filter(|(format, _)| variant.fits(*format));
         for (format, columns) in kinds {
             for epilogue in Epilogue::ALL {
                 let ways = if folds_norm(variant, columns, epilogue) { &[false, true][..] } else { &[false] };
@@ -262,7 +254,7 @@ fn run(
     }
     let use_ = LinearUse::of(n);
     let variant = linear_variant(use_).fitting(format, &gpu::adapter_features());
-    let columns = layout.columns(columns(variant));
+    let columns = layout.columns();
     let bindable = epilogue.bindings() < PROMISED_BUFFERS || gpu::adapter_features().many_bindings;
     let folded = norm_variant() == NormVariant::Folded && folds_norm(variant, columns, epilogue) && bindable;
     let (x, norm, eps) = match norm {
@@ -327,7 +319,7 @@ mod tests {
     #[test]
     fn shaders_of_subgroup_matrices_are_whole() {
         for (m, n, k, lanes) in [(8, 8, 8, 8), (8, 8, 8, 32), (16, 16, 16, 32), (8, 16, 16, 16), (16, 16, 16, 64)] {
-            for (format, columns) in WeightLayout::kinds(Columns::Four) {
+            for (format, columns) in WeightLayout::kinds() {
                 for epilogue in Epilogue::ALL {
                     let mut constants = WeightLayout::constants(format, columns, Reading::Vectors);
                     constants.extend(epilogue.constants());

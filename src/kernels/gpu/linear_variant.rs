@@ -31,15 +31,15 @@ pub enum LinearVariant {
     Few64,
     /// By 32 of the weight, of which there are twice as many.
     Few32,
-    /// As `Few64` with f16 tiles.
+    /// As `Few64` with f16 tiles of the weight.
     FewF16,
     /// For GPUs, many rows: f32 tiles in workgroup memory, 8 x 4 outputs an invocation.
     Mat8x4,
     /// 4 x 4 outputs an invocation, of which there are twice as many: for GPUs with few registers.
     Mat4x4,
-    /// As `Mat8x4` with f16 tiles: inputs are rounded to f16.
+    /// As `Mat8x4` with f16 tiles of the weight.
     MatF16,
-    /// As `MatF16` with products of matrices by subgroups, which browsers have as an experiment.
+    /// Products of f16 matrices by subgroups, which browsers have as an experiment: inputs are rounded to f16, too.
     SubgroupMatrix,
     /// Packed products of bytes: inputs are rounded to 8 bits in chunks of 32. Only for formats in chunks.
     Dot,

@@ -27,24 +27,23 @@ pub(super) enum Reading {
 
 impl WeightLayout {
     /// Every format with every [`WeightLayout::columns`] that it may have.
-    pub(super) fn kinds(most: Columns) -> impl Iterator<Item = (Format, Columns)> {
-        let occurs = move |(format, columns): &(Format, Columns)| match columns {
+    pub(super) fn kinds() -> impl Iterator<Item = (Format, Columns)> {
+        let occurs = |(format, columns): &(Format, Columns)| match columns {
             Columns::One => format.fits(1),
-            Columns::Four => most == Columns::Four || (format.fits(4) && format.piece() > 4),
-            Columns::Piece => most == Columns::Piece,
+            Columns::Four => format.fits(4),
+            Columns::Piece => true,
         };
         let all = [Columns::Piece, Columns::Four, Columns::One];
         all.into_iter().flat_map(|columns| Format::ALL.iter().map(move |format| (*format, columns))).filter(occurs)
     }
 
-    /// As many columns at once as there may be, and at most `most`.
-    pub(super) fn columns(&self, most: Columns) -> Columns {
-        let columns = match self.cols {
+    /// As many columns at once as there may be.
+    pub(super) fn columns(&self) -> Columns {
+        match self.cols {
             cols if cols.is_multiple_of(self.format.piece()) => Columns::Piece,
             cols if cols.is_multiple_of(4) => Columns::Four,
             _ => Columns::One,
-        };
-        columns.min(most)
+        }
     }
 
     /// The constants `shared/weight.wgsl` and `shared/rows.wgsl` choose by.
