@@ -226,7 +226,7 @@ fn formats_follow_the_roles() {
         let fitting = |format: Format, cols: usize| match format {
             _ if format.fits(cols) => format,
             Format::Q4K => Format::Q4,
-            Format::Q6K => Format::Q8,
+            Format::Q5K | Format::Q6K => Format::Q8,
             _ => Format::F16,
         };
         let vision = if format.bits() < 8.0 { Format::Q8 } else { format };
@@ -297,7 +297,9 @@ fn columns_that_are_no_whole_blocks_are_stored_otherwise() {
     };
     told(&summary, "f16");
     assert_eq!(case.values()[down], case.tensors[down].1);
-    for (cols, format, other) in [(96, Format::Q4K, "q4"), (96, Format::Q6K, "q8"), (90, Format::Q4K, "f16")] {
+    for (cols, format, other) in
+        [(96, Format::Q4K, "q4"), (96, Format::Q5K, "q8"), (96, Format::Q6K, "q8"), (90, Format::Q4K, "f16")]
+    {
         let mut config = tiny_config();
         config["text_config"]["intermediate_size"] = json!(cols);
         told(&Case::new(config).write().convert(format).unwrap(), other);

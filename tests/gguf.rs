@@ -59,7 +59,7 @@ fn blocks_have_the_values_llama_cpp_gives_them() {
         let (mut quants, mut scales) = (Vec::new(), Vec::new());
         let format = kind.format();
         let carried = kind.carry(name, format, tensor.bytes, &mut quants, &mut scales).unwrap();
-        assert_eq!(carried, matches!(*name, "Q4_0" | "Q4_1" | "Q8_0" | "Q4_K" | "Q6_K"), "{name}");
+        assert_eq!(carried, matches!(*name, "Q4_0" | "Q4_1" | "Q8_0" | "Q4_K" | "Q5_K" | "Q6_K"), "{name}");
         if carried {
             assert_eq!(format.decode_part(&quants, &scales), expected, "{name}");
         } else {
@@ -142,6 +142,7 @@ enum Type {
     Q4_1 = 3,
     Q8_0 = 8,
     Q4K = 12,
+    Q5K = 13,
     Q6K = 14,
 }
 
@@ -207,7 +208,9 @@ impl Writer {
         let cols = *shape.last().unwrap();
         let kind = match kind {
             _ if shape.len() == 1 => Type::F32,
-            Type::Q4K | Type::Q6K if !cols.is_multiple_of(k_blocks::WEIGHTS) => panic!("{name}: {cols} columns"),
+            Type::Q4K | Type::Q5K | Type::Q6K if !cols.is_multiple_of(k_blocks::WEIGHTS) => {
+                panic!("{name}: {cols} columns")
+            }
             Type::Q4_0 | Type::Q4_1 | Type::Q8_0 if !cols.is_multiple_of(BLOCK) => Type::F16,
             kind => kind,
         };
@@ -224,6 +227,7 @@ impl Writer {
             Type::Q4_1 => blocks(Format::Q4, 16, 4),
             Type::Q8_0 => blocks(Format::Q8, 32, 2),
             Type::Q4K => blocks(Format::Q4K, 128, 16).chunks(144).flat_map(k_blocks::q4_k).collect(),
+            Type::Q5K => blocks(Format::Q5K, 160, 16).chunks(176).flat_map(k_blocks::q5_k).collect(),
             Type::Q6K => blocks(Format::Q6K, 192, 18).chunks(210).flat_map(k_blocks::q6_k).collect(),
             Type::Q4_0 => values.chunks(BLOCK).flat_map(|block| q4_0(block).0).collect(),
         };
@@ -416,6 +420,7 @@ fn a_pair_gives_the_bytes_of_the_hugging_face_folder() {
         (&gqa, Type::Q8_0, Type::Q8_0, Format::Q8),
         (&gqa, Type::Q4_1, Type::Q8_0, Format::Q4),
         (wide.path(), Type::Q4K, Type::Q8_0, Format::Q4K),
+        (wide.path(), Type::Q5K, Type::Q8_0, Format::Q5K),
         (wide.path(), Type::Q6K, Type::Q8_0, Format::Q6K),
     ] {
         let (model, mmproj) = pair_of(checkpoint, decoder, vision);
@@ -475,6 +480,7 @@ fn joined_matrices_get_the_widest_format_among_them() {
     for (all, one, format, joined) in [
         (Type::Q4_1, Type::Q8_0, Format::Q4, Format::Q8),
         (Type::Q4K, Type::Q6K, Format::Q4K, Format::Q8),
+        (Type::Q5K, Type::Q6K, Format::Q5K, Format::Q8),
         (Type::Q6K, Type::F16, Format::Q6K, Format::F16),
     ] {
         let (mut model, mmproj) = pair_of(folder.path(), all, Type::Q8_0);

@@ -1,16 +1,7 @@
-// q4k: first the quants of all chunks of 32 columns, as nibbles.wgsl says. Then one vec4<u32> per block of 8 chunks: f16 scale and f16
-// minimum; the low 4 bits of the chunks' scales; of their minimums; and the upper 2 bits of both. value = q * scale + minimum,
-// which are the block's times the chunk's.
+// q4k: first the quants of all chunks of 32 columns, as nibbles.wgsl says. Then a block's scales, as super_block.wgsl says. value = q *
+// scale + minimum.
 #import nibbles
-
-// Of the words of a block, the chunk's scale and minimum.
-fn line_of(words: vec4<u32>, chunk: u32) -> vec2<f32> {
-    let shift = chunk % 8u * 4u;
-    let upper = words.w >> shift;
-    let scale = ((words.y >> shift) & 15u) | ((upper & 3u) << 4u);
-    let minimum = ((words.z >> shift) & 15u) | ((upper & 12u) << 2u);
-    return unpack2x16float(words.x) * vec2<f32>(f32(scale), f32(minimum));
-}
+#import super_block
 
 #if WORDS
 fn weight_scale(start: u32, chunk: u32) -> vec2<f32> {

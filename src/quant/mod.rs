@@ -11,8 +11,10 @@ mod f32;
 mod lanes;
 mod q4;
 pub(crate) mod q4k;
+pub(crate) mod q5k;
 pub(crate) mod q6k;
 mod q8;
+pub(crate) mod super_block;
 
 use std::ops::Range;
 
@@ -80,6 +82,8 @@ formats! {
     Q4 = q4::Q4;
     /// llama.cpp's Q4_K: 4-bit quants with a 6-bit scale and minimum per 32, and f16 ones per block of 256.
     Q4K = q4k::Q4K;
+    /// llama.cpp's Q5_K: 5-bit quants with a 6-bit scale and minimum per 32, and f16 ones per block of 256.
+    Q5K = q5k::Q5K;
     /// llama.cpp's Q6_K: 6-bit quants with an 8-bit scale per 16, and an f16 one per block of 256.
     Q6K = q6k::Q6K;
     /// 8-bit quants with an f16 scale per block of 32.
@@ -339,15 +343,16 @@ mod tests {
             // Kernels read blocks four columns at a time; pieces of a conversion are whole blocks.
             assert!(block == 1 || block.is_power_of_two() && block >= 4, "{name}: blocks of {block}");
             assert!(chunk == 0 || block % chunk == 0, "{name}: a chunk lies in one block");
-            assert!(format.piece().is_multiple_of(4), "{name}: a piece is whole quads of columns");
+            assert!(format.piece().is_multiple_of(16), "{name}: a piece is whole steps of tiles");
             assert!(chunk == 0 || format.piece().is_multiple_of(chunk), "{name}: a piece is whole chunks");
             // Something fits every matrix, at no fewer bits.
             let other = format.fitting(1);
             assert!(other.fits(1) && other.bits() >= format.bits(), "{name}: {other:?}");
         }
-        let bits = [5.0, 4.5, 6.5625, 8.5, 16.0, 32.0];
+        let bits = [5.0, 4.5, 5.5, 6.5625, 8.5, 16.0, 32.0];
         assert_eq!(Format::ALL.iter().map(|format| format.bits()).collect::<Vec<_>>(), bits);
         assert_eq!([512, 64, 8].map(|cols| Format::Q4K.fitting(cols)), [Format::Q4K, Format::Q4, Format::F16]);
+        assert_eq!([512, 64, 8].map(|cols| Format::Q5K.fitting(cols)), [Format::Q5K, Format::Q8, Format::F16]);
         assert_eq!([512, 64, 8].map(|cols| Format::Q6K.fitting(cols)), [Format::Q6K, Format::Q8, Format::F16]);
     }
 

@@ -5,15 +5,15 @@
 //! | `Q4_0` | 32, 18 | `d * (q - 8)` | `q4`, exactly: scale `d`, minimum `-8 d` |
 //! | `Q4_1` | 32, 20 | `d * q + m` | `q4`, exactly |
 //! | `Q8_0` | 32, 34 | `d * q` | `q8`, exactly |
-//! | `Q4_K` | 256, 144 | `d * s * q - dmin * m`, 6-bit `s` and `m` per 32 | `q4k`, exactly |
+//! | `Q4_K`, `Q5_K` | 256, 144 or 176 | `d * s * q - dmin * m`, 6-bit `s` and `m` per 32 | `q4k`, `q5k`, exactly |
 //! | `Q6_K` | 256, 210 | `d * s * q`, 8-bit `s` per 16 | `q6k`, exactly |
-//! | `Q5_0`, `Q5_1`, `Q5_K` | | 5 bits | no format of ours: decoded and encoded as `q8` |
+//! | `Q5_0`, `Q5_1` | 32, 22 or 24 | 5 bits | no format of ours: decoded and encoded as `q8` |
 
 use std::array;
 
 use half::{bf16, f16};
 
-use crate::quant::{Format, q4k, q6k};
+use crate::quant::{Format, q4k, q5k, q6k, super_block};
 use crate::{Error, Result};
 
 /// Weights of one block of the plain formats, and of a part of one of the K formats.
@@ -48,7 +48,7 @@ const KINDS: [(Kind, u32, &str, usize, usize, Format); 11] = [
     (Kind::Q5_1, 7, "Q5_1", BLOCK, 24, Format::Q8),
     (Kind::Q8_0, 8, "Q8_0", BLOCK, 34, Format::Q8),
     (Kind::Q4K, 12, "Q4_K", SUPER, 144, Format::Q4K),
-    (Kind::Q5K, 13, "Q5_K", SUPER, 176, Format::Q8),
+    (Kind::Q5K, 13, "Q5_K", SUPER, 176, Format::Q5K),
     (Kind::Q6K, 14, "Q6_K", SUPER, 210, Format::Q6K),
 ];
 
@@ -116,23 +116,12 @@ impl Kind {
                     let d = half_at(block, 0);
                     values.extend(block[2..].iter().map(|&q| d * f32::from(q as i8)));
                 }
-                Kind::Q4K => {
+                Kind::Q4K | Kind::Q5K => {
                     let (d, dmin) = (half_at(block, 0), half_at(block, 2));
-                    for index in 0..8 {
+                    for (index, quants) in self.k_quants(block).iter().enumerate() {
                         let (scale, minimum) = six_bits(&block[4..16], index);
                         let (scale, minimum) = (d * f32::from(scale), dmin * f32::from(minimum));
-                        let quants = k_quants(&block[16..], index);
                         values.extend(quants.map(|q| scale * f32::from(q) - minimum));
-                    }
-                }
-                Kind::Q5K => {
-                    let (d, dmin) = (half_at(block, 0), half_at(block, 2));
-                    for index in 0..8 {
-                        let (scale, minimum) = six_bits(&block[4..16], index);
-                        let (scale, minimum) = (d * f32::from(scale), dmin * f32::from(minimum));
-                        let fifth = block[16..48].iter().map(|bits| (bits >> index & 1) << 4);
-                        let quants = k_quants(&block[48..], index).zip(fifth);
-                        values.extend(quants.map(|(q, fifth)| scale * f32::from(q | fifth) - minimum));
                     }
                 }
                 Kind::Q6K => {
@@ -179,15 +168,15 @@ impl Kind {
                     quants.extend(&block[4..]);
                 }
             }
-            (Kind::Q4K, Format::Q4K) => {
+            (Kind::Q4K, Format::Q4K) | (Kind::Q5K, Format::Q5K) => {
                 for block in blocks {
                     let (d, dmin) = (finite_half(name, block, 0)?, finite_half(name, block, 2)?);
                     let chunks = array::from_fn(|index| six_bits(&block[4..16], index));
-                    scales.extend(q4k::pack_scales(d, -dmin, chunks));
-                    for index in 0..q4k::CHUNKS {
-                        let mut unpacked = [0; BLOCK];
-                        unpacked.iter_mut().zip(k_quants(&block[16..], index)).for_each(|(to, q)| *to = q);
-                        quants.extend((0..BLOCK / 2).map(|j| unpacked[j] | unpacked[j + BLOCK / 2] << 4));
+                    scales.extend(super_block::pack_scales(d, -dmin, chunks));
+                    let numbers = self.k_quants(block);
+                    match format {
+                        Format::Q4K => quants.extend(q4k::pack_quants(&numbers)),
+                        _ => quants.extend(q5k::pack_quants(&numbers)),
                     }
                 }
             }
@@ -209,6 +198,18 @@ impl Kind {
         Ok(true)
     }
 
+    /// The quants of a `Q4_K` or `Q5_K` block: of two parts each 32 bytes of low bits; ahead of them all, of the latter, 32 bytes of fifth
+    /// bits, bit `i` part `i`'s.
+    fn k_quants(self, block: &[u8]) -> [[u8; BLOCK]; super_block::CHUNKS] {
+        let (fifths, low) = block[16..].split_at(if self == Kind::Q5K { BLOCK } else { 0 });
+        array::from_fn(|part| {
+            array::from_fn(|i| {
+                let fifth = fifths.get(i).map_or(0, |bits| bits >> part & 1);
+                low[part / 2 * BLOCK + i] >> (part % 2 * 4) & 15 | fifth << 4
+            })
+        })
+    }
+
     fn row(self) -> &'static (Kind, u32, &'static str, usize, usize, Format) {
         &KINDS[KINDS.iter().position(|kind| kind.0 == self).unwrap_or_default()]
     }
@@ -226,12 +227,6 @@ fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
 /// [`nibbles`] with a fifth bit each.
 fn fifth_bits(bytes: &[u8], high: u32) -> impl Iterator<Item = u8> + '_ {
     nibbles(bytes).enumerate().map(move |(index, q)| q | ((high >> index & 1) as u8) << 4)
-}
-
-/// The 4-bit quants of part `index` (of 8) of a K block: two parts share 32 bytes.
-fn k_quants(bytes: &[u8], index: usize) -> impl Iterator<Item = u8> + '_ {
-    let shift = 4 * (index % 2);
-    bytes[index / 2 * BLOCK..][..BLOCK].iter().map(move |byte| byte >> shift & 15)
 }
 
 /// Scale and minimum of part `index` (of 8): the first four keep all 6 bits in one byte, the others are split up.

@@ -131,6 +131,7 @@ fn shared(name: &str) -> &'static str {
         "nibbles" => wgsl!("shared/nibbles"),
         "own_tile" => wgsl!("shared/own_tile"),
         "rows" => wgsl!("shared/rows"),
+        "super_block" => wgsl!("shared/super_block"),
         "tile" => wgsl!("shared/tile"),
         "weight" => wgsl!("shared/weight"),
         _ => panic!("unknown shader import `{name}`"),

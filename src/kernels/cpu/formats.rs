@@ -12,6 +12,10 @@ macro_rules! for_format {
                 type $format = crate::kernels::cpu::weight::Q4K;
                 $body
             }
+            crate::quant::Format::Q5K => {
+                type $format = crate::kernels::cpu::weight::Q5K;
+                $body
+            }
             crate::quant::Format::Q6K => {
                 type $format = crate::kernels::cpu::weight::Q6K;
                 $body

@@ -5,6 +5,7 @@ mod f16;
 mod nibbles;
 mod q4;
 mod q4k;
+mod q5k;
 mod q6k;
 mod q8;
 
@@ -15,6 +16,7 @@ pub use f16::F16;
 use nibbles::Nibbles;
 pub use q4::Q4;
 pub use q4k::Q4K;
+pub use q5k::Q5K;
 pub use q6k::Q6K;
 pub use q8::Q8;
 
