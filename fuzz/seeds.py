@@ -60,7 +60,7 @@ def manifest(config, preprocessor, tensors, **more):
 
 def manifests():
     tensors = [("a", "q4", [2, 32], 40), ("b", "q8", [1, 64], 68), ("c", "f16", [3], 8), ("d", "f32", [2], 8),
-               ("e", "q4k", [1, 256], 144), ("f", "q6k", [1, 256], 212)]
+               ("e", "q4k", [1, 256], 144), ("f", "q6k", [1, 256], 212), ("g", "q5k", [1, 256], 176)]
     preprocessor = json.loads((GOLDEN / "checkpoints/gqa/preprocessor_config.json").read_text())
     memory = {
         "largest_weight": {"name": "qkv_proj.weight", "bytes": 40}, "layers": 1, "keys": HEAD, "head_dim": HEAD,

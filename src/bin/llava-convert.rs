@@ -39,10 +39,10 @@ with --mmproj a LLaVA-1.5, without it a decoder that answers text prompts. Types
 Q5_1, Q8_0, Q4_K, Q5_K, Q6_K.
 
     --quant FORMAT       {formats}: of decoder, embeddings and head; vision tower and projector are kept at 8 bits or more.
-                         Without it a GGUF's matrices keep their format: Q4_0 and Q4_1 become q4, Q8_0 q8, Q4_K q4k and Q6_K
-                         q6k block by block, not quantized a second time; Q5 becomes q8. Those already in the format asked
-                         for are carried over likewise. Columns that are no multiple of 256 become q4 instead of q4k, and
-                         q8 instead of q6k.
+                         Without it a GGUF's matrices keep their format: Q4_0 and Q4_1 become q4, Q8_0 q8, Q4_K q4k, Q5_K q5k
+                         and Q6_K q6k block by block, not quantized a second time; Q5_0 and Q5_1 become q8. Those already in the
+                         format asked for are carried over likewise. Columns that are no multiple of 256 become q4 instead of
+                         q4k, and q8 instead of q5k and q6k.
     --head FORMAT        of embeddings and head, where not the same: they choose the words
     --mmproj FILE        the GGUF with vision tower and projector
     --chunk-bytes N      size of the chunk files, a multiple of 4 up to 16777216 (default 4194304)
