@@ -6,13 +6,15 @@ use llava_isa::{Measured, measure, table};
 
 /// The fewest waves of a SIMD (of 32, where one of 64 invocations counts twice) that a kernel may be left with, by what its name
 /// begins with; of several the longest.
-const WAVES: [(&str, u64); 6] = [
+const WAVES: [(&str, u64); 8] = [
     ("", 20),
     ("attention_decode_gpu", 8),
     ("attention_flash_gpu", 12),
-    ("linear", 12),
+    ("linear_dot", 16),
     ("linear_dot_x", 20),
     ("linear_few", 8),
+    ("linear_mat", 16),
+    ("linear_vec", 12),
 ];
 
 fn floor(kernel: &str) -> u64 {

@@ -2,7 +2,7 @@ import type { ModelInfo } from "../basics/info.js";
 import { openStore, type Store } from "../weights/store.js";
 
 /** Says for which code the variants were timed: raise it when kernels change. */
-const KERNELS = 7;
+const KERNELS = 8;
 
 /**
  * The kernel variants an earlier load found best on `adapter` for what `asked` names (`Engine.variants_key`), by operation; none where
