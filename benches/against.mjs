@@ -1,6 +1,6 @@
 // This package beside another one, say of an earlier commit: first load, second load, picture, prompt and token of one model in
 // headless Chromium. The same bundle in both: packages come with default models of their own. `cargo xtask bench --against PACKAGE` runs it.
-import { mkdtemp, rm } from "node:fs/promises";
+import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -17,6 +17,15 @@ const { values: options } = parseArgs({
     json: { type: "boolean", default: false },
   },
 });
+for (const [option, folder, file] of [
+  ["against", options.against, "dist/index.js"],
+  ["model", options.model, "manifest.json"],
+]) {
+  await access(join(folder, file)).catch(() => {
+    console.error(`--${option}: there is no ${file} in ${folder}`);
+    process.exit(1);
+  });
+}
 /** Pictures that differ, so that none is known: each round asks about all of them. */
 const PICTURES = 12;
 
