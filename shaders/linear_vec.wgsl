@@ -1,7 +1,7 @@
 // finish(sums over k of x[0, k] * weight[j, k]) for one row on a GPU: reading the weights is the cost.
 //
 // Workgroup: 64 / LANES groups of LANES invocations; a group computes 4 slots of the weight's rows. Its invocations take the
-// pieces of a row, 16 to 64 bytes, in turn, so that neighbours read neighbouring bytes. Of 16 bytes the words of all 4 rows
+// pieces of a row, 16 to 32 bytes, in turn, so that neighbours read neighbouring bytes. Of 16 bytes the words of all 4 rows
 // are kept in registers, and x is read quad by quad beside them. Scale and minimum are applied once for all that share them:
 // sum(x * (q * s + m)) = s * sum(x * q) + m * sum(x); what number stands for 0 likewise. NORMED: x is normalized on the way,
 // sum(x / rms * w * q) = sum(x * w * q) / rms, so that the rms is needed at the end only.

@@ -5,7 +5,7 @@
 // kernels for CPU adapters), an array<u32>. Quants of all blocks of BLOCK columns come first, then their scales; see
 // src/quant/. It has
 //   weight_quad(block, quad), as weight4_at with QUADS, of the row whose first block that is; with WORDS only where CHUNKED is not set;
-//   weight_four(block, quad), as weight4x4_at of columns that are there, where PIECES and not WORDS;
+//   weight_four(block, quad), as weight4x4_at of columns that are there, where rows are whole sixteens and not WORDS;
 //   weight_element(at), element `at` of row * dims.cols + column, where BLOCK is 1.
 // Where CHUNKED is set, each chunk of CHUNK columns of a row, 32 or 16, has one scale and minimum. Chunks are numbered row * (dims.cols
 // / CHUNK) + chunk of the row. Where that is said as `start`, the number of the row's first chunk, and `chunk` of the row, rows that are
@@ -15,8 +15,8 @@
 // and else
 //   of CHUNK 32 weight_scale(start, chunk), weight_words(start + chunk, half): value = byte * scale.x + scale.y, of the signed bytes of
 //   columns 16 * half .. 16 * half + 15 of the chunk, four in a word.
-// Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that kernels read in a turn, in any format, as PARTS parts
-// of PART_QUADS quads, at most 16 bytes each. They are numbered as chunks are, and are whole chunks where CHUNKED is set:
+// Where PIECES is set, rows are whole pieces: the PIECE_QUADS quads of columns that kernels read in a turn, in any format; in kernels of
+// tiles at least four quads, in mat-vec kernels PARTS parts of PART_QUADS quads, at most 16 bytes each. They are numbered as chunks are, and are whole chunks where CHUNKED is set:
 //   weight_piece(start, piece, part), weight_numbers(words, quad): value = (number - ZERO) * scale.x + scale.y, of the four numbers of a
 //   quad of the part in `words`, with weight_piece_scale(start, piece, part), which is the piece's unless parts are chunks. scale.y is 0
 //   unless HAS_MINIMUM. Numbers of the upper half of a piece's quads are UPPER times as large; it is 1 where there are several PARTS.

@@ -34,8 +34,8 @@ fn weight_piece_scale(_start: u32, _piece: u32, _part: u32) -> vec2<f32> {
     return vec2<f32>(1.0, 0.0);
 }
 
-fn weight_piece(start: u32, piece: u32, part: u32) -> vec4<u32> {
-    return weight[(start + piece) * PARTS + part];
+fn weight_piece(start: u32, piece: u32, _part: u32) -> vec4<u32> {
+    return weight[start + piece];
 }
 
 fn weight_numbers(words: vec4<u32>, quad: u32) -> vec4<f32> {

@@ -4,8 +4,8 @@
 #import super_block
 
 // The bytes of a quad of a chunk, of the words in which they lie.
-fn five_bits(low: u32, fifths: u32, quad: u32) -> u32 {
-    return ((low >> (quad & 4u)) & 0x0f0f0f0fu) | (((fifths >> quad) & 0x01010101u) << 4u);
+fn five_bits(low: u32, upper: u32, quad: u32) -> u32 {
+    return ((low >> (quad & 4u)) & 0x0f0f0f0fu) | (((upper >> quad) & 0x01010101u) << 4u);
 }
 
 #if WORDS
@@ -18,8 +18,8 @@ fn weight_scale(start: u32, chunk: u32) -> vec2<f32> {
 fn weight_bytes(chunk: u32, j: u32) -> Octet {
     let block = chunk / 8u * 40u;
     let low = weight[block + chunk % 8u * 4u + j];
-    let fifths = weight[block + 32u + chunk % 8u];
-    return Octet(unpack4x8unorm(five_bits(low, fifths, j)), unpack4x8unorm(five_bits(low, fifths, j + 4u)));
+    let upper = weight[block + 32u + chunk % 8u];
+    return Octet(unpack4x8unorm(five_bits(low, upper, j)), unpack4x8unorm(five_bits(low, upper, j + 4u)));
 }
 #else
 #import bytes
@@ -34,22 +34,22 @@ fn low_at(start: u32, chunk: u32) -> vec4<u32> {
     return weight[start / 4u * 5u + (chunk + chunk / 8u * 2u)];
 }
 
-fn fifths_at(start: u32, chunk: u32) -> u32 {
+fn upper_at(start: u32, chunk: u32) -> u32 {
     return weight[start / 4u * 5u + (chunk / 8u * 10u + chunk % 8u / 4u + 8u)][chunk % 4u];
 }
 
 // The bytes of a half of a chunk.
 fn half_of(start: u32, chunk: u32, half: u32) -> vec4<u32> {
     let low = (low_at(start, chunk) >> vec4<u32>(half * 4u)) & vec4<u32>(0x0f0f0f0fu);
-    let fifths = vec4<u32>(fifths_at(start, chunk) >> (half * 4u)) << vec4<u32>(4u, 3u, 2u, 1u);
-    return low | (fifths & vec4<u32>(0x10101010u));
+    let upper = vec4<u32>(upper_at(start, chunk) >> (half * 4u)) << vec4<u32>(4u, 3u, 2u, 1u);
+    return low | (upper & vec4<u32>(0x10101010u));
 }
 
 fn weight_quad(block: u32, quad: u32) -> vec4<f32> {
     let start = block * (BLOCK / CHUNK);
     let scale = weight_scale(start, quad / 8u);
     let low = low_at(start, quad / 8u)[quad % 4u];
-    return bytes_of(five_bits(low, fifths_at(start, quad / 8u), quad % 8u)) * scale.x + scale.y;
+    return bytes_of(five_bits(low, upper_at(start, quad / 8u), quad % 8u)) * scale.x + scale.y;
 }
 
 fn weight_four(block: u32, quad: u32) -> mat4x4<f32> {

@@ -42,7 +42,7 @@ Q5_1, Q8_0, Q4_K, Q5_K, Q6_K.
                          Without it a GGUF's matrices keep their format: Q4_0 and Q4_1 become q4, Q8_0 q8, Q4_K q4k, Q5_K q5k
                          and Q6_K q6k block by block, not quantized a second time; Q5_0 and Q5_1 become q8. Those already in the
                          format asked for are carried over likewise. Columns that are no multiple of 256 become q4 instead of
-                         q4k, and q8 instead of q5k and q6k.
+                         q4k, and q8 instead of q5k and q6k; such as are none of 32 f16.
     --head FORMAT        of embeddings and head, where not the same: they choose the words
     --mmproj FILE        the GGUF with vision tower and projector
     --chunk-bytes N      size of the chunk files, a multiple of 4 up to 16777216 (default 4194304)

@@ -10,7 +10,8 @@ use crate::device::Adapter;
 pub enum Precision {
     /// To none: they are f32 throughout.
     Exact,
-    /// Those of products with many rows (a prompt, a picture) to f16. On CPUs as [`Precision::Exact`].
+    /// The weights of products with many rows (a prompt, a picture) to f16, of which the largest is 65504; with subgroup matrices
+    /// what they are multiplied with, too. On CPUs as [`Precision::Exact`].
     Half,
     /// Those too, and to 8 bits, as other engines do by default.
     Fast,

@@ -115,9 +115,9 @@ impl Format {
         self.spec().block
     }
 
-    /// Neighbouring columns that a shader reads at once: [`CHUNK`], whole chunks, or where there are none half as many.
+    /// Neighbouring columns that a shader reads at once: [`CHUNK`], whole chunks, or where there are none as many as 16 bytes hold.
     pub fn piece(self) -> usize {
-        self.chunk().map_or(CHUNK / 2, |_| CHUNK)
+        self.chunk().map_or(16 * self.spec().block / self.spec().quants, |_| CHUNK)
     }
 
     /// How many times 16 bytes the quants of so many columns take.
@@ -343,7 +343,7 @@ mod tests {
             // Kernels read blocks four columns at a time; pieces of a conversion are whole blocks.
             assert!(block == 1 || block.is_power_of_two() && block >= 4, "{name}: blocks of {block}");
             assert!(chunk == 0 || block % chunk == 0, "{name}: a chunk lies in one block");
-            assert!(format.piece().is_multiple_of(16), "{name}: a piece is whole steps of tiles");
+            assert!(format.piece().is_multiple_of(4), "{name}: a piece is whole quads of columns");
             assert!(chunk == 0 || format.piece().is_multiple_of(chunk), "{name}: a piece is whole chunks");
             // Something fits every matrix, at no fewer bits.
             let other = format.fitting(1);

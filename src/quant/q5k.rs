@@ -1,5 +1,5 @@
 //! `q5k`: llama.cpp's Q5_K, bit by bit in another order. Blocks of 256 columns in 8 chunks of 32. First come the low 4 bits of all
-//! chunks, which lie as q4's; then a word of each chunk's fifth bits, bit `i` of byte `j` that of column `4 * i + j`. Scales and minimums
+//! chunks, which lie as q4's; then a word of each chunk's upper ones, bit `i` of byte `j` that of column `4 * i + j`. Scales and minimums
 //! as `super_block` says.
 
 use std::array;
@@ -10,8 +10,8 @@ use super::{CHUNK, Format, Spec, TooLarge, q4k};
 /// Bytes of a chunk's low 4 bits.
 const LOW: usize = CHUNK / 2;
 /// Bytes of a chunk's fifth bits.
-const FIFTHS: usize = CHUNK / 8;
-const QUANTS: usize = CHUNKS * (LOW + FIFTHS);
+const UPPER: usize = CHUNK / 8;
+const QUANTS: usize = CHUNKS * (LOW + UPPER);
 
 pub(super) static Q5K: Spec = Spec {
     name: "q5k",
@@ -27,10 +27,10 @@ pub(super) static Q5K: Spec = Spec {
 /// A block's quants as they are stored.
 pub fn pack_quants(numbers: &[[u8; CHUNK]; CHUNKS]) -> [u8; QUANTS] {
     let mut packed = [0; QUANTS];
-    let (low, fifths) = packed.split_at_mut(CHUNKS * LOW);
+    let (low, upper) = packed.split_at_mut(CHUNKS * LOW);
     low.copy_from_slice(&q4k::pack_quants(&numbers.map(|numbers| numbers.map(|number| number & 15))));
-    for (fifths, numbers) in fifths.as_chunks_mut::<FIFTHS>().0.iter_mut().zip(numbers) {
-        *fifths = array::from_fn(|j| (0..8).fold(0, |byte, i| byte | (numbers[4 * i + j] >> 4) << i));
+    for (upper, numbers) in upper.as_chunks_mut::<UPPER>().0.iter_mut().zip(numbers) {
+        *upper = array::from_fn(|j| (0..8).fold(0, |byte, i| byte | (numbers[4 * i + j] >> 4) << i));
     }
     packed
 }
@@ -46,13 +46,13 @@ pub(super) fn encode(values: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>)
 
 fn decode(quants: &[u8], scales: &[u8], values: &mut Vec<f32>) {
     for (quants, scales) in quants.as_chunks::<QUANTS>().0.iter().zip(scales.as_chunks().0) {
-        let (low, fifths) = quants.split_at(CHUNKS * LOW);
+        let (low, upper) = quants.split_at(CHUNKS * LOW);
         for (i, (scale, minimum)) in unpack_scales(scales).into_iter().enumerate() {
-            let (low, fifths) = (&low[i * LOW..], &fifths[i * FIFTHS..]);
+            let (low, upper) = (&low[i * LOW..], &upper[i * UPPER..]);
             values.extend((0..CHUNK).map(|column| {
                 let low = low[column % LOW] >> (column / LOW * 4) & 15;
-                let fifth = fifths[column % 4] >> (column / 4) & 1;
-                f32::from(low | fifth << 4) * scale + minimum
+                let upper = upper[column % 4] >> (column / 4) & 1;
+                f32::from(low | upper << 4) * scale + minimum
             }));
         }
     }
@@ -96,8 +96,8 @@ mod tests {
             let (chunk, column) = (i / CHUNK, i % CHUNK);
             let low = packed[chunk * 16 + column % 16] >> (if column < 16 { 0 } else { 4 }) & 15;
             let word = u32::from_le_bytes(array::from_fn(|j| packed[128 + chunk * 4 + j]));
-            let fifth = word >> (column % 4 * 8 + column / 4) & 1;
-            assert_eq!(low | (fifth as u8) << 4, *number);
+            let upper = word >> (column % 4 * 8 + column / 4) & 1;
+            assert_eq!(low | (upper as u8) << 4, *number);
         }
         let shares: [(u8, u8); CHUNKS] = array::from_fn(|i| (63 - 9 * i as u8, 7 * i as u8));
         let scales = pack_scales(f16::from_f32(0.5), f16::from_f32(-0.25), shares);

@@ -60,9 +60,9 @@ pub struct Linear<'a> {
     device: &'a Device,
 }
 
-/// Columns of x: three blocks, or chunks.
+/// Columns of x: three blocks; of plain numbers half a step of the widest tiles beside whole ones.
 fn cols(format: Format) -> usize {
-    3 * format.block().next_multiple_of(CHUNK)
+    if format.is_quantized() { 3 * format.block() } else { 5 * CHUNK / 2 }
 }
 
 /// Of norms.

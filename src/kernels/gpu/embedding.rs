@@ -31,7 +31,7 @@ pub(super) fn launch_drawn(state: &GpuTensor, weight: &Buffer, layout: WeightLay
 fn pick(ids: &GpuTensor, weight: &Buffer, layout: WeightLayout, start: usize, first: usize, n: usize) -> GpuTensor {
     let out = gpu::output(ids, [n, layout.cols]);
     let dims = [n, layout.rows, layout.cols, first, start].map(|dim| dim as u32);
-    let shader = shader(layout.format, layout.columns());
+    let shader = shader(layout.format, layout.columns(Reading::Vectors));
     gpu::launch(shader, &[ids, weight.gpu(), &out], &dims, (n * layout.cols.div_ceil(4)).div_ceil(WORKGROUP));
     out
 }

@@ -254,7 +254,7 @@ fn run(
     }
     let use_ = LinearUse::of(n);
     let variant = linear_variant(use_).fitting(format, &gpu::adapter_features());
-    let columns = layout.columns();
+    let columns = layout.columns(variant.reading());
     let bindable = epilogue.bindings() < PROMISED_BUFFERS || gpu::adapter_features().many_bindings;
     let folded = norm_variant() == NormVariant::Folded && folds_norm(variant, columns, epilogue) && bindable;
     let (x, norm, eps) = match norm {

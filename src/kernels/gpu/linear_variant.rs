@@ -125,6 +125,8 @@ impl LinearVariant {
             _ if self.for_cpu() => Reading::Words,
             _ if self.reads_halves() => Reading::Halves,
             Self::Lanes16 => Reading::Chunks,
+            Self::Few64 | Self::Few32 | Self::FewF16 => Reading::Fours,
+            Self::Mat8x4 | Self::Mat4x4 | Self::MatF16 | Self::SubgroupMatrix => Reading::Fours,
             _ => Reading::Vectors,
         }
     }

@@ -8,7 +8,7 @@ use crate::quant::CHUNK;
 pub(super) enum Columns {
     One,
     Four,
-    /// Those of a [`Format::piece`].
+    /// Those of a [`Reading::piece`].
     Piece,
 }
 
@@ -23,6 +23,19 @@ pub(super) enum Reading {
     Chunks,
     /// From vectors, and those of pieces as f16 without a conversion.
     Halves,
+    /// From vectors, four quads of columns at once.
+    Fours,
+}
+
+impl Reading {
+    /// Neighbouring columns of `format` that it takes at once where rows are whole ones.
+    fn piece(self, format: Format) -> usize {
+        match (self, format.chunk()) {
+            (Self::Chunks, Some(chunk)) => format.piece().min(chunk),
+            (Self::Fours, None) => 16,
+            _ => format.piece(),
+        }
+    }
 }
 
 impl WeightLayout {
@@ -38,9 +51,9 @@ impl WeightLayout {
     }
 
     /// As many columns at once as there may be.
-    pub(super) fn columns(&self) -> Columns {
+    pub(super) fn columns(&self, reading: Reading) -> Columns {
         match self.cols {
-            cols if cols.is_multiple_of(self.format.piece()) => Columns::Piece,
+            cols if cols.is_multiple_of(reading.piece(self.format)) => Columns::Piece,
             cols if cols.is_multiple_of(4) => Columns::Four,
             _ => Columns::One,
         }
@@ -50,7 +63,7 @@ impl WeightLayout {
     pub(super) fn constants(format: Format, columns: Columns, reading: Reading) -> Vec<(&'static str, u32)> {
         let chunk = format.chunk().unwrap_or(CHUNK);
         let pieces = columns == Columns::Piece;
-        let piece = if reading == Reading::Chunks { format.piece().min(chunk) } else { format.piece() };
+        let piece = reading.piece(format);
         let (quads, parts) = if pieces { (piece / 4, format.parts(piece)) } else { (1, 1) };
         vec![
             ("FORMAT", format as u32),

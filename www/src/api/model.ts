@@ -47,7 +47,7 @@ export interface LoadOptions extends Assets {
   kv_cache?: KvFormat;
   /**
    * To how many bits the inputs of products may be rounded where that is faster; answers can differ in a word then. `exact`: to none,
-   * they are f32. `half`: of a prompt and a picture to 16, on GPUs that have such numbers. `fast`: to 8. Where absent it is `half` on GPUs with
+   * they are f32. `half`: weights to 16 for a prompt and a picture, on GPUs that have such numbers. `fast`: to 8. Where absent it is `half` on GPUs with
    * 16-bit numbers, `exact` on others and on CPUs.
    */
   precision?: Precision;

@@ -14,16 +14,16 @@ const LINE: usize = CHUNKS * Q4K::LINE;
 /// A chunk's numbers, 8 a word.
 #[inline(always)]
 unsafe fn numbers(quants: *const u8, chunk: usize) -> [u64; CHUNK / 8] {
-    let ([first, second], fifths) = unsafe {
-        let fifths = quants.add(LOW).cast::<u32>().add(chunk).read_unaligned();
-        (quants.cast::<[u64; 2]>().add(chunk).read_unaligned(), u64::from(fifths))
+    let ([first, second], upper) = unsafe {
+        let upper = quants.add(LOW).cast::<u32>().add(chunk).read_unaligned();
+        (quants.cast::<[u64; 2]>().add(chunk).read_unaligned(), u64::from(upper))
     };
     // Of the first 4 numbers of a word, and a bit higher those of the others.
-    let fifths = fifths | fifths >> 1 << 32;
+    let upper = upper | upper >> 1 << 32;
     let low = [first, second, first >> 4, second >> 4];
     let mut numbers = [0; CHUNK / 8];
     for i in 0..CHUNK / 8 {
-        numbers[i] = low[i] & 0x0f0f_0f0f_0f0f_0f0f | (fifths >> (2 * i) & 0x0101_0101_0101_0101) << 4;
+        numbers[i] = low[i] & 0x0f0f_0f0f_0f0f_0f0f | (upper >> (2 * i) & 0x0101_0101_0101_0101) << 4;
     }
     numbers
 }
