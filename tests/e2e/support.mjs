@@ -71,6 +71,16 @@ export async function readBundle(folder) {
   return { manifest, files: new Map(await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))]))) };
 }
 
+/** Servers and browsers, which keep a process running: those that a failed test has left open are closed at the end of its file. */
+const opened = new Set();
+after(() => Promise.all([...opened].map((one) => one.close())));
+
+function closedAtTheEnd(one) {
+  const close = one.close;
+  opened.add(one);
+  return Object.defineProperty(one, "close", { value: async () => opened.delete(one) && close.call(one) });
+}
+
 /**
  * A server of bundles that logs what was asked for. `fault(path, request, response)` may answer in its place by returning
  * true; `bundles` is by folder name.
@@ -88,10 +98,7 @@ export async function serveBundles(bundles, fault = () => false) {
     if (bytes) response.writeHead(200, { "content-length": bytes.length }).end(bytes);
     else response.writeHead(404).end("no such file");
   };
-  const { origin, close } = await start({ handler });
-  return Object.assign(server, {
-    origin,
-    close,
+  return Object.assign(server, closedAtTheEnd(await start({ handler })), {
     /** Requests for chunks since the last call. */
     takeChunks() {
       const chunks = server.requests.filter((path) => path.includes("/chunks/"));
@@ -141,14 +148,14 @@ export async function servePackage({ fake = false, prelude = "", device = fake ?
     }
     return files(request, response);
   };
-  return Object.assign(site, await start({ handler }));
+  return Object.assign(site, closedAtTheEnd(await start({ handler })));
 }
 
 /** A browser on a profile of its own; `open(site)` gives an empty page of that site with the package in `globalThis.llava`. */
 export async function openBrowser(options) {
   const profile = await mkdtemp(join(tmpdir(), "llava-web-test-"));
   let context = await launchProfile(profile, options);
-  return {
+  return closedAtTheEnd({
     get context() {
       return context;
     },
@@ -195,7 +202,7 @@ export async function openBrowser(options) {
       await context.close();
       await rm(profile, { recursive: true, force: true });
     },
-  };
+  });
 }
 
 /**
