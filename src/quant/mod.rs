@@ -318,6 +318,15 @@ mod tests {
         errors
     }
 
+    /// Of weights that are normally distributed, or nearly so: the root of the summed squared error.
+    pub fn error_of_normal_weights(format: Format) -> f32 {
+        let (rows, cols) = (64, 256);
+        let mut random = Random(5);
+        let values: Vec<f32> = (0..rows * cols).map(|_| (0..12).map(|_| random.next()).sum()).collect();
+        let stored = round_trip(format, rows, cols, &values);
+        stored.iter().zip(&values).map(|(stored, value)| (stored - value).powi(2)).sum::<f32>().sqrt()
+    }
+
     /// Formats bound their own errors more tightly.
     #[test]
     fn every_format_is_worth_its_bits() {

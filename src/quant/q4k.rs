@@ -51,7 +51,7 @@ mod tests {
     use half::f16;
 
     use super::super::super_block::pack_scales;
-    use super::super::tests::{Random, quantization_errors};
+    use super::super::tests::{error_of_normal_weights, quantization_errors};
     use super::*;
 
     #[test]
@@ -65,13 +65,7 @@ mod tests {
 
     #[test]
     fn normal_weights_lose_no_more_than_in_q4() {
-        let mut random = Random(5);
-        let values: Vec<f32> = (0..BLOCK * 64).map(|_| (0..12).map(|_| random.next()).sum()).collect();
-        let error = |format: Format| {
-            let stored = format.decode("w", 64, BLOCK, &format.encode("w", 64, BLOCK, &values).unwrap()).unwrap();
-            stored.iter().zip(&values).map(|(stored, value)| (stored - value).powi(2)).sum::<f32>().sqrt()
-        };
-        let (q4k, q4) = (error(Format::Q4K), error(Format::Q4));
+        let (q4k, q4) = (error_of_normal_weights(Format::Q4K), error_of_normal_weights(Format::Q4));
         assert!(q4k < 1.1 * q4, "{q4k} {q4}");
     }
 

@@ -63,7 +63,7 @@ mod tests {
     use half::f16;
 
     use super::super::super_block::pack_scales;
-    use super::super::tests::{Random, quantization_errors};
+    use super::super::tests::{error_of_normal_weights, quantization_errors};
     use super::*;
 
     #[test]
@@ -78,13 +78,7 @@ mod tests {
 
     #[test]
     fn normal_weights_lose_half_of_what_they_do_in_q4k() {
-        let mut random = Random(5);
-        let values: Vec<f32> = (0..BLOCK * 64).map(|_| (0..12).map(|_| random.next()).sum()).collect();
-        let error = |format: Format| {
-            let stored = format.decode("w", 64, BLOCK, &format.encode("w", 64, BLOCK, &values).unwrap()).unwrap();
-            stored.iter().zip(&values).map(|(stored, value)| (stored - value).powi(2)).sum::<f32>().sqrt()
-        };
-        let (q5k, q4k) = (error(Format::Q5K), error(Format::Q4K));
+        let (q5k, q4k) = (error_of_normal_weights(Format::Q5K), error_of_normal_weights(Format::Q4K));
         assert!(q5k < 0.55 * q4k, "{q5k} {q4k}");
     }
 

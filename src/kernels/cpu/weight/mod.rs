@@ -2,7 +2,7 @@
 
 mod decoded;
 mod f16;
-mod nibbles;
+mod lines;
 mod q4;
 mod q4k;
 mod q5k;
@@ -13,7 +13,7 @@ use std::ops::Range;
 
 pub use decoded::Decoded;
 pub use f16::F16;
-use nibbles::Nibbles;
+use lines::{Lines, Nibbles, Quants};
 pub use q4::Q4;
 pub use q4k::Q4K;
 pub use q5k::Q5K;

@@ -3,7 +3,8 @@ use super::*;
 /// Scale and minimum in half precision.
 pub struct Q4;
 
-impl Nibbles for Q4 {
+impl Lines for Q4 {
+    type Quants = Nibbles;
     const LINE: usize = 4;
 
     #[inline(always)]

@@ -3,7 +3,8 @@ use super::*;
 /// Scale and minimum in 6 bits each of what a block of 8 chunks has in half precision.
 pub struct Q4K;
 
-impl Nibbles for Q4K {
+impl Lines for Q4K {
+    type Quants = Nibbles;
     const LINE: usize = 2;
 
     #[inline(always)]
@@ -14,7 +15,7 @@ impl Nibbles for Q4K {
         let scales = (spread(scales) | (upper & 0x0303_0303_0303_0303) << 4).to_le_bytes();
         let minimums = (spread(minimums) | (upper & 0x0c0c_0c0c_0c0c_0c0c) << 2).to_le_bytes();
         let mut shares = [0; CHUNK];
-        for chunk in 0..nibbles::GROUP {
+        for chunk in 0..lines::GROUP {
             let place = chunk / 2 + chunk % 2 * 4;
             (shares[2 * chunk], shares[2 * chunk + 1]) = (scales[place], minimums[place]);
         }

@@ -1,7 +1,8 @@
 use super::*;
 
-/// A format with 16 bytes of nibbles a chunk, and a scale and a minimum.
-pub trait Nibbles {
+/// A format of chunks that have a scale and a minimum.
+pub trait Lines {
+    type Quants: Quants;
     /// Bytes of a chunk's scale and minimum.
     const LINE: usize;
 
@@ -9,17 +10,54 @@ pub trait Nibbles {
     unsafe fn lines<S: Simd>(at: *const u8, count: usize) -> [f32; SCALES];
 }
 
-const QUANTS: usize = CHUNK / 2;
+/// How the quants of a format lie.
+pub trait Quants {
+    /// Bytes of a chunk's, or of several chunks' in the mean.
+    const BYTES: usize;
+    /// Those of a chunk, to be read in vectors.
+    type Chunk: Copy;
+
+    /// The quants of the `index`th chunk of a row, whose quants begin at `row`.
+    unsafe fn chunk(row: *const u8, index: usize) -> Self::Chunk;
+    /// The `index`th vector of a chunk's quants.
+    unsafe fn load<S: Simd>(chunk: &Self::Chunk, index: usize) -> S::F;
+    /// Their products with as many signed bytes, none of them -128, added up in the lanes.
+    unsafe fn dot<S: Simd>(chunk: &Self::Chunk, x: *const i8) -> S::F;
+}
+
+/// 16 bytes a chunk.
+pub struct Nibbles;
+
+impl Quants for Nibbles {
+    const BYTES: usize = CHUNK / 2;
+    type Chunk = *const u8;
+
+    #[inline(always)]
+    unsafe fn chunk(row: *const u8, index: usize) -> *const u8 {
+        unsafe { row.add(index * Self::BYTES) }
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(chunk: &*const u8, index: usize) -> S::F {
+        unsafe { S::load_nibbles(*chunk, index) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot<S: Simd>(chunk: &*const u8, x: *const i8) -> S::F {
+        unsafe { S::dot_nibbles(*chunk, x) }
+    }
+}
+
 /// Chunks whose scales and minimums are read together.
 pub const GROUP: usize = SCALES / 2;
 
-impl<T: Nibbles> Stored for T {
+impl<T: Lines> Stored for T {
     #[inline(always)]
     fn dots<S: Simd, const N: usize>(matrix: &Matrix, rows: [usize; N], x: &Input) -> [f32; N] {
         let chunks = matrix.cols / CHUNK;
         let mut at = [(std::ptr::null(), std::ptr::null()); N];
         for r in 0..N {
-            at[r] = matrix.row(rows[r], chunks * QUANTS, chunks * T::LINE);
+            at[r] = matrix.row(rows[r], chunks * T::Quants::BYTES, chunks * T::LINE);
         }
         let (values, bytes, chunk_sums) = (x.values().as_ptr(), x.bytes(), x.chunk_sums());
         let mut sums = [S::splat(0.0); N];
@@ -29,7 +67,7 @@ impl<T: Nibbles> Stored for T {
             let mut scaled = [[0.0; SCALES]; N];
             for r in 0..N {
                 // As far into the next rows, which lie behind these.
-                matrix.prefetch::<S>(at[r].0, (N * chunks + first) * QUANTS, GROUP * QUANTS);
+                matrix.prefetch::<S>(at[r].0, (N * chunks + first) * T::Quants::BYTES, GROUP * T::Quants::BYTES);
                 matrix.prefetch::<S>(at[r].1, (N * chunks + first) * T::LINE, GROUP * T::LINE);
                 // SAFETY: the row has `count` more chunks.
                 unsafe {
@@ -41,11 +79,16 @@ impl<T: Nibbles> Stored for T {
                 }
             }
             for chunk in 0..count {
+                // SAFETY: as above.
+                let mut quants = [unsafe { T::Quants::chunk(at[0].0, first + chunk) }; N];
+                for r in 1..N {
+                    quants[r] = unsafe { T::Quants::chunk(at[r].0, first + chunk) };
+                }
                 if let Some(bytes) = bytes {
                     let (x, scale) = (bytes.values[first + chunk].as_ptr(), bytes.scales[first + chunk]);
                     for r in 0..N {
                         // SAFETY: as above.
-                        let part = unsafe { S::dot_nibbles(at[r].0.add((first + chunk) * QUANTS), x) };
+                        let part = unsafe { T::Quants::dot::<S>(&quants[r], x) };
                         sums[r] = S::mul_add(S::splat(scaled[r][2 * chunk] * scale), part, sums[r]);
                     }
                     continue;
@@ -56,8 +99,7 @@ impl<T: Nibbles> Stored for T {
                     unsafe {
                         let x = S::load(values.add((first + chunk) * CHUNK + i * S::LANES));
                         for r in 0..N {
-                            let quants = S::load_nibbles(at[r].0.add((first + chunk) * QUANTS), i);
-                            part[r] = S::mul_add(quants, x, part[r]);
+                            part[r] = S::mul_add(T::Quants::load::<S>(&quants[r], i), x, part[r]);
                         }
                     }
                 }
@@ -76,7 +118,7 @@ impl<T: Nibbles> Stored for T {
     #[inline(always)]
     fn decode<S: Simd>(matrix: &Matrix, row: usize, cols: Range<usize>, out: &mut [f32]) {
         let chunks = matrix.cols / CHUNK;
-        let (quants, at) = matrix.row(row, chunks * QUANTS, chunks * T::LINE);
+        let (quants, at) = matrix.row(row, chunks * T::Quants::BYTES, chunks * T::LINE);
         let (start, end) = (cols.start / CHUNK, cols.end / CHUNK);
         for (group, out) in out[..cols.len()].chunks_mut(GROUP * CHUNK).enumerate() {
             let first = start + group * GROUP;
@@ -84,10 +126,12 @@ impl<T: Nibbles> Stored for T {
             let lines = unsafe { T::lines::<S>(at.add(first * T::LINE), GROUP.min(end - first)) };
             for (chunk, out) in out.as_chunks_mut::<CHUNK>().0.iter_mut().enumerate() {
                 let (scale, minimum) = (S::splat(lines[2 * chunk]), S::splat(lines[2 * chunk + 1]));
+                // SAFETY: as above.
+                let quants = unsafe { T::Quants::chunk(quants, first + chunk) };
                 for i in 0..CHUNK / S::LANES {
                     // SAFETY: as above.
                     unsafe {
-                        let quants = S::load_nibbles(quants.add((first + chunk) * QUANTS), i);
+                        let quants = T::Quants::load::<S>(&quants, i);
                         S::store(out.as_mut_ptr().add(i * S::LANES), S::mul_add(quants, scale, minimum));
                     }
                 }
